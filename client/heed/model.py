@@ -1,0 +1,395 @@
+"""The values that every part of heed shares.
+
+Laws of this module:
+- It imports nothing that does I/O, reads no clock and makes no identifiers.
+- Every value is checked where it is made; past that point nothing parses a string.
+- Numbers of enums are the numbers of the contract (`protos/heed/v1/types.proto`) and of the log;
+  they are never reused and never change.
+
+Instants inside heed are whole microseconds since 1970-01-01T00:00:00Z (`Instant`); the library's
+surface takes and gives aware datetimes (ADR 0004).
+"""
+
+import enum
+from dataclasses import dataclass, field
+from typing import NewType
+
+RULE_VERSION = 1
+"""The version of the decision's rules (`heed.decide`); a follower with an older one asks upstream."""
+
+NORMALISER_VERSION = 1
+"""The version of the address normaliser (`heed.keys`)."""
+
+Instant = NewType("Instant", int)
+"""Microseconds since the Unix epoch, UTC."""
+
+Revision = NewType("Revision", int)
+"""The number of a change in a tenant's log: 1 is the first change, 0 is the empty log."""
+
+TenantId = NewType("TenantId", int)
+"""The store's number of a tenant; a tenant's name stands only at the edges."""
+
+SubjectKey = NewType("SubjectKey", bytes)
+"""The 16-byte keyed hash of a normalised subject under its tenant's lookup key (`heed.keys`)."""
+
+TOPIC_ROOT = ""
+"""The topic that covers every topic."""
+
+
+class Channel(enum.IntEnum):
+    """How a message travels. ANY stands only in scopes and means every message channel."""
+
+    ANY = 1
+    EMAIL = 2
+    SMS = 3
+    PUSH = 4
+    VOICE = 5
+    IN_APP = 6
+    WHATSAPP = 7
+    POSTAL = 8
+    PROCESSING = 9
+    """Uses that are not messages (analytics, profiling); never covered by ANY."""
+
+
+class SubjectType(enum.IntEnum):
+    """What kind of identifier names a recipient."""
+
+    EMAIL = 1
+    PHONE = 2
+    USER = 3
+    DEVICE = 4
+
+
+class TopicClass(enum.IntEnum):
+    """What a topic's messages are to the person who gets them, from the least to the most needed."""
+
+    PROMOTIONAL = 1
+    TRANSACTIONAL = 2
+    MANDATORY = 3
+
+
+class Reach(enum.IntEnum):
+    """Which classes a stop stops: every class whose number is not above its own."""
+
+    PROMOTIONAL = 1
+    TRANSACTIONAL = 2
+    """Promotional and transactional."""
+    ALL = 3
+    """Mandatory too."""
+
+
+class RecordKind(enum.IntEnum):
+    """What a record is: three kinds of choice, or a reason not to send that is not a choice."""
+
+    OPT_OUT = 1
+    OPT_IN = 2
+    PAUSE = 3
+    SUPPRESSION = 4
+
+
+class Cause(enum.IntEnum):
+    """Why a suppression stands. NONE is the cause of every record that is a choice."""
+
+    NONE = 0
+    BOUNCE = 1
+    TEMPORARY_FAILURE = 2
+    COMPLAINT = 3
+    INVALID = 4
+    LEGAL = 5
+    MANUAL = 6
+
+
+class Verdict(enum.IntEnum):
+    """The answer. Anything that is not ALLOWED means: do not send."""
+
+    ALLOWED = 1
+    SUPPRESSED = 2
+
+
+class Rule(enum.IntEnum):
+    """The rules of `decide`, in the order in which they speak (design, section 3)."""
+
+    HOLD = 1
+    SUPPRESSION = 2
+    OPT_OUT = 3
+    MANDATORY = 4
+    PAUSE = 5
+    UNDECLARED_TOPIC = 6
+    NO_CONSENT = 7
+    OPT_IN = 8
+    DEFAULT = 9
+
+
+SUPPRESSING_RULES = frozenset(
+    {Rule.HOLD, Rule.SUPPRESSION, Rule.OPT_OUT, Rule.PAUSE, Rule.UNDECLARED_TOPIC, Rule.NO_CONSENT}
+)
+
+CHANNELS_OF_SUBJECT_TYPE: dict[SubjectType, tuple[Channel, ...]] = {
+    SubjectType.EMAIL: (Channel.EMAIL,),
+    SubjectType.PHONE: (Channel.SMS, Channel.VOICE, Channel.WHATSAPP),
+    SubjectType.USER: (Channel.ANY,),
+    SubjectType.DEVICE: (Channel.PUSH,),
+}
+"""The channels a suppression of such a subject covers when its scope names none."""
+
+REACH_OF_CAUSE: dict[Cause, Reach] = {
+    Cause.BOUNCE: Reach.ALL,
+    Cause.TEMPORARY_FAILURE: Reach.TRANSACTIONAL,
+    Cause.COMPLAINT: Reach.TRANSACTIONAL,
+    Cause.INVALID: Reach.ALL,
+    Cause.LEGAL: Reach.ALL,
+    Cause.MANUAL: Reach.TRANSACTIONAL,
+}
+"""The reach of a suppression by its cause; a legal one may be given the narrower PROMOTIONAL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A typed identifier of a recipient, as given; `heed.keys.normalise` makes it canonical."""
+
+    type: SubjectType
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a record covers: a channel or any, and a topic with everything beneath it."""
+
+    channel: Channel
+    topic: str = TOPIC_ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One standing choice or suppression of one subject.
+
+    At one scope there is at most one record of each slot (`slot`); which of two candidates for a
+    slot stands is `heed.records.merge`.
+    """
+
+    kind: RecordKind
+    cause: Cause
+    reach: Reach
+    """What a stop reaches. An opt-in's reach says nothing and is always ALL."""
+    channel: Channel
+    topic: str
+    decided_time: Instant
+    """When the person decided, or when the cause of a suppression was seen."""
+    end_time: Instant | None
+    """From this instant on the record is not active; None: it never ends by itself."""
+    revision: Revision
+    """The change that last set this record."""
+
+    @property
+    def slot(self) -> tuple[RecordKind, Cause, Reach, Channel, str]:
+        """The place of this record among its subject's records; a pause keeps one for all reaches."""
+        reach = Reach.ALL if self.kind is RecordKind.PAUSE else self.reach
+        return (self.kind, self.cause, reach, self.channel, self.topic)
+
+    def is_active(self, now: Instant) -> bool:
+        """Whether the record's end, if it has one, is still ahead."""
+        return self.end_time is None or now < self.end_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An operator's stop. All that it names must match a message; what it leaves out matches all."""
+
+    hold_id: str
+    channel: Channel | None = None
+    """None: every channel, PROCESSING included. ANY: every message channel."""
+    topic: str = TOPIC_ROOT
+    campaign: str = ""
+    """Empty: whatever the campaign."""
+    end_time: Instant | None = None
+    reason: str = ""
+    revision: Revision = Revision(0)
+
+    def is_active(self, now: Instant) -> bool:
+        """Whether the hold's end, if it has one, is still ahead."""
+        return self.end_time is None or now < self.end_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A declared topic."""
+
+    name: str
+    topic_class: TopicClass = TopicClass.PROMOTIONAL
+    mandatory_channels: frozenset[Channel] = frozenset()
+    """Where a MANDATORY topic is mandatory; on every other channel it is transactional."""
+    requires_opt_in: bool = False
+    suppress_undeclared: bool = False
+    """Whether messages about undeclared topics beneath this one are suppressed."""
+    retired: bool = False
+    title: str = ""
+    revision: Revision = Revision(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the person was shown and did when they opted in."""
+
+    notice: str
+    notice_version: str
+    act: str
+    """What they did, in words: `ticked the box and pressed Save`."""
+    language: str
+    """BCP 47, for example `de-AT`."""
+    truncated_ip: str = ""
+    """An IPv4 network of /24 or shorter, or an IPv6 network of /48 or shorter; empty: not known."""
+
+
+class Method(enum.IntEnum):
+    """By what kind of act a choice reached us."""
+
+    UNSPECIFIED = 0
+    """Not said; recorded as such."""
+    WEB_FORM = 1
+    ONE_CLICK = 2
+    REPLY = 3
+    """A message of the person's: STOP, a mail to the unsubscribe address."""
+    PHONE = 4
+    IN_PERSON = 5
+    API = 6
+    OPERATOR = 7
+    """An operator for reasons of their own: not an act of the person."""
+    IMPORT = 8
+    """A list from elsewhere: not an act of the person before us."""
+
+
+ACTS_OF_THE_PERSON = frozenset(Method) - {Method.UNSPECIFIED, Method.OPERATOR, Method.IMPORT}
+"""The methods by which a person may weaken their own protection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who says so, how, from where, and when the person decided."""
+
+    source: str
+    """The system that says so: `preference-page`."""
+    actor: str = ""
+    """Who acted there: `person`, `agent:jane`."""
+    method: Method = Method.UNSPECIFIED
+    jurisdiction: str = ""
+    """ISO 3166-1 or 3166-2: `DE`, `US-CA`."""
+    reference: str = ""
+    """The caller's own reference, kept as given."""
+    decided_time: Instant | None = None
+    """None: the commit time, which only a stop may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One message somebody wants to send; its subjects are named beside it."""
+
+    channel: Channel
+    topic: str = TOPIC_ROOT
+    campaign: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One voice of one rule."""
+
+    rule: Rule
+    subject: int | None = None
+    """The position, in the query's subjects, of the subject whose record spoke."""
+    record: Record | None = None
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a query. `reasons[0]` is of the rule that won."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    undeclared_topic: bool = False
+    topic_class: TopicClass = TopicClass.PROMOTIONAL
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the message may be sent."""
+        return self.verdict is Verdict.ALLOWED
+
+
+# ---- what is written -------------------------------------------------------------------------
+
+
+class ChoiceKind(enum.IntEnum):
+    """What a person chooses at a scope."""
+
+    OPT_OUT = 1
+    OPT_IN = 2
+    PAUSE = 3
+    END_PAUSE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A person's choice at a scope, as asked for."""
+
+    kind: ChoiceKind
+    scope: Scope
+    reach: Reach = Reach.PROMOTIONAL
+    """Of an opt-out or a pause; a pause never reaches ALL."""
+    end_time: Instant | None = None
+    """Of a pause: required. Of an opt-in: when the consent ends, None for never."""
+    evidence: Evidence | None = None
+    """Of an opt-in: required."""
+
+
+class Effect(enum.IntEnum):
+    """What a change did to what stands."""
+
+    APPLIED = 1
+    SUPERSEDED = 2
+    """Logged, but something later (or a release) stands in its place: nothing else changed."""
+
+
+class ChangeKind(enum.IntEnum):
+    """What one entry of the log is about."""
+
+    CHOICE = 1
+    SUPPRESSION = 2
+    RELEASE = 3
+    TOPIC = 4
+    HOLD = 5
+    LIFT = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of a tenant's log, as followers apply it: it carries what stands after it.
+
+    CHOICE and SUPPRESSION carry `subject` and `record` (what stands in that slot after it, unless
+    SUPERSEDED); RELEASE carries `subject` and the `record` that no longer stands; TOPIC `topic`;
+    HOLD and LIFT `hold`.
+    """
+
+    revision: Revision
+    commit_time: Instant
+    kind: ChangeKind
+    effect: Effect
+    running_hash: bytes
+    """SHA-256 over the running hash before and this change's leaf hash; 32 bytes."""
+    subject: SubjectKey | None = None
+    record: Record | None = None
+    topic: Topic | None = None
+    hold: Hold | None = None
+    origin: Origin | None = None
+    evidence: Evidence | None = None
+    reason: str = ""
+    batch_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a tenant's log ends."""
+
+    revision: Revision
+    running_hash: bytes
+    commit_time: Instant
+    epoch: bytes = field(repr=False)
+    """8 random bytes that name this life of the store; a restore makes new ones."""

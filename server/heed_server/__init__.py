@@ -1,0 +1,1 @@
+"""The heed server: the library and a database."""

@@ -1,0 +1,217 @@
+"""What can be asked of a tenant's log, as a closed union of acts, and what comes of it.
+
+An act is already translated and bounded (`heed.wire`): its subjects are normalised and keyed, its
+scopes are resolved. Whether it may stand is judged under the log's lock (`heed_server.judge`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from heed.model import (
+    Cause,
+    Change,
+    Choice,
+    Effect,
+    Head,
+    Hold,
+    Instant,
+    Origin,
+    Reach,
+    Record,
+    Revision,
+    Scope,
+    Subject,
+    SubjectKey,
+    TenantId,
+    Topic,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedSubject:
+    """A normalised subject and its key under the tenant's lookup key."""
+
+    key: SubjectKey
+    subject: Subject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonChoices:
+    """The choices of one person, recorded under each of their identifiers."""
+
+    subjects: tuple[KeyedSubject, ...]
+    choices: tuple[Choice, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPreferences:
+    """Record what people chose: all of it, or nothing."""
+
+    people: tuple[PersonChoices, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """One stop to add: an opt-out (cause NONE) or a suppression, at one scope of one subject."""
+
+    subject: KeyedSubject
+    cause: Cause
+    reach: Reach
+    scope: Scope
+    decided_time: Instant | None
+    """None: the commit time."""
+    end_time: Instant | None = None
+    reason: str = ""
+    row: int = 0
+    """The position in the request, from 0: which row or suppression this belongs to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddProtections:
+    """Add suppressions, or a chunk of an imported list. Never weakens what stands."""
+
+    protections: tuple[Protection, ...]
+    origin: Origin
+    batch_id: str = ""
+    skips_unchanged: bool = False
+    """True for imports: a protection that changes nothing that stands makes no change."""
+    dry_run: bool = False
+    """Judge and count, then write nothing: no change, no key row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSuppression:
+    """Release one subject's suppressions of a cause at exactly these scopes."""
+
+    subject: KeyedSubject
+    cause: Cause
+    scopes: tuple[Scope, ...]
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclareTopic:
+    """Declare a topic, or tighten it; `loosens` with a reason allows the other direction."""
+
+    topic: Topic
+    origin: Origin
+    loosens: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireTopic:
+    """Retire a declared topic."""
+
+    name: str
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceHold:
+    """Place a hold; `hold.hold_id` is made by the caller (ids are arguments, never made in logic)."""
+
+    hold: Hold
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftHold:
+    """Lift a hold."""
+
+    hold_id: str
+    reason: str
+    origin: Origin
+
+
+Act = (
+    SetPreferences
+    | AddProtections
+    | ReleaseSuppression
+    | DeclareTopic
+    | RetireTopic
+    | PlaceHold
+    | LiftHold
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecord:
+    """What one asked-for record became."""
+
+    item: int
+    """The position of the person, protection or row in the act."""
+    subject_index: int
+    """The position of the subject among the item's subjects."""
+    record: Record
+    """What was asked, as stored (cut times, resolved reach); its revision is its change's. For a
+    protection: what stands in its slot now."""
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many records an import touched, by what became of them."""
+
+    added: int = 0
+    strengthened: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a judged act did; handed to `Write.encode_answer` before the commit.
+
+    Fields that an act does not fill stay empty.
+    """
+
+    revision: Revision
+    """The head after this act (not after the whole group)."""
+    running_hash: bytes
+    epoch: bytes
+    commit_time: Instant
+    stored: tuple[StoredRecord, ...] = ()
+    released: tuple[Record, ...] = ()
+    standing: tuple[tuple[int, int, Record], ...] = ()
+    """(item, subject index, record): everything that stands after the act for each subject of a
+    SetPreferences with one person or of a ReleaseSuppression; otherwise empty."""
+    tally: Tally = field(default_factory=Tally)
+    topic: Topic | None = None
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One call that writes, with the key that makes it happen once."""
+
+    tenant_id: TenantId
+    idempotency_key: str
+    """Namespaced by method by the caller: `SetPreference:6f1c…`."""
+    payload_hash: bytes
+    """SHA-256 over the call's method and canonical payload, without the key; 32 bytes."""
+    act: Act
+    encode_answer: Callable[[Outcome], bytes]
+    """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """A committed, fsynced write, or the replay of one."""
+
+    answer: bytes
+    replayed: bool
+    revision: Revision
+    """The head that the first answer named; the index must reach it before the answer is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The changes of one tenant in one committed transaction, in order, as the writer publishes."""
+
+    tenant_id: TenantId
+    changes: tuple[Change, ...]
+    head: Head

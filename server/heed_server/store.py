@@ -1,0 +1,227 @@
+"""The contract between heed's service and its database; `tests/contract` holds every backend to it.
+
+A store MUST acknowledge (`append` returns) only what is committed and fsynced. It MUST number a
+tenant's changes 1, 2, 3 … in commit order without gaps, with strictly increasing commit times. It
+MUST NOT let the cancellation of a caller, or a caller's deadline, reach a commit. After a failed or
+interrupted commit it MUST report the outcome as unknown (`OutcomeUnknownError`), never as failed,
+unless it has since learned by the key row which it was.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from heed.model import (
+    Cause,
+    Change,
+    Evidence,
+    Head,
+    Hold,
+    Instant,
+    Origin,
+    Record,
+    RecordKind,
+    Revision,
+    Scope,
+    Subject,
+    SubjectKey,
+    TenantId,
+    Topic,
+)
+from heed_server.acts import Appended, Committed, Write
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant as the store knows it."""
+
+    tenant_id: TenantId
+    name: str
+    create_time: Instant
+    lookup_key: bytes = field(repr=False)
+    """32 random bytes under which this tenant's subjects are keyed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingRecord:
+    """A record with what the log says of the change that set it."""
+
+    key: SubjectKey
+    record: Record
+    commit_time: Instant
+    origin: Origin | None
+    evidence: Evidence | None
+    reason: str
+    subject: Subject | None = field(default=None, repr=False)
+    """The readable subject, where the method's docstring says that it is filled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingHold:
+    """A hold with what the log says of the change that placed it."""
+
+    hold: Hold
+    commit_time: Instant
+    origin: Origin | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What stands for some subjects, read in one transaction."""
+
+    head: Head
+    records: tuple[StandingRecord, ...]
+    """By the order of the keys asked for, then kind, topic, channel."""
+    topics: tuple[Topic, ...]
+    holds: tuple[StandingHold, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Some of a list. `next_cursor` is empty on the last page."""
+
+    items: tuple[T, ...]
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """Which records to list or export. Empty collections and None match all."""
+
+    kinds: frozenset[RecordKind] = frozenset()
+    causes: frozenset[Cause] = frozenset()
+    scope: Scope | None = None
+    """Only records whose scope this one covers."""
+
+
+class Snapshot(Protocol):
+    """One tenant's current state, all of one revision."""
+
+    head: Head
+    topics: tuple[Topic, ...]
+    holds: tuple[Hold, ...]
+
+    def records(self) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
+        """Yield every standing record once, in batches, ascending by subject key."""
+        ...
+
+
+class LogReader(Protocol):
+    """How every follower reads: the index here, Watch and the publisher later."""
+
+    async def head(self, tenant_id: TenantId) -> Head:
+        """Return where the tenant's log ends."""
+        ...
+
+    async def read_changes(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[Change]:
+        """Return up to `limit` changes from `after` + 1 on, dense and ascending; none at the head.
+
+        Raises:
+            UnavailableError: the database does not answer.
+            LogDamagedError: the rows read are not dense (see `heed_server.storage`).
+        """
+        ...
+
+    def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
+        """Open one consistent view of what stands, for rebuilding an index."""
+        ...
+
+
+class KeyStore(Protocol):
+    """Where API keys live. Only hashes are kept."""
+
+    async def put_api_key(self, key: "ApiKey") -> None:
+        """Add a key."""
+        ...
+
+    async def api_keys(self) -> Sequence["ApiKey"]:
+        """Return every key, revoked ones too, by creation."""
+        ...
+
+    async def api_key(self, key_id: str) -> "ApiKey | None":
+        """Return one key."""
+        ...
+
+    async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
+        """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key as the store keeps it."""
+
+    key_id: str
+    """Public: it stands in the key itself and in logs."""
+    secret_hash: bytes = field(repr=False)
+    """SHA-256 of the 256-bit secret."""
+    name: str
+    rights: frozenset[str]
+    tenant: str
+    """The tenant's name; empty: every tenant."""
+    create_time: Instant
+    expire_time: Instant | None = None
+    revoke_time: Instant | None = None
+
+
+class Store(LogReader, KeyStore, Protocol):
+    """Everything the service asks of a database."""
+
+    async def append(self, write: Write) -> Appended:
+        """Commit a write together with others that are waiting, and return its answer.
+
+        Judged under the log's lock: replay of its key, consent, what is superseded. A refused
+        write raises and leaves no trace; its neighbours in the group are not touched. Cancelling
+        this call leaves the write to happen or not; its key tells.
+
+        Raises:
+            ConflictError: IDEMPOTENCY_KEY_REUSED, CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, …
+            NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN.
+            InvalidArgumentError: an opt-in ahead of the commit time.
+            ExhaustedError: LIMIT_REACHED, or OVERLOADED when `writes_queued_max` are waiting.
+            UnavailableError: STORE_UNAVAILABLE or CLOCK_UNTRUSTED; nothing was written.
+            OutcomeUnknownError: the commit's answer was lost.
+        """
+        ...
+
+    def on_commit(self, publish: Callable[[Committed], None]) -> None:
+        """Name who is told of each commit, on the event loop, in order, before `append` returns."""
+        ...
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """Return every tenant, by name."""
+        ...
+
+    async def create_tenant(self, name: str, lookup_key: bytes) -> Tenant:
+        """Create a tenant. Raises ConflictError TENANT_EXISTS."""
+        ...
+
+    async def standing(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> Standing:
+        """Return what stands for these subjects, with topics and holds, in one transaction."""
+        ...
+
+    async def list_suppressions(
+        self, tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
+    ) -> Page[StandingRecord]:
+        """Return a page of standing suppressions, `subject` filled where one is kept."""
+        ...
+
+    def export(
+        self, tenant_id: TenantId, filter_: RecordFilter, batch: int
+    ) -> AbstractAsyncContextManager[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]]:
+        """Open every record that matches, of one revision, `subject` filled where one is kept."""
+        ...
+
+    async def ping(self) -> datetime:
+        """Ask the database for its time. Raises UnavailableError when it does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the group under way, refuse the rest with DRAINING, and close."""
+        ...
