@@ -106,7 +106,7 @@ class NotFoundError(HeedError):
 
 
 class ConflictError(HeedError):
-    """The request does not fit what stands (FAILED_PRECONDITION or ALREADY_EXISTS); nothing changed."""
+    """The request does not fit what stands; nothing changed."""
 
     default_reason = ErrorReason.CONSENT_REQUIRED
 
@@ -136,6 +136,6 @@ class UnavailableError(HeedError):
 
 
 class OutcomeUnknownError(UnavailableError):
-    """A write may or may not have happened; the same call with the same idempotency key resolves it."""
+    """A write may or may not have happened; the same call with the same key tells."""
 
     default_reason = ErrorReason.OUTCOME_UNKNOWN

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 RULE_VERSION = 1
-"""The version of the decision's rules (`heed.decide`); a follower with an older one asks upstream."""
+"""The version of the decision's rules (`heed.decide`); a follower of an older one asks upstream."""
 
 NORMALISER_VERSION = 1
 """The version of the address normaliser (`heed.keys`)."""
@@ -61,7 +61,7 @@ class SubjectType(enum.IntEnum):
 
 
 class TopicClass(enum.IntEnum):
-    """What a topic's messages are to the person who gets them, from the least to the most needed."""
+    """What a topic's messages are to the person who gets them, the least needed first."""
 
     PROMOTIONAL = 1
     TRANSACTIONAL = 2
@@ -182,7 +182,7 @@ class Record:
 
     @property
     def slot(self) -> tuple[RecordKind, Cause, Reach, Channel, str]:
-        """The place of this record among its subject's records; a pause keeps one for all reaches."""
+        """The place of this record among its subject's; a pause has one place for all reaches."""
         reach = Reach.ALL if self.kind is RecordKind.PAUSE else self.reach
         return (self.kind, self.cause, reach, self.channel, self.topic)
 
@@ -193,7 +193,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """An operator's stop. All that it names must match a message; what it leaves out matches all."""
+    """An operator's stop. All that it names must match a message; what it omits matches all."""
 
     hold_id: str
     channel: Channel | None = None

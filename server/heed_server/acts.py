@@ -112,7 +112,7 @@ class RetireTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceHold:
-    """Place a hold; `hold.hold_id` is made by the caller (ids are arguments, never made in logic)."""
+    """Place a hold; its id is made by the caller (ids are arguments, never made in logic)."""
 
     hold: Hold
     origin: Origin
