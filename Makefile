@@ -1,0 +1,112 @@
+# Everything a contributor runs. `make` alone lists the targets.
+# Setting up needs Python >= 3.11 with venv, git and make; nothing else, and no root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+GEN := .venv-gen/bin
+# One worker a core; `make test WORKERS=0` runs in this process, for a debugger.
+WORKERS ?= 2
+# What the two checkers read; a folder that does not exist yet is left out.
+CHECKED := $(wildcard client/heed server/heed_server tests scripts)
+PROJECTS := generated/pyproject.toml client/pyproject.toml server/pyproject.toml
+
+# Tools keep their caches in the tree, so that an empty or missing HOME does not matter.
+export HOME := $(or $(HOME),$(CURDIR)/.cache/home)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
+	test test-fast test-postgres coverage run demo bench bench-scale check lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
+		| while IFS=$$'\t' read -r target words; do printf '  %-16s %s\n' "$$target" "$$words"; done
+
+setup: .venv/.stamp ## make .venv from the lock and install the three distributions into it
+
+# The stamp is written last: a set-up that was interrupted is started again from nothing.
+.venv/.stamp: requirements/dev.txt $(PROJECTS)
+	@scripts/venv.sh "$(PYTHON)" .venv requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+		--editable generated --editable client --editable server
+	@touch $@
+
+.venv-gen/.stamp: requirements/gen.txt
+	@scripts/venv.sh "$(PYTHON)" .venv-gen requirements/gen.txt
+	@touch $@
+
+.venv-lock/.stamp: requirements/lock.txt
+	@scripts/venv.sh "$(PYTHON)" .venv-lock requirements/lock.txt
+	@touch $@
+
+fmt: setup ## format the code and the contract, and fix what lint can fix
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+	@if [ -d protos ]; then $(BIN)/buf format --write; fi
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup ## mypy --strict and pyright strict
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/pyright $(CHECKED)
+
+imports: setup ## imports run one way: server, heed, heed_proto
+	$(BIN)/lint-imports
+
+proto: .venv-gen/.stamp ## generate the code of the contract into generated/
+	$(GEN)/python scripts/generate_proto.py
+
+proto-lint: setup ## buf: lint and format of the contract
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+
+proto-breaking: setup ## buf: nothing that a client relies on has changed since the last commit
+	$(BIN)/python scripts/breaking.py
+
+proto-in-step: .venv-gen/.stamp ## generated/ is what the contract generates
+	$(GEN)/python scripts/generate_proto.py --check
+
+test: setup ## all tests, with a real PostgreSQL
+	$(BIN)/pytest -n $(WORKERS)
+
+test-fast: setup ## the pure parts and SQLite, in under a minute
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not postgres"
+
+test-postgres: setup ## only what needs PostgreSQL
+	$(BIN)/pytest -n $(WORKERS) -m postgres
+
+run: setup ## serve on 127.0.0.1:50051 with SQLite under ./heed-data
+	$(BIN)/heed-server serve
+
+demo: setup ## a throw-away server, sample files, and what each check says and why
+	$(BIN)/python -m heed_server.demo
+
+bench: setup ## measure, print a table, write bench/results.json
+	$(BIN)/python -m tests.bench
+
+# In the order of how soon each fails. The last step is the whole suite.
+check: ## what CI runs: lint, types, imports, the contract, then all tests
+	$(MAKE) lint
+	$(MAKE) types
+	$(MAKE) imports
+	$(MAKE) proto-lint
+	$(MAKE) proto-breaking
+	$(MAKE) proto-in-step
+	$(MAKE) test
+
+lock: .venv-lock/.stamp ## resolve requirements/*.txt again (UPGRADE=1: to the newest versions)
+	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## remove environments, caches and build output; never heed-data
+	rm -rf .venv .venv-gen .venv-lock .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .coverage htmlcov dist generated/dist client/dist server/dist
+	find client server generated tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
