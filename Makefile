@@ -23,7 +23,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
-	test test-fast test-postgres coverage run demo bench bench-scale check lock clean
+	test test-fast test-postgres run demo bench bench-scale check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
@@ -92,6 +92,9 @@ demo: setup ## a throw-away server, sample files, and what each check says and w
 
 bench: setup ## measure, print a table, write bench/results.json
 	$(BIN)/python -m tests.bench
+
+bench-scale: setup ## the same with a million and ten million subjects
+	$(BIN)/python -m tests.bench --scale
 
 # In the order of how soon each fails. The last step is the whole suite.
 check: ## what CI runs: lint, types, imports, the contract, then all tests

@@ -18,3 +18,4 @@ compile "$@" generated/pyproject.toml client/pyproject.toml server/pyproject.tom
 # The image gets exactly what the tests ran with.
 compile "$@" server/pyproject.toml --constraint requirements/dev.txt \
   --output-file requirements/server.txt
+compile "$@" --group build --constraint requirements/dev.txt --output-file requirements/build.txt
