@@ -1,0 +1,31 @@
+"""What an operator can set, and where each value came from."""
+
+from heed_server.config.model import (
+    AuthConfig,
+    Config,
+    DrainConfig,
+    IndexConfig,
+    LimitsConfig,
+    ListenConfig,
+    StalenessConfig,
+    StorageConfig,
+    TelemetryConfig,
+    TlsConfig,
+)
+from heed_server.config.sources import DEFAULT_FILE, Effective, load
+
+__all__ = [
+    "DEFAULT_FILE",
+    "AuthConfig",
+    "Config",
+    "DrainConfig",
+    "Effective",
+    "IndexConfig",
+    "LimitsConfig",
+    "ListenConfig",
+    "StalenessConfig",
+    "StorageConfig",
+    "TelemetryConfig",
+    "TlsConfig",
+    "load",
+]
