@@ -1,0 +1,277 @@
+"""The decision: may this message be sent, given what stands, now?
+
+Laws:
+1. Everything that affects a decision is in `Facts`, the query and `now`; this module reads no
+   clock, no store and no setting.
+2. The rules speak in the order of `_RULES`, and the first that speaks wins. `explain` asks the very
+   same functions and lets the later ones finish, so the two cannot disagree.
+3. An opt-out stands until the same subject, later, opts in at the same or a narrower scope. Time
+   does not end it, a tie does not lift it, and neither does another subject.
+4. What is not known here (a number from a later version) takes the side that protects: an unknown
+   kind of record, cause or reach stops every class, an unknown channel of a stop is every channel,
+   and of an opt-in none (ADR 0010).
+
+Theory of operation: one pass over the records keeps those that cover, reach and are active, sorted
+by what they are; each rule then looks only at its own. What a topic is on a channel
+(`heed.topics`) is resolved once and remembered, and so is the decision where nothing stands.
+
+Source: docs/stops.md, ADR 0010.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+from heed.model import (
+    REACH_OF_CAUSE,
+    SUPPRESSING_RULES,
+    Channel,
+    Decision,
+    Hold,
+    Instant,
+    Query,
+    Reach,
+    Reason,
+    Record,
+    RecordKind,
+    Rule,
+    TopicClass,
+    Verdict,
+)
+from heed.topics import MESSAGE_CHANNELS, ResolvedTopic, TopicTable
+
+
+@dataclass(slots=True)
+class Facts:
+    """What stands for the subjects of a query. Frozen in spirit: thawed because every check makes
+    one, and a frozen one costs twice as much.
+    """
+
+    records: tuple[tuple[Record, ...], ...]
+    """The records of each subject named, in order."""
+    holds: tuple[Hold, ...]
+    topics: TopicTable
+
+
+def decide(facts: Facts, query: Query, now: Instant) -> Decision:
+    """Return the verdict, with every voice of the rule that won.
+
+    Raises:
+        InvalidArgumentError: the topic's name is malformed, or no message travels on the channel.
+    """
+    topic = facts.topics.resolve(query.channel, query.topic)
+    if not facts.holds and not any(facts.records):
+        return _decide_without_facts(
+            topic.topic_class,
+            topic.requires_opt_in,
+            topic.undeclared,
+            topic.suppressed_as_undeclared,
+        )
+    standing = _what_stands(facts, query, topic, now)
+    for speak in _RULES:
+        reasons = speak(standing)
+        if reasons:
+            return _decision(reasons, topic.topic_class, undeclared=topic.undeclared)
+    return _decision(_BY_DEFAULT, topic.topic_class, undeclared=topic.undeclared)
+
+
+def explain(facts: Facts, query: Query, now: Instant) -> Decision:
+    """Return the decision of `decide`, and after its voices those of every later rule that spoke.
+
+    Raises:
+        InvalidArgumentError: as `decide`.
+    """
+    topic = facts.topics.resolve(query.channel, query.topic)
+    standing = _what_stands(facts, query, topic, now)
+    reasons = tuple(reason for speak in _RULES for reason in speak(standing))
+    return _decision(reasons or _BY_DEFAULT, topic.topic_class, undeclared=topic.undeclared)
+
+
+_Voice = tuple[int, Record]
+"""A record that covers the message and is active, after the position of its subject."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What the rules look at: only what covers the message, reaches its class and is active."""
+
+    topic_class: TopicClass
+    requires_opt_in: bool
+    suppressed_as_undeclared: bool
+    holds: list[Hold] = field(default_factory=list)
+    suppressions: list[_Voice] = field(default_factory=list)
+    opt_outs: list[_Voice] = field(default_factory=list)
+    opt_ins: list[_Voice] = field(default_factory=list)
+    pauses: list[_Voice] = field(default_factory=list)
+
+
+def _what_stands(facts: Facts, query: Query, topic: ResolvedTopic, now: Instant) -> _Standing:
+    standing = _Standing(topic.topic_class, topic.requires_opt_in, topic.suppressed_as_undeclared)
+    if facts.holds:
+        standing.holds.extend(hold for hold in facts.holds if _holds(hold, query, topic, now))
+    for position, records in enumerate(facts.records):
+        for record in records:
+            if record.topic not in topic.lineage:
+                continue
+            kind = record.kind
+            is_active = record.end_time is None or now < record.end_time
+            if kind == _OPT_IN:
+                if is_active and record.channel in topic.channels:
+                    standing.opt_ins.append((position, record))
+            elif record.channel not in topic.channels and record.channel in _KNOWN_CHANNELS:
+                continue
+            elif kind == _OPT_OUT:
+                if _reaches(record, topic):
+                    standing.opt_outs.append((position, record))
+            elif kind == _PAUSE:
+                if is_active and _reaches(record, topic):
+                    standing.pauses.append((position, record))
+            elif (
+                is_active and (record.cause not in REACH_OF_CAUSE or _reaches(record, topic))
+            ) or kind not in _KNOWN_KINDS:
+                standing.suppressions.append((position, record))
+    return standing
+
+
+def _holds(hold: Hold, query: Query, topic: ResolvedTopic, now: Instant) -> bool:
+    return (
+        hold.topic in topic.lineage
+        and (not hold.campaign or hold.campaign == query.campaign)
+        and (
+            hold.channel is None
+            or hold.channel in topic.channels
+            or hold.channel not in _KNOWN_CHANNELS
+        )
+        and hold.is_active(now)
+    )
+
+
+def _reaches(stop: Record, topic: ResolvedTopic) -> bool:
+    """Whether a stop that covers the message stops its class.
+
+    A promotional one named at a transactional topic stops what is transactional there and beneath.
+    """
+    if topic.topic_class == _PROMOTIONAL:
+        return True
+    if stop.reach == _REACH_PROMOTIONAL:
+        return topic.topic_class == _TRANSACTIONAL and stop.topic in topic.raising
+    if stop.reach == _REACH_TRANSACTIONAL:
+        return topic.topic_class == _TRANSACTIONAL
+    return True
+
+
+def _is_lifted(opt_out: Record, opt_in: Record) -> bool:
+    """Whether an opt-in lifts an opt-out of the same subject; both cover the message.
+
+    Their topics are then of one lineage, where the longer name is the narrower scope, and their
+    channels are the message's or ANY.
+    """
+    return (
+        opt_in.decided_time > opt_out.decided_time
+        and opt_out.channel in (_ANY, opt_in.channel)
+        and len(opt_in.topic) >= len(opt_out.topic)
+    )
+
+
+# ---- the rules, in the order of `_RULES` ------------------------------------------------------
+
+_Reasons = tuple[Reason, ...]
+
+
+def _held(standing: _Standing) -> _Reasons:
+    return tuple(Reason(_RULE_HOLD, hold=hold) for hold in standing.holds)
+
+
+def _suppressed(standing: _Standing) -> _Reasons:
+    return _voices(_RULE_SUPPRESSION, standing.suppressions)
+
+
+def _opted_out(standing: _Standing) -> _Reasons:
+    if not standing.opt_outs:
+        return ()
+    return tuple(
+        Reason(_RULE_OPT_OUT, subject, opt_out)
+        for subject, opt_out in standing.opt_outs
+        if not any(
+            subject == other and _is_lifted(opt_out, opt_in) for other, opt_in in standing.opt_ins
+        )
+    )
+
+
+def _mandatory(standing: _Standing) -> _Reasons:
+    return _BY_MANDATORY if standing.topic_class == _MANDATORY else ()
+
+
+def _paused(standing: _Standing) -> _Reasons:
+    return _voices(_RULE_PAUSE, standing.pauses)
+
+
+def _undeclared(standing: _Standing) -> _Reasons:
+    return _BY_UNDECLARED_TOPIC if standing.suppressed_as_undeclared else ()
+
+
+def _without_consent(standing: _Standing) -> _Reasons:
+    return _BY_NO_CONSENT if standing.requires_opt_in and not standing.opt_ins else ()
+
+
+def _opted_in(standing: _Standing) -> _Reasons:
+    return _voices(_RULE_OPT_IN, standing.opt_ins)
+
+
+def _voices(rule: Rule, voices: list[_Voice]) -> _Reasons:
+    return tuple(Reason(rule, subject, record) for subject, record in voices) if voices else ()
+
+
+_RULES: tuple[Callable[[_Standing], _Reasons], ...] = (
+    _held,
+    _suppressed,
+    _opted_out,
+    _mandatory,
+    _paused,
+    _undeclared,
+    _without_consent,
+    _opted_in,
+)
+
+
+def _decision(reasons: _Reasons, topic_class: TopicClass, *, undeclared: bool) -> Decision:
+    verdict = _SUPPRESSED if reasons[0].rule in SUPPRESSING_RULES else _ALLOWED
+    return Decision(verdict, reasons, undeclared, topic_class)
+
+
+@cache  # at most 24 decisions: three classes and three facts
+def _decide_without_facts(
+    topic_class: TopicClass,
+    requires_opt_in: bool,  # noqa: FBT001 - positional, for the cache
+    undeclared: bool,  # noqa: FBT001 - the same
+    suppressed_as_undeclared: bool,  # noqa: FBT001 - the same
+) -> Decision:
+    standing = _Standing(topic_class, requires_opt_in, suppressed_as_undeclared)
+    reasons = next(filter(None, (speak(standing) for speak in _RULES)), _BY_DEFAULT)
+    return _decision(reasons, topic_class, undeclared=undeclared)
+
+
+# Members by name here: Python 3.11 looks one up on its enum some ten times slower.
+_ANY: Final = Channel.ANY
+_KNOWN_CHANNELS: Final = MESSAGE_CHANNELS | {Channel.ANY, Channel.PROCESSING}
+_OPT_OUT: Final = RecordKind.OPT_OUT
+_OPT_IN: Final = RecordKind.OPT_IN
+_PAUSE: Final = RecordKind.PAUSE
+_KNOWN_KINDS: Final = frozenset(RecordKind)
+_PROMOTIONAL: Final = TopicClass.PROMOTIONAL
+_TRANSACTIONAL: Final = TopicClass.TRANSACTIONAL
+_MANDATORY: Final = TopicClass.MANDATORY
+_REACH_PROMOTIONAL: Final = Reach.PROMOTIONAL
+_REACH_TRANSACTIONAL: Final = Reach.TRANSACTIONAL
+_RULE_HOLD: Final = Rule.HOLD
+_RULE_SUPPRESSION: Final = Rule.SUPPRESSION
+_RULE_OPT_OUT: Final = Rule.OPT_OUT
+_RULE_PAUSE: Final = Rule.PAUSE
+_RULE_OPT_IN: Final = Rule.OPT_IN
+_SUPPRESSED: Final = Verdict.SUPPRESSED
+_ALLOWED: Final = Verdict.ALLOWED
+_BY_MANDATORY: Final = (Reason(Rule.MANDATORY),)
+_BY_UNDECLARED_TOPIC: Final = (Reason(Rule.UNDECLARED_TOPIC),)
+_BY_NO_CONSENT: Final = (Reason(Rule.NO_CONSENT),)
+_BY_DEFAULT: Final = (Reason(Rule.DEFAULT),)

@@ -1,0 +1,258 @@
+"""The one normaliser of subjects, and the key made from what it returns.
+
+Laws:
+- Every path that reads a subject goes through `normalise`, so that one person's two spellings of an
+  address have one key. It is idempotent, and versioned (`heed.model.NORMALISER_VERSION`).
+- It refuses rather than guesses: a refused address is an error somebody sees, a wrong guess is an
+  opt-out that nobody finds.
+- Characters that this Python's Unicode has not assigned are refused, so that two versions of
+  Unicode give the same answer or one of them gives none (case folding and NFC of assigned
+  characters never change).
+- No message repeats an address.
+
+The specification is docs/normaliser.md, its vectors tests/cases/normaliser.json. Sources: UTS 46
+non-transitional, UAX 15 (NFC), RFC 7693 (BLAKE2b), RFC 6531, E.164.
+"""
+
+import re
+import unicodedata
+from hashlib import blake2b
+from typing import Final, assert_never
+
+import idna
+
+from heed.errors import FieldViolation, InvalidArgumentError
+from heed.model import Subject, SubjectKey, SubjectType
+
+LOOKUP_KEY_BYTES = 32
+SUBJECT_CHARACTERS_MAX = 320
+DOMAIN_CHARACTERS_MAX = 253
+DOMAIN_LABEL_CHARACTERS_MAX = 63
+PHONE_DIGITS_MIN = 7
+PHONE_DIGITS_MAX = 15
+DOMAINS_CACHED_MAX = 4_096
+"""How many spellings of domains a `Keyer` remembers; at most about 3 MiB."""
+
+_PERSON = b"heed-subject-v1"
+_KEY_BYTES = 16
+
+_ATOM = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~."
+"""What stands for itself in the lower-cased local part of nearly every address."""
+_NEEDS_QUOTES = frozenset('()<>[]:;,\\"@')
+_JOINERS = frozenset("\u200c\u200d")
+"""They change how a word looks in the scripts that use them; other format characters are unseen."""
+_ASCII_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_PHONE_PUNCTUATION = frozenset(" \u00a0\u2007\u2009\u202f\u3000\t()-./") | frozenset(
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d\uff08\uff09\uff0e\uff0f"
+)
+_UNSEEN_IN_PHONE = frozenset("\u00ad\u200b\u200e\u200f\u2060\ufeff") | frozenset(
+    chr(mark) for mark in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
+"""What copying from a telephone's contacts brings along."""
+_PLUS = frozenset("+\uff0b")
+_TRUNK_ZERO = re.compile(r"[(\uff08]\s*0\s*[)\uff09]")
+
+
+class Keyer:
+    """Makes the keys of one tenant's subjects. Safe to share between threads."""
+
+    def __init__(self, lookup_key: bytes) -> None:
+        if len(lookup_key) != LOOKUP_KEY_BYTES:
+            raise ValueError(
+                f"a lookup key has {LOOKUP_KEY_BYTES} bytes, this one has {len(lookup_key)}"
+            )
+        self._keyed = blake2b(key=lookup_key, digest_size=_KEY_BYTES, person=_PERSON)
+        self._domains: dict[str, bytes] = {}
+
+    def key(self, subject: Subject) -> SubjectKey:
+        """Return the key of a subject that `normalise` returned."""
+        hashing = self._keyed.copy()
+        hashing.update(_TYPE_BYTE[subject.type] + subject.value.encode())
+        return SubjectKey(hashing.digest())
+
+    def key_of(self, subject_type: SubjectType, value: str) -> SubjectKey:
+        """Return the key of a subject as it was given: `key(normalise(…))`, quicker.
+
+        Raises:
+            InvalidArgumentError: as `normalise`.
+        """
+        if subject_type == _EMAIL and value.isascii() and len(value) <= SUBJECT_CHARACTERS_MAX:
+            local, _, domain = value.rpartition("@")
+            plain = local.lower().encode()
+            if plain and not plain.translate(None, _ATOM):
+                hashing = self._keyed.copy()
+                hashing.update(
+                    b"\x01" + plain + b"@" + (self._domains.get(domain) or self._learn(domain))
+                )
+                return SubjectKey(hashing.digest())
+        return self.key(normalise(Subject(type=subject_type, value=value)))
+
+    def _learn(self, domain: str) -> bytes:
+        normalised = _domain(domain).encode()
+        if len(self._domains) >= DOMAINS_CACHED_MAX:
+            self._domains.clear()
+        self._domains[domain] = normalised
+        return normalised
+
+
+def normalise(subject: Subject) -> Subject:
+    """Return the one spelling of a subject that stands for all of its spellings.
+
+    Raises:
+        InvalidArgumentError: it is malformed; the violation's field is the subject's type in lower
+            case (`email`), and the message is the violation's description.
+    """
+    value = subject.value
+    if not value:
+        raise _refusal(subject.type, "is empty")
+    if len(value) > SUBJECT_CHARACTERS_MAX:
+        raise _too_long(subject.type, len(value))
+    match subject.type:
+        case SubjectType.EMAIL:
+            normalised = _email(value)
+        case SubjectType.PHONE:
+            normalised = _phone(value)
+        case SubjectType.USER | SubjectType.DEVICE:
+            normalised = _identifier(subject.type, value)
+        case _:
+            assert_never(subject.type)
+    if len(normalised) > SUBJECT_CHARACTERS_MAX:
+        raise _too_long(subject.type, len(normalised))
+    return subject if normalised == value else Subject(type=subject.type, value=normalised)
+
+
+def _email(value: str) -> str:
+    local, at, domain = value.rpartition("@")
+    if not at:
+        raise _refusal(SubjectType.EMAIL, "has no '@'; write it as name@domain")
+    if not local:
+        raise _refusal(SubjectType.EMAIL, "has nothing before its '@'; write it as name@domain")
+    return f"{_local(local)}@{_domain(domain)}"
+
+
+def _local(value: str) -> str:
+    for character in value:
+        if not character.isascii() or not character.isprintable() or character == " ":
+            _check_local_character(character)
+    is_quoted = len(value) > 2 and value[0] == value[-1] == '"'  # noqa: PLR2004 - two quotes
+    if not is_quoted and not _NEEDS_QUOTES.isdisjoint(value):
+        character = next(one for one in value if one in _NEEDS_QUOTES)
+        raise _refusal(
+            SubjectType.EMAIL,
+            f"has {character!r} before its '@', which stands only between quotes; give one bare "
+            "address: name@domain",
+        )
+    if value.isascii():
+        return value.lower()
+    folded = unicodedata.normalize("NFC", value).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def _check_local_character(character: str) -> None:
+    category = unicodedata.category(character)
+    if category in {"Zs", "Zl", "Zp"}:
+        raise _refusal(SubjectType.EMAIL, f"has white space ({_name(character)}); leave it out")
+    if category in {"Cc", "Cs", "Cn"} or (category == "Cf" and character not in _JOINERS):
+        raise _refusal(
+            SubjectType.EMAIL, f"has {_name(character)}, which nobody can see; leave it out"
+        )
+
+
+def _domain(value: str) -> str:
+    """Return a domain in lower-case ASCII.
+
+    An ASCII label is its lower case, A-labels too: one that is not valid is no other label's. Any
+    other label is mapped by UTS 46 (non-transitional) and made an A-label by RFC 5891.
+    """
+    if value.isascii():
+        labels = value.lower().split(".")
+    else:
+        try:
+            mapped = idna.uts46_remap(value, std3_rules=False, transitional=False)
+            labels = [
+                label if label.isascii() else idna.alabel(label).decode()
+                for label in mapped.split(".")
+            ]
+        except UnicodeError:
+            # What idna raises quotes the label, which is part of the address.
+            raise _refusal(
+                SubjectType.EMAIL, "has a domain that UTS 46 and IDNA 2008 refuse; correct it"
+            ) from None
+    if len(labels) > 1 and not labels[-1]:
+        labels.pop()
+    for label in labels:
+        if _ASCII_LABEL.fullmatch(label) is None:
+            raise _refusal(
+                SubjectType.EMAIL,
+                "has a domain that is not labels of 1 to 63 letters, digits and hyphens joined by "
+                "dots; correct it",
+            )
+    domain = ".".join(labels)
+    if len(domain) > DOMAIN_CHARACTERS_MAX:
+        raise _refusal(
+            SubjectType.EMAIL,
+            f"has a domain of {len(domain)} characters, at most {DOMAIN_CHARACTERS_MAX} are taken",
+        )
+    return domain
+
+
+def _phone(value: str) -> str:
+    written = "".join(one for one in value if one not in _UNSEEN_IN_PHONE)
+    if _TRUNK_ZERO.search(written) is not None:
+        raise _refusal(
+            SubjectType.PHONE,
+            "has a (0), which is dialled in some countries and not in others; write the number as "
+            "it is dialled from abroad",
+        )
+    kept = [one for one in written if one not in _PHONE_PUNCTUATION]
+    if not kept or kept[0] not in _PLUS:
+        raise _refusal(SubjectType.PHONE, "has no '+' and country code; write it as +43 660 123456")
+    digits: list[str] = []
+    for character in kept[1:]:
+        digit = unicodedata.decimal(character, None)
+        if digit is None:
+            raise _refusal(
+                SubjectType.PHONE,
+                f"has {_name(character)}, which is no digit; write digits after the '+'",
+            )
+        digits.append(str(digit))
+    if not PHONE_DIGITS_MIN <= len(digits) <= PHONE_DIGITS_MAX:
+        raise _refusal(
+            SubjectType.PHONE,
+            f"has {len(digits)} digits; with its country code a number has {PHONE_DIGITS_MIN} to "
+            f"{PHONE_DIGITS_MAX}",
+        )
+    if digits[0] == "0":
+        raise _refusal(SubjectType.PHONE, "has a country code that begins with 0; correct it")
+    return "+" + "".join(digits)
+
+
+def _identifier(subject_type: SubjectType, value: str) -> str:
+    if value.isprintable():
+        return value
+    for character in value:
+        if unicodedata.category(character) in {"Cc", "Cs"}:
+            raise _refusal(subject_type, f"has {_name(character)}; leave it out")
+    return value
+
+
+def _name(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+def _too_long(subject_type: SubjectType, characters: int) -> InvalidArgumentError:
+    return _refusal(
+        subject_type, f"has {characters} characters, at most {SUBJECT_CHARACTERS_MAX} are taken"
+    )
+
+
+def _refusal(subject_type: SubjectType, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        description,
+        violations=[FieldViolation(field=subject_type.name.lower(), description=description)],
+    )
+
+
+# Python 3.11 looks a member up on its enum some ten times slower than a name.
+_EMAIL: Final = SubjectType.EMAIL
+_TYPE_BYTE: Final = {subject_type: bytes([subject_type]) for subject_type in SubjectType}

@@ -1,0 +1,214 @@
+"""Which of two records stands in a slot, and the bytes in which a subject's records are kept.
+
+Laws of standing:
+- Order of arrival does not matter: `merge` is commutative, associative and idempotent in all but
+  the revision, which is that of the change that last changed anything.
+- Of two choices the later decided one stands, its end included; a tie goes to the side that
+  protects. A suppression is never shortened and never made older.
+- A kind of record that this version does not know is kept like a suppression.
+
+Laws of the bytes:
+- What was encoded is decoded as it was, numbers of enums that this version does not know included;
+  bytes that were damaged raise, and never give another record.
+- Layout, version 1, little-endian: version u8, CRC-32 u32 of the rest, then for each record: kind
+  (bits 0-3) and cause (4-7) u8; channel (0-3), reach (4-6) and whether it has an end (7) u8; length
+  of the topic u8; decided time i64; revision u48; its end i64 if it has one; the topic in ASCII.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import replace as with_fields
+from typing import Final, cast
+from zlib import crc32
+
+from heed.errors import UnavailableError
+from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind, Revision
+
+Slot = tuple[RecordKind, Cause, Reach, Channel, str]
+
+REVISION_MAX = 2**48 - 1
+
+_VERSION: Final = 1
+_HEADER = struct.Struct("<BI")
+_RECORD = struct.Struct("<BBBqIH")
+_END = struct.Struct("<q")
+_NIBBLE: Final = 0xF
+_REACH_BITS: Final = 0x7
+_HAS_END: Final = 0x80
+_FOREVER: Final = 2**63
+"""Later than every end there is."""
+
+
+class DamagedRecordError(UnavailableError):
+    """Bytes that `encode_records` did not make; whoever reads an index rebuilds it."""
+
+
+def merge(current: Record | None, new: Record) -> Record:
+    """Return the record that stands where `new` meets what stands in its slot.
+
+    `current` itself is returned where nothing changes.
+    """
+    if current is None:
+        return new
+    if current.slot != new.slot:
+        raise ValueError(f"records of two slots do not meet: {current.slot}, {new.slot}")
+    if current.kind in _CHOICES and current.decided_time != new.decided_time:
+        return current if current.decided_time > new.decided_time else new
+    standing = _protective(current, new)
+    if _means_the_same(standing, current):
+        return current
+    return new if _means_the_same(standing, new) else standing
+
+
+def replace(records: tuple[Record, ...], new: Record) -> tuple[Record, ...]:
+    """Return a subject's records with `new` in its slot, ordered by kind, topic and channel."""
+    slot = new.slot
+    return tuple(sorted((*(one for one in records if one.slot != slot), new), key=_order))
+
+
+def remove(records: tuple[Record, ...], slot: Slot) -> tuple[Record, ...]:
+    """Return a subject's records without the one in a slot."""
+    return tuple(one for one in records if one.slot != slot)
+
+
+def encode_records(records: Iterable[Record]) -> bytes:
+    """Return one subject's records as bytes.
+
+    Raises:
+        ValueError: a record does not fit the layout (a revision above `REVISION_MAX`, say).
+    """
+    body = b"".join(map(_encode, records))
+    return _HEADER.pack(_VERSION, crc32(body)) + body
+
+
+def decode_records(encoded: bytes) -> tuple[Record, ...]:
+    """Return the records that `encode_records` was given, in their order.
+
+    Raises:
+        DamagedRecordError: the bytes are not as they were made, or of a version not known here.
+    """
+    size = len(encoded)
+    if size < _HEADER.size:
+        raise DamagedRecordError(f"{size} bytes are no records; rebuild the index")
+    version, checksum = _HEADER.unpack_from(encoded)
+    if version != _VERSION:
+        raise DamagedRecordError(f"records of version {version} are not known; rebuild the index")
+    if crc32(encoded[_HEADER.size :]) != checksum:
+        raise DamagedRecordError("records do not match their checksum; rebuild the index")
+    records: list[Record] = []
+    offset = _HEADER.size
+    try:
+        while offset < size:
+            kind_cause, channel_reach, topic_size, decided_time, low, high = _RECORD.unpack_from(
+                encoded, offset
+            )
+            offset += _RECORD.size
+            end_time = None
+            if channel_reach & _HAS_END:
+                (end_time,) = _END.unpack_from(encoded, offset)
+                offset += _END.size
+            kind, cause = _KIND_CAUSE[kind_cause]
+            channel, reach = _CHANNEL_REACH[channel_reach]
+            topic = encoded[offset : offset + topic_size].decode() if topic_size else ""
+            offset += topic_size
+            records.append(
+                Record(
+                    kind,
+                    cause,
+                    reach,
+                    channel,
+                    topic,
+                    decided_time,
+                    end_time,
+                    Revision(high << 32 | low),
+                )
+            )
+    except (struct.error, UnicodeDecodeError) as error:
+        raise DamagedRecordError("records end in the middle of one; rebuild the index") from error
+    if offset != size:
+        raise DamagedRecordError("records end in the middle of one; rebuild the index")
+    return tuple(records)
+
+
+def _protective(one: Record, other: Record) -> Record:
+    """Return the stronger of two records that count from the same time, or what both ask for."""
+    ends = (_end(one), _end(other))
+    end = min(ends) if one.kind == RecordKind.OPT_IN else max(ends)
+    return with_fields(
+        other,
+        reach=max(one.reach, other.reach, key=_width),
+        decided_time=max(one.decided_time, other.decided_time),
+        end_time=None if end == _FOREVER else Instant(end),
+    )
+
+
+def _means_the_same(one: Record, other: Record) -> bool:
+    return (one.decided_time, one.end_time, one.reach) == (
+        other.decided_time,
+        other.end_time,
+        other.reach,
+    )
+
+
+def _end(record: Record) -> int:
+    return _FOREVER if record.end_time is None else record.end_time
+
+
+def _width(reach: Reach) -> int:
+    """Return how much a reach stops; one that is not known here stops the most."""
+    return int(reach) if Reach.PROMOTIONAL <= reach <= Reach.ALL else Reach.ALL + 1
+
+
+def _order(record: Record) -> tuple[int, str, int, int, int]:
+    return (record.kind, record.topic, record.channel, record.cause, record.reach)
+
+
+def _encode(record: Record) -> bytes:
+    topic = record.topic.encode("ascii")
+    end_time = record.end_time
+    if not (
+        0 <= record.kind <= _NIBBLE
+        and 0 <= record.cause <= _NIBBLE
+        and 0 <= record.channel <= _NIBBLE
+        and 0 <= record.reach <= _REACH_BITS
+        and 0 <= record.revision <= REVISION_MAX
+    ):
+        raise ValueError(f"the record of revision {record.revision} does not fit version 1")
+    try:
+        head = _RECORD.pack(
+            record.kind | record.cause << 4,
+            record.channel | record.reach << 4 | (0 if end_time is None else _HAS_END),
+            len(topic),
+            record.decided_time,
+            record.revision & 0xFFFF_FFFF,
+            record.revision >> 32,
+        )
+        return head + (b"" if end_time is None else _END.pack(end_time)) + topic
+    except struct.error as error:
+        raise ValueError(
+            f"a time or the topic of revision {record.revision} does not fit version 1"
+        ) from error
+
+
+_CHOICES = frozenset({RecordKind.OPT_OUT, RecordKind.OPT_IN, RecordKind.PAUSE})
+
+_KINDS = {int(kind): kind for kind in RecordKind}
+_CAUSES = {int(cause): cause for cause in Cause}
+_CHANNELS = {int(channel): channel for channel in Channel}
+_REACHES = {int(reach): reach for reach in Reach}
+
+# A number of a later version stays the number it is: `heed.decide` takes its protective side.
+_KIND_CAUSE = [
+    (
+        _KINDS.get(byte & _NIBBLE, cast("RecordKind", byte & _NIBBLE)),
+        _CAUSES.get(byte >> 4, cast("Cause", byte >> 4)),
+    )
+    for byte in range(256)
+]
+_CHANNEL_REACH = [
+    (
+        _CHANNELS.get(byte & _NIBBLE, cast("Channel", byte & _NIBBLE)),
+        _REACHES.get(byte >> 4 & _REACH_BITS, cast("Reach", byte >> 4 & _REACH_BITS)),
+    )
+    for byte in range(256)
+]
