@@ -1,0 +1,106 @@
+"""Structured logs: an event's name and its fields, one line each, on standard error.
+
+Laws:
+- No line holds an address of a person. Nothing logs one; and since libraries put values into the
+  texts of their errors, whatever looks like an email address or a phone number is taken out of
+  every line before it is written, tracebacks included.
+- Tracebacks show no local variables.
+- What libraries log by the standard library (gRPC, asyncio) goes the same way.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+
+LogFormat = Literal["auto", "console", "json"]
+
+REDACTED = "[address]"
+"""What stands where an address was."""
+
+LINE_CHARACTERS_MAX = 20_000
+"""A longer field of a line is cut: a traceback through C can hold a whole message."""
+
+_EMAIL = re.compile(r"[^\s\"'<>()\[\]{},;:=]{1,128}@[^\s\"'<>()\[\]{},;:@/]{1,255}")
+_PHONE = re.compile(r"(?<![\w.])\+[\d][\d .()/-]{5,22}\d")
+
+
+def configure_logs(*, log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` (standard error) in one format.
+
+    `auto` is for people when the stream is a terminal, and JSON elsewhere.
+    """
+    if stream is None:
+        stream = cast("TextIO", sys.stderr)
+    is_terminal = stream.isatty()
+    is_console = log_format == "console" or (log_format == "auto" and is_terminal)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,  # as text, without locals
+            redact,  # after the traceback has become text, before the line does
+            _renderer(is_console=is_console, colors=is_terminal),
+        ],
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def redact(
+    _logger: object, _method: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Take out of a line whatever looks like an address (a processor of structlog)."""
+    for name, value in line.items():
+        line[name] = _redacted(value)
+    return line
+
+
+def redact_text(text: str) -> str:
+    """Return the text without whatever looks like an email address or a phone number."""
+    return _PHONE.sub(REDACTED, _EMAIL.sub(REDACTED, text[:LINE_CHARACTERS_MAX]))
+
+
+def _redacted(value: object) -> object:
+    match value:
+        case str():
+            return redact_text(value)
+        case bool() | int() | float() | None:
+            return value
+        case dict():
+            return {_redacted(key): _redacted(part) for key, part in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(part) for part in value]
+        case _:
+            return redact_text(str(value))
+
+
+def _renderer(*, is_console: bool, colors: bool) -> structlog.typing.Processor:
+    if is_console:
+        return structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
+        )
+    return structlog.processors.JSONRenderer()
