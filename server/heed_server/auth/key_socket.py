@@ -1,0 +1,255 @@
+"""Managing API keys of a server that runs: a unix socket beside its SQLite database.
+
+One process owns a SQLite database; a command that would revoke a key therefore hands its request
+to that process. On PostgreSQL commands ask the database themselves, and no socket is opened.
+
+    one line of JSON   {"ask": "revoke", "key_id": "k3v9x0q2m7ta", "at": 1790000000000000}
+    one line back      {"revoked": true}        or   {"refused": {"reason": …, "message": …}}
+
+Laws:
+- Only the user that runs the server may connect: the socket has mode 0600.
+- A change is in force in the server before it is answered.
+- No secret crosses it: the command makes the key and hands over its hash.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import structlog
+
+from heed.errors import ErrorReason, HeedError, UnavailableError
+from heed.model import Instant
+from heed_server.store import ApiKey, KeyStore
+
+LINE_BYTES_MAX = 4 << 20
+"""The longest request or answer: about 10,000 keys."""
+
+EXCHANGE_SECONDS_MAX = 10.0
+"""How long one request and its answer may take together."""
+
+_log = structlog.stdlib.get_logger("heed_server.auth")
+
+
+class _Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An `ApiKey` on the line."""
+
+    key_id: str
+    secret_hash: bytes
+    name: str
+    rights: tuple[str, ...]
+    tenant: str
+    create_time: int
+    expire_time: int | None = None
+    revoke_time: int | None = None
+
+
+class _Put(msgspec.Struct, frozen=True, tag="put", tag_field="ask"):
+    key: _Key
+
+
+class _List(msgspec.Struct, frozen=True, tag="list", tag_field="ask"):
+    pass
+
+
+class _Revoke(msgspec.Struct, frozen=True, tag="revoke", tag_field="ask"):
+    key_id: str
+    at: int
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    reason: str
+    message: str
+
+
+class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    keys: tuple[_Key, ...] = ()
+    revoked: bool = False
+    refused: _Refused | None = None
+
+
+_requests: msgspec.json.Decoder[_Put | _List | _Revoke] = msgspec.json.Decoder(
+    _Put | _List | _Revoke
+)
+_answers = msgspec.json.Decoder(_Answer)
+
+
+def socket_path(database: Path) -> Path:
+    """Return where the server that owns this SQLite database listens for such requests."""
+    return database.with_name(database.name + ".keys")
+
+
+@asynccontextmanager
+async def serve_key_socket(
+    path: Path, keys: KeyStore, *, on_change: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[None]:
+    """Answer requests within the block. The caller owns the database, so an older socket is dead.
+
+    Raises:
+        OSError: the socket cannot be made there.
+    """
+    answering: set[asyncio.Task[object]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        answering.add(task)
+        task.add_done_callback(answering.discard)
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
+                line = await reader.readline()
+                if not line:
+                    return  # only asked whether we are here
+                answered = await _answer_to(line, keys, on_change)
+                writer.write(msgspec.json.encode(answered) + b"\n")
+                await writer.drain()
+        except (OSError, ValueError, TimeoutError) as error:
+            _log.warning("key_request_failed", error=type(error).__name__)
+        finally:
+            await _close(writer)
+
+    listener = _listener(path)
+    try:
+        server = await asyncio.start_unix_server(answer, sock=listener, limit=LINE_BYTES_MAX)
+        async with server:
+            yield
+        if answering:  # a change under way is finished
+            await asyncio.wait(answering, timeout=EXCHANGE_SECONDS_MAX)
+    finally:
+        listener.close()
+        _remove(path)
+
+
+class KeySocket:
+    """The keys of a server that runs here, as a `KeyStore`.
+
+    Every method raises UnavailableError when the server, or its database, does not answer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def put_api_key(self, key: ApiKey) -> None:
+        """Add a key."""
+        await self._ask(_Put(_on_the_line(key)))
+
+    async def api_keys(self) -> Sequence[ApiKey]:
+        """Return every key, revoked ones too, by creation."""
+        answered = await self._ask(_List())
+        return [_off_the_line(key) for key in answered.keys]
+
+    async def api_key(self, key_id: str) -> ApiKey | None:
+        """Return one key."""
+        return next((key for key in await self.api_keys() if key.key_id == key_id), None)
+
+    async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
+        """Revoke a key, in force when this returns; False if there is no such key."""
+        return (await self._ask(_Revoke(key_id, at))).revoked
+
+    async def _ask(self, request: _Put | _List | _Revoke) -> _Answer:
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
+                reader, writer = await asyncio.open_unix_connection(
+                    os.fspath(self._path), limit=LINE_BYTES_MAX
+                )
+                try:
+                    writer.write(msgspec.json.encode(request) + b"\n")
+                    answered = _answers.decode(await reader.readline())
+                finally:
+                    await _close(writer)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UnavailableError(
+                f"the server of this database does not answer at {self._path} "
+                f"({type(error).__name__})"
+            ) from error
+        if answered.refused is not None:
+            reason = ErrorReason(answered.refused.reason)
+            raise UnavailableError(answered.refused.message, reason=reason)
+        return answered
+
+
+async def is_served(path: Path) -> bool:
+    """Whether a server listens at this socket."""
+    try:
+        async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
+            _, writer = await asyncio.open_unix_connection(os.fspath(path))
+    except (OSError, TimeoutError):
+        return False
+    await _close(writer)
+    return True
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+def _listener(path: Path) -> socket.socket:
+    """A bound socket that only this user may connect to."""
+    _remove(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(os.fspath(path))
+        path.chmod(0o600)  # before it listens, so that nobody else was ever let in
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def _answer_to(
+    line: bytes, keys: KeyStore, on_change: Callable[[], Awaitable[None]]
+) -> _Answer:
+    request: _Put | _List | _Revoke = _requests.decode(line)
+    try:
+        match request:
+            case _List():
+                return _Answer(keys=tuple(_on_the_line(key) for key in await keys.api_keys()))
+            case _Put(key):
+                await keys.put_api_key(_off_the_line(key))
+                _log.info("key_created", key_id=key.key_id, name=key.name, tenant=key.tenant)
+                await on_change()
+                return _Answer()
+            case _Revoke(key_id, at):
+                is_known = await keys.revoke_api_key(key_id, Instant(at))
+                _log.info("key_revoked", key_id=key_id, is_known=is_known)
+                await on_change()
+                return _Answer(revoked=is_known)
+    except HeedError as error:
+        return _Answer(refused=_Refused(error.reason, error.message))
+
+
+def _on_the_line(key: ApiKey) -> _Key:
+    return _Key(
+        key_id=key.key_id,
+        secret_hash=key.secret_hash,
+        name=key.name,
+        rights=tuple(sorted(key.rights)),
+        tenant=key.tenant,
+        create_time=key.create_time,
+        expire_time=key.expire_time,
+        revoke_time=key.revoke_time,
+    )
+
+
+def _off_the_line(key: _Key) -> ApiKey:
+    return ApiKey(
+        key_id=key.key_id,
+        secret_hash=key.secret_hash,
+        name=key.name,
+        rights=frozenset(key.rights),
+        tenant=key.tenant,
+        create_time=Instant(key.create_time),
+        expire_time=None if key.expire_time is None else Instant(key.expire_time),
+        revoke_time=None if key.revoke_time is None else Instant(key.revoke_time),
+    )
