@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from heed.errors import UnavailableError
 from heed.model import (
     Cause,
     Change,
@@ -33,6 +34,10 @@ from heed.model import (
 from heed_server.acts import Appended, Committed, Write
 
 T = TypeVar("T")
+
+
+class LogDamagedError(UnavailableError):
+    """The rows of the log, or of what stands, are not what was written. Nothing is guessed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,7 @@ class LogReader(Protocol):
 
         Raises:
             UnavailableError: the database does not answer.
-            LogDamagedError: the rows read are not dense (see `heed_server.storage`).
+            LogDamagedError: the rows read are not dense, or not what was written.
         """
         ...
 

@@ -1,0 +1,19 @@
+"""The index: what a node answers Checks from. One LMDB environment a tenant (ADR 0007)."""
+
+from heed.index.builder import IndexBuilder
+from heed.index.faults import Fault, IndexClaimedError, IndexGapError, IndexUnusableError
+from heed.index.hashes import HASHES_KEPT_MAX, HashRing
+from heed.index.index import MAP_BYTES_MAX, Index, IndexStats
+
+__all__ = [
+    "HASHES_KEPT_MAX",
+    "MAP_BYTES_MAX",
+    "Fault",
+    "HashRing",
+    "Index",
+    "IndexBuilder",
+    "IndexClaimedError",
+    "IndexGapError",
+    "IndexStats",
+    "IndexUnusableError",
+]

@@ -1,0 +1,83 @@
+"""What each kind of change does to the databases of an index.
+
+A change carries what stands after it, so nothing is judged here. One that does not fit what the
+index has (a release of what is not there) means that the two are out of step: it is refused, and
+the index is rebuilt.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar, assert_never
+
+from heed.index.environment import Environment
+from heed.index.faults import Fault, IndexUnusableError
+from heed.index.stops import encode_hold, encode_topic, hold_entry_key, topic_entry_key
+from heed.model import Change, ChangeKind, Effect
+from heed.records import DamagedRecordError, decode_records, encode_records, remove, replace
+
+if TYPE_CHECKING:
+    import lmdb
+
+T = TypeVar("T")
+
+
+def write_changes(
+    env: Environment, txn: "lmdb.Transaction[bytes]", changes: Sequence[Change]
+) -> None:
+    """Write what the changes did, in order; a superseded one did nothing.
+
+    Raises:
+        IndexUnusableError: REFUSED; the transaction must be rolled back.
+    """
+    for change in changes:
+        if change.effect is Effect.APPLIED:
+            _write_change(env, txn, change)
+
+
+def _write_change(env: Environment, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+    match change.kind:
+        case ChangeKind.CHOICE | ChangeKind.SUPPRESSION | ChangeKind.RELEASE:
+            _write_records(env, txn, change)
+        case ChangeKind.TOPIC:
+            topic = _there(change, change.topic)
+            txn.put(topic_entry_key(topic.name), encode_topic(topic), db=env.topics)
+        case ChangeKind.HOLD:
+            hold = _there(change, change.hold)
+            txn.put(hold_entry_key(hold.hold_id), encode_hold(hold), db=env.holds)
+        case ChangeKind.LIFT:
+            hold = _there(change, change.hold)
+            if not txn.delete(hold_entry_key(hold.hold_id), db=env.holds):
+                raise _odd(change, "lifts a hold that the index does not have")
+        case _:
+            assert_never(change.kind)
+
+
+def _write_records(env: Environment, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+    key, record = _there(change, change.subject), _there(change, change.record)
+    try:
+        encoded = txn.get(key, db=env.records)
+        records = () if encoded is None else decode_records(encoded)
+        if change.kind is not ChangeKind.RELEASE:
+            records = replace(records, record)
+        else:
+            left = remove(records, record.slot)
+            if left == records:
+                raise _odd(change, "releases a suppression that the index does not have")
+            records = left
+        if records:
+            txn.put(key, encode_records(records), db=env.records)
+        else:
+            txn.delete(key, db=env.records)
+    except (DamagedRecordError, ValueError) as error:
+        raise _odd(change, f"meets records that cannot be written: {error}") from error
+
+
+def _there(change: Change, part: T | None) -> T:
+    if part is None:
+        raise _odd(change, "lacks what its kind must carry")
+    return part
+
+
+def _odd(change: Change, what: str) -> IndexUnusableError:
+    return IndexUnusableError(
+        Fault.REFUSED, f"change {change.revision} ({change.kind.name.lower()}) {what}"
+    )

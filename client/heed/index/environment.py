@@ -1,0 +1,141 @@
+"""The LMDB environment of one index: how it is opened, read, written and grown.
+
+- `sync=False`: a commit is not flushed. The index is derived data; what a power failure leaves of
+  it has no seal and is never opened (`heed.index.seal`).
+- The file is written with pwrite, never through the map: a stray write of this process faults
+  instead of changing an answer.
+- One thread uses an environment: the one with the follower's event loop. So growing the map,
+  which no transaction may outlive, is safe between any two calls.
+- LMDB's errors end here, as `IndexUnusableError`.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from heed.index.faults import Fault, IndexUnusableError
+
+MAP_BYTES_MIN = 16 << 20
+"""The map of a small index; address space, neither memory nor disk."""
+
+
+class Environment:
+    """An open LMDB environment with the four databases of an index."""
+
+    __slots__ = (
+        "_begin",
+        "_env",
+        "_map_bytes_max",
+        "directory",
+        "holds",
+        "map_bytes",
+        "meta",
+        "records",
+        "topics",
+    )
+
+    def __init__(self, directory: Path, *, data_bytes: int, map_bytes_max: int) -> None:
+        """Open what is there, `data_bytes` long, or create it when that is 0.
+
+        Raises:
+            IndexUnusableError: DAMAGED, or REFUSED when the cap is below what is there.
+        """
+        if data_bytes > map_bytes_max:
+            raise IndexUnusableError(
+                Fault.REFUSED,
+                f"the index has {data_bytes} bytes, map_bytes_max is {map_bytes_max}: raise it",
+            )
+        self.directory = directory
+        self._map_bytes_max = map_bytes_max
+        self.map_bytes = min(map_bytes_max, max(MAP_BYTES_MIN, 2 * data_bytes))
+        creates = data_bytes == 0
+        # It may hold slots of readers that are gone; by the claim there is no other process.
+        (directory / "lock.mdb").unlink(missing_ok=True)
+        with _errors_as(Fault.DAMAGED, "open"):
+            self._env = lmdb.open(
+                str(directory),
+                map_size=self.map_bytes,
+                mode=0o600,
+                sync=False,
+                metasync=False,
+                max_dbs=4,
+                max_spare_txns=2,
+            )
+            self._begin = self._env.begin
+            try:
+                self.records = self._env.open_db(b"records", create=creates)
+                self.topics = self._env.open_db(b"topics", create=creates)
+                self.holds = self._env.open_db(b"holds", create=creates)
+                self.meta = self._env.open_db(b"meta", create=creates)
+            except lmdb.Error:
+                self._env.close()
+                raise
+
+    def get_records(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        """Return what stands under each key, in one read transaction."""
+        try:
+            with self._begin(self.records) as txn:
+                return list(map(txn.get, keys))
+        except lmdb.Error as error:
+            raise IndexUnusableError(Fault.DAMAGED, f"the index cannot be read: {error}") from error
+
+    def read(self, read: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
+        """Read several databases in one transaction."""
+        with _errors_as(Fault.DAMAGED, "read"), self._begin() as txn:
+            read(txn)
+
+    def write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
+        """Run one write transaction; `write` may run again, from the start, after the map grew.
+
+        Raises:
+            IndexUnusableError: REFUSED when the map is at its cap or the disk is full.
+        """
+        while True:
+            try:
+                with _errors_as(Fault.REFUSED, "write"), self._begin(write=True) as txn:
+                    return write(txn)
+            except _MapFullError:
+                self._grow()
+
+    def sync(self) -> None:
+        """Flush everything to the disk."""
+        with _errors_as(Fault.REFUSED, "sync"):
+            self._env.sync(True)
+
+    def data_bytes(self) -> int:
+        """The bytes of the data file that are in use or free for reuse."""
+        return (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+
+    def count_subjects(self) -> int:
+        """How many subjects have records."""
+        with _errors_as(Fault.DAMAGED, "read"), self._begin() as txn:
+            return txn.stat(self.records)["entries"]
+
+    def close(self) -> None:
+        """Close, without flushing."""
+        self._env.close()
+
+    def _grow(self) -> None:
+        if self.map_bytes >= self._map_bytes_max:
+            raise IndexUnusableError(
+                Fault.REFUSED, f"the index is full at map_bytes_max {self._map_bytes_max}: raise it"
+            )
+        self.map_bytes = min(self._map_bytes_max, 2 * self.map_bytes)
+        with _errors_as(Fault.REFUSED, "grow"):
+            self._env.set_mapsize(self.map_bytes)
+
+
+class _MapFullError(Exception):
+    """The transaction needs more map; it was rolled back."""
+
+
+@contextmanager
+def _errors_as(fault: Fault, act: str) -> Generator[None, None, None]:
+    try:
+        yield
+    except lmdb.MapFullError as error:
+        raise _MapFullError from error
+    except lmdb.Error as error:
+        raise IndexUnusableError(fault, f"the index cannot {act}: {error}") from error

@@ -1,0 +1,228 @@
+"""A tenant's log in memory, as a follower reads it, with the ways in which a real one can fail.
+
+It judges nothing: each method logs one change that stands. Everything is made from the revision
+alone, so two logs that were written alike are equal.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from heed.errors import UnavailableError
+from heed.model import (
+    Cause,
+    Change,
+    ChangeKind,
+    Channel,
+    Effect,
+    Head,
+    Hold,
+    Instant,
+    Reach,
+    Record,
+    RecordKind,
+    Revision,
+    SubjectKey,
+    TenantId,
+    Topic,
+)
+from heed.records import remove
+from heed.records import replace as with_record
+from heed_server.acts import Committed
+from heed_server.store import LogReader, Snapshot, Tenant
+
+TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
+EPOCH = b"epoch--1"
+START = Instant(1_700_000_000_000_000)
+
+
+def key_of(name: object) -> SubjectKey:
+    """Return the subject key of a made-up person."""
+    return SubjectKey(hashlib.blake2b(str(name).encode(), digest_size=16).digest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySnapshot(Snapshot):
+    head: Head
+    topics: tuple[Topic, ...]
+    holds: tuple[Hold, ...]
+    pairs: Sequence[tuple[SubjectKey, Record]]
+    batch: int
+
+    async def records(self) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
+        for start in range(0, len(self.pairs), self.batch):
+            yield self.pairs[start : start + self.batch]
+
+
+class MemoryLog(LogReader):
+    """One tenant's log; `changes[n - 1]` is revision n."""
+
+    def __init__(self, *, epoch: bytes = EPOCH, salt: bytes = b"") -> None:
+        self.epoch = epoch
+        self.salt = salt
+        self.changes: list[Change] = []
+        self.reads = 0
+        self.failure: Exception | None = None
+        self.before_read: Callable[[], None] = lambda: None
+        self.snapshot_batch = 3
+
+    # -- writing
+
+    def opt_out(self, name: object, topic: str = "", *, effect: Effect = Effect.APPLIED) -> Change:
+        return self.choice(name, RecordKind.OPT_OUT, topic, effect=effect)
+
+    def choice(
+        self,
+        name: object,
+        kind: RecordKind = RecordKind.OPT_OUT,
+        topic: str = "",
+        *,
+        effect: Effect = Effect.APPLIED,
+        end_time: Instant | None = None,
+    ) -> Change:
+        record = self._record(kind, Cause.NONE, Reach.PROMOTIONAL, topic, end_time)
+        return self._log(ChangeKind.CHOICE, subject=key_of(name), record=record, effect=effect)
+
+    def suppress(self, name: object, cause: Cause = Cause.BOUNCE) -> Change:
+        record = self._record(RecordKind.SUPPRESSION, cause, Reach.ALL, "", None)
+        return self._log(ChangeKind.SUPPRESSION, subject=key_of(name), record=record)
+
+    def release(self, name: object, cause: Cause = Cause.BOUNCE) -> Change:
+        record = self._record(RecordKind.SUPPRESSION, cause, Reach.ALL, "", None)
+        return self._log(ChangeKind.RELEASE, subject=key_of(name), record=record)
+
+    def topic(self, topic: Topic) -> Change:
+        return self._log(ChangeKind.TOPIC, topic=replace(topic, revision=self.next_revision))
+
+    def hold(self, hold: Hold) -> Change:
+        return self._log(ChangeKind.HOLD, hold=replace(hold, revision=self.next_revision))
+
+    def lift(self, hold: Hold) -> Change:
+        return self._log(ChangeKind.LIFT, hold=hold)
+
+    def opt_outs(self, count: int, *, people: int = 50) -> list[Change]:
+        return [
+            self.opt_out(f"person {number % people}", f"t{number % 7}") for number in range(count)
+        ]
+
+    def put_back(self, revision: int) -> None:
+        """Lose every change after a revision, as a database does that is put back."""
+        del self.changes[revision:]
+
+    # -- what stands
+
+    @property
+    def next_revision(self) -> Revision:
+        return Revision(len(self.changes) + 1)
+
+    @property
+    def current_head(self) -> Head:
+        return self.head_at(len(self.changes))
+
+    def head_at(self, revision: int) -> Head:
+        last = self.changes[revision - 1] if revision else None
+        return Head(
+            revision=Revision(revision),
+            running_hash=last.running_hash if last else bytes(32),
+            commit_time=last.commit_time if last else START,
+            epoch=self.epoch,
+        )
+
+    def committed(self, count: int) -> Committed:
+        """The last changes as the writer publishes them."""
+        return Committed(
+            tenant_id=TENANT.tenant_id,
+            changes=tuple(self.changes[-count:]),
+            head=self.current_head,
+        )
+
+    def standing(self) -> dict[SubjectKey, tuple[Record, ...]]:
+        """What stands for each subject that has records."""
+        standing: dict[SubjectKey, tuple[Record, ...]] = {}
+        for change in self.changes:
+            if (
+                change.subject is None
+                or change.record is None
+                or change.effect is not Effect.APPLIED
+            ):
+                continue
+            records = standing.get(change.subject, ())
+            if change.kind is ChangeKind.RELEASE:
+                standing[change.subject] = remove(records, change.record.slot)
+            else:
+                standing[change.subject] = with_record(records, change.record)
+        return {key: records for key, records in standing.items() if records}
+
+    def topics(self) -> dict[str, Topic]:
+        return {one.topic.name: one.topic for one in self.changes if one.topic is not None}
+
+    def holds(self) -> tuple[Hold, ...]:
+        holds: dict[str, Hold] = {}
+        for change in self.changes:
+            if change.hold is not None and change.kind is ChangeKind.HOLD:
+                holds[change.hold.hold_id] = change.hold
+            elif change.hold is not None:
+                del holds[change.hold.hold_id]
+        return tuple(holds.values())
+
+    # -- LogReader
+
+    async def head(self, tenant_id: TenantId) -> Head:
+        self._read(tenant_id)
+        return self.current_head
+
+    async def read_changes(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[Change]:
+        self._read(tenant_id)
+        return self.changes[after : after + limit]
+
+    def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
+        return self._snapshot(tenant_id)
+
+    @asynccontextmanager
+    async def _snapshot(self, tenant_id: TenantId) -> AsyncGenerator[Snapshot, None]:
+        self._read(tenant_id)
+        standing = self.standing()
+        yield MemorySnapshot(
+            head=self.current_head,
+            topics=tuple(self.topics().values()),
+            holds=self.holds(),
+            pairs=[(key, record) for key in sorted(standing) for record in standing[key]],
+            batch=self.snapshot_batch,
+        )
+
+    def _read(self, tenant_id: TenantId) -> None:
+        assert tenant_id == TENANT.tenant_id
+        self.before_read()
+        self.reads += 1
+        if self.failure is not None:
+            raise self.failure
+
+    def go_away(self) -> None:
+        self.failure = UnavailableError("the database does not answer")
+
+    def come_back(self) -> None:
+        self.failure = None
+
+    def _record(
+        self, kind: RecordKind, cause: Cause, reach: Reach, topic: str, end_time: Instant | None
+    ) -> Record:
+        revision = self.next_revision
+        decided = Instant(START + revision)
+        return Record(kind, cause, reach, Channel.EMAIL, topic, decided, end_time, revision)
+
+    def _log(self, kind: ChangeKind, *, effect: Effect = Effect.APPLIED, **parts: object) -> Change:
+        revision = self.next_revision
+        before = self.changes[-1].running_hash if self.changes else bytes(32)
+        change = Change(
+            revision=revision,
+            commit_time=Instant(START + revision),
+            kind=kind,
+            effect=effect,
+            running_hash=hashlib.sha256(before + self.salt + repr((kind, parts)).encode()).digest(),
+            **parts,  # type: ignore[arg-type]  # a dict of the parts of a change
+        )
+        self.changes.append(change)
+        return change
