@@ -4,8 +4,9 @@ It judges nothing: each method logs one change that stands. Everything is made f
 alone, so two logs that were written alike are equal.
 """
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,7 @@ from heed.model import (
 from heed.records import remove
 from heed.records import replace as with_record
 from heed_server.acts import Committed
-from heed_server.store import LogReader, Snapshot, Tenant
+from heed_server.store import LogDamagedError, LogReader, Snapshot, Tenant
 
 TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
 EPOCH = b"epoch--1"
@@ -64,7 +65,8 @@ class MemoryLog(LogReader):
         self.changes: list[Change] = []
         self.reads = 0
         self.failure: Exception | None = None
-        self.before_read: Callable[[], None] = lambda: None
+        self.hangs = False
+        self._awaited: list[tuple[int, asyncio.Event]] = []
         self.snapshot_batch = 3
 
     # -- writing
@@ -169,21 +171,24 @@ class MemoryLog(LogReader):
     # -- LogReader
 
     async def head(self, tenant_id: TenantId) -> Head:
-        self._read(tenant_id)
+        await self._read(tenant_id)
         return self.current_head
 
     async def read_changes(
         self, tenant_id: TenantId, after: Revision, limit: int
     ) -> Sequence[Change]:
-        self._read(tenant_id)
-        return self.changes[after : after + limit]
+        await self._read(tenant_id)
+        changes = self.changes[after : after + limit]
+        if any(change.revision != after + n for n, change in enumerate(changes, 1)):
+            raise LogDamagedError(f"the changes after {after} are not dense")
+        return changes
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         return self._snapshot(tenant_id)
 
     @asynccontextmanager
     async def _snapshot(self, tenant_id: TenantId) -> AsyncGenerator[Snapshot, None]:
-        self._read(tenant_id)
+        await self._read(tenant_id)
         standing = self.standing()
         yield MemorySnapshot(
             head=self.current_head,
@@ -193,10 +198,21 @@ class MemoryLog(LogReader):
             batch=self.snapshot_batch,
         )
 
-    def _read(self, tenant_id: TenantId) -> None:
+    async def asked(self, times: int) -> None:
+        """Wait until the log was asked something so many times more."""
+        event = asyncio.Event()
+        self._awaited.append((self.reads + times, event))
+        await event.wait()
+
+    async def _read(self, tenant_id: TenantId) -> None:
         assert tenant_id == TENANT.tenant_id
-        self.before_read()
         self.reads += 1
+        for reads, event in self._awaited:
+            if self.reads >= reads:
+                event.set()
+        if self.hangs:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
 

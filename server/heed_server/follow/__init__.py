@@ -1,0 +1,14 @@
+"""Following a log: the one reader of it, and the index that it keeps in step."""
+
+from heed_server.follow.follower import Follower
+from heed_server.follow.limits import FollowLimits
+from heed_server.follow.log import LogForkedError, continuation, read_after, require_same_log
+
+__all__ = [
+    "FollowLimits",
+    "Follower",
+    "LogForkedError",
+    "continuation",
+    "read_after",
+    "require_same_log",
+]

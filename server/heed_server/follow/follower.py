@@ -1,0 +1,323 @@
+"""What keeps a tenant's index in step with its log.
+
+Laws:
+- The index is usable or it is not: one that could not take a change, met damage, or stands in
+  another log than the database's gives no answer at all until it is made anew.
+- What this node commits is applied at once, before the write is acknowledged; what others commit
+  is found by asking for the head, which a wake-up only makes sooner.
+- Age counts, on the boot clock, from the *asking* of the head that the index has caught up with:
+  everything committed before that instant is known here.
+- All state is written on the event loop: by `offer`, and by the one task that is in `start` or
+  `run`.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from heed.errors import ErrorReason, HeedError, UnavailableError
+from heed.index import Fault, Index, IndexGapError, IndexUnusableError
+from heed.model import Change, Revision
+from heed_server.acts import Committed
+from heed_server.follow.limits import FollowLimits
+from heed_server.follow.log import LogForkedError, continuation, read_after, require_same_log
+from heed_server.follow.rebuild import rebuild_index
+from heed_server.store import LogDamagedError, LogReader, Tenant
+
+T = TypeVar("T")
+
+_UNUSABLE = (IndexUnusableError, IndexGapError, LogForkedError, LogDamagedError)
+"""What an index cannot survive."""
+
+_log = structlog.stdlib.get_logger("heed_server.follow")
+
+
+class Follower:
+    """Follows one tenant's log. Use: `await start()`, then `run()` in a task group, `close()`."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        tenant: Tenant,
+        directory: Path,
+        *,
+        boot_seconds: Callable[[], float],
+        limits: FollowLimits | None = None,
+    ) -> None:
+        """`directory` is for this node's indexes alone; `boot_seconds` also counts sleep."""
+        self.tenant = tenant
+        self.head_revision = Revision(0)
+        """The newest revision heard of."""
+        self.rebuilds = 0
+        """How often the index was made anew since the process started."""
+        self._reader = reader
+        self._path = directory / f"tenant-{tenant.tenant_id}"
+        self._boot_seconds = boot_seconds
+        self._limits = limits or FollowLimits()
+        self._index: Index | None = None
+        self._in_step_at = -math.inf
+        self._offered: deque[Sequence[Change]] = deque()
+        self._offered_count = 0
+        self._is_draining = False
+        self._wake = asyncio.Event()
+        self._waiters: dict[asyncio.Future[None], Revision] = {}
+
+    @property
+    def index(self) -> Index:
+        """The index, to be read before the next await.
+
+        Raises:
+            UnavailableError: STATE_STALE: it is being made anew.
+        """
+        index = self._index
+        if index is None or index.is_unusable:
+            raise UnavailableError(
+                "this node's index is being made anew; ask another node, or do not send",
+                reason=ErrorReason.STATE_STALE,
+            )
+        return index
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is an index to answer from, of whatever age."""
+        return self._index is not None and not self._index.is_unusable
+
+    @property
+    def revision(self) -> Revision:
+        """Where the index stands; 0 while there is none."""
+        return Revision(0) if self._index is None else self._index.revision
+
+    def source_age_seconds(self) -> float:
+        """How long ago everything that was committed was known here; infinite before the start."""
+        return self._boot_seconds() - self._in_step_at
+
+    async def start(self) -> None:
+        """Open the index, or make it, and catch up with the log.
+
+        Opening reads the whole file on the calling thread: a second for 1 GB.
+
+        Raises:
+            UnavailableError: the database does not answer.
+            IndexClaimedError: another process uses the directory.
+            HeedError: the index cannot be made; the message says why.
+        """
+        head = await self._ask(self._reader.head(self.tenant.tenant_id))
+        try:
+            self._index = Index.open(
+                self._path,
+                tenant_id=self.tenant.tenant_id,
+                epoch=head.epoch,
+                map_bytes_max=self._limits.map_bytes_max,
+            )
+        except IndexUnusableError as error:
+            _log.info("index_not_opened", tenant=self.tenant.name, why=error.message)
+        await self._step()
+
+    async def run(self) -> None:
+        """Follow until cancelled. Outlives whatever the database or the index does."""
+        failures = 0
+        while True:
+            pause_seconds = self._limits.poll_seconds
+            try:
+                await self._step()
+                if failures:
+                    _log.info("log_followed_again", tenant=self.tenant.name, failures=failures)
+                failures = 0
+            except HeedError as error:
+                failures += 1
+                pause_seconds = min(
+                    self._limits.backoff_seconds_max, pause_seconds * 2 ** min(failures, 10)
+                )
+                if failures == 1:
+                    _log.warning("log_not_followed", tenant=self.tenant.name, why=error.message)
+            await self._pause(pause_seconds, is_wakeable=not failures)
+
+    def wake(self) -> None:
+        """Ask for the head now: another node says that it committed."""
+        self._wake.set()
+
+    def offer(self, committed: Committed) -> None:
+        """Take what this node committed, at once if it continues the index; never raises.
+
+        What does not is read from the log by `run`. Of a large group the first
+        `apply_changes_max` changes are taken here, the rest by `run`.
+        """
+        index = self._index
+        if index is None or committed.tenant_id != self.tenant.tenant_id:
+            return
+        self.head_revision = max(self.head_revision, committed.head.revision)
+        if self._is_draining or self._offered or committed.head.epoch != index.epoch:
+            self._put_off(committed.changes)
+            return
+        try:
+            changes = self._continuing(index, committed.changes)
+            self._take(index, changes[: self._limits.apply_changes_max])
+        except _UNUSABLE as error:
+            self._refuse(error)
+            return
+        if index.revision < committed.head.revision:
+            self._put_off(changes[self._limits.apply_changes_max :])
+
+    async def reached(self, revision: Revision, timeout_seconds: float) -> bool:
+        """Wait until the index knows a revision; False if it does not in time."""
+        if self.is_usable and self.revision >= revision:
+            return True
+        if len(self._waiters) >= self._limits.waiters_max:
+            return False
+        arrival = asyncio.get_running_loop().create_future()
+        self._waiters[arrival] = revision
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await arrival
+        except TimeoutError:
+            return False
+        finally:
+            del self._waiters[arrival]
+        return True
+
+    async def close(self) -> None:
+        """Close and seal the index. `run` must have ended."""
+        index, self._index = self._index, None
+        if index is None:
+            return
+        try:
+            index.close()
+        except (HeedError, OSError) as error:
+            _log.warning("index_not_sealed", tenant=self.tenant.name, why=str(error))
+
+    async def _step(self) -> None:
+        """Bring the index in step with the log; an unusable one is made anew at once, once."""
+        try:
+            await self._follow()
+        except _UNUSABLE:
+            await self._follow()
+
+    async def _follow(self) -> None:
+        if self._index is not None and self._index.is_unusable:
+            self._refuse(IndexUnusableError(Fault.DAMAGED, "a look-up met damage"))
+        try:
+            if self._index is None:
+                await self._rebuild()
+            await self._catch_up()
+        except _UNUSABLE as error:
+            self._refuse(error)
+            raise
+
+    async def _rebuild(self) -> None:
+        begun = self._boot_seconds()
+        self._index = await rebuild_index(
+            self._reader, self.tenant.tenant_id, self._path, self._limits
+        )
+        self.rebuilds += 1
+        stats = self._index.stats()
+        _log.info(
+            "index_rebuilt",
+            tenant=self.tenant.name,
+            revision=self._index.revision,
+            subjects=stats.subjects,
+            seconds=round(self._boot_seconds() - begun, 3),
+        )
+        self._tell_waiters(self._index)
+
+    async def _catch_up(self) -> None:
+        await self._drain_offered()
+        index = self.index
+        stood_at = index.revision
+        asked_at = self._boot_seconds()
+        head = await self._ask(self._reader.head(self.tenant.tenant_id))
+        require_same_log(head, epoch=index.epoch, revision=stood_at, hash_at=index.hash_at)
+        self.head_revision = max(self.head_revision, head.revision)
+        if head.revision - index.revision > self._limits.catch_up_changes_max:
+            raise IndexUnusableError(
+                Fault.BEHIND, f"the index stands at {index.revision}, the log at {head.revision}"
+            )
+        while index.revision < head.revision:
+            await self._read_on(index)
+        self._in_step_at = asked_at
+
+    async def _read_on(self, index: Index) -> None:
+        stood_at = index.revision
+        changes = await self._ask(
+            read_after(
+                self._reader, self.tenant.tenant_id, stood_at, self._limits.read_changes_max
+            ),
+            timeout_seconds=self._limits.read_timeout_seconds,
+        )
+        if changes[-1].revision == stood_at:
+            raise LogForkedError(f"the log ends at {stood_at} and its head says that it does not")
+        await self._take_in_slices(changes)
+
+    async def _drain_offered(self) -> None:
+        self._is_draining = True
+        try:
+            while self._offered:
+                changes = self._offered.popleft()
+                self._offered_count -= len(changes)
+                await self._take_in_slices(changes)
+        finally:
+            self._is_draining = False
+
+    async def _take_in_slices(self, changes: Sequence[Change]) -> None:
+        for start in range(0, len(changes), self._limits.apply_changes_max):
+            index = self.index
+            piece = changes[start : start + self._limits.apply_changes_max]
+            self._take(index, self._continuing(index, piece))
+            await asyncio.sleep(0)
+
+    def _continuing(self, index: Index, changes: Sequence[Change]) -> Sequence[Change]:
+        return continuation(changes, revision=index.revision, hash_at=index.hash_at)
+
+    def _take(self, index: Index, changes: Sequence[Change]) -> None:
+        if changes:
+            index.apply(changes)
+            self._tell_waiters(index)
+
+    def _put_off(self, changes: Sequence[Change]) -> None:
+        """Leave changes to the loop; those dropped, or not continuing, it reads from the log."""
+        self._offered_count += len(changes)
+        self._offered.append(changes)
+        if self._offered_count > self._limits.offered_changes_max:
+            self._offered.clear()
+            self._offered_count = 0
+        self._wake.set()
+
+    def _tell_waiters(self, index: Index) -> None:
+        for arrival, revision in self._waiters.items():
+            if revision <= index.revision and not arrival.done():
+                arrival.set_result(None)
+
+    def _refuse(self, error: HeedError) -> None:
+        """Answer nothing by this index any more, and have it made anew."""
+        self._offered.clear()
+        self._offered_count = 0
+        index, self._index = self._index, None
+        self._in_step_at = -math.inf
+        self._wake.set()
+        if index is not None:
+            _log.error("index_refused", tenant=self.tenant.name, why=error.message)
+            index.abandon()
+
+    async def _ask(self, answer: Awaitable[T], *, timeout_seconds: float | None = None) -> T:
+        limit_seconds = timeout_seconds or self._limits.head_timeout_seconds
+        try:
+            async with asyncio.timeout(limit_seconds):
+                return await answer
+        except TimeoutError:
+            raise UnavailableError(f"the log did not answer within {limit_seconds} s") from None
+
+    async def _pause(self, seconds: float, *, is_wakeable: bool) -> None:
+        if not is_wakeable:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
