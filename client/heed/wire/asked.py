@@ -1,0 +1,201 @@
+"""The requests as values: translated, bounded, their subjects normalised but not yet keyed.
+
+A tenant's lookup key is not the wire's to know, so what is keyed is made of these by the service.
+"""
+
+from dataclasses import dataclass
+
+from heed.errors import FieldViolation
+from heed.model import (
+    Cause,
+    Choice,
+    Hold,
+    Instant,
+    Origin,
+    Query,
+    Reach,
+    RecordKind,
+    Scope,
+    Subject,
+    SubjectType,
+    Topic,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCall:
+    """What every write says of itself."""
+
+    tenant: str
+    idempotency_key: str
+    payload_hash: bytes
+    """SHA-256 over the method and everything else the call says; equal for equal payloads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonAsked:
+    """The choices of one person, under each of their identifiers."""
+
+    subjects: tuple[Subject, ...]
+    choices: tuple[Choice, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencesAsked:
+    """SetPreference (one person) or BatchSetPreferences."""
+
+    call: WriteCall
+    people: tuple[PersonAsked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonQuery:
+    """GetPreferences."""
+
+    tenant: str
+    subjects: tuple[Subject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainAsked:
+    """Explain."""
+
+    tenant: str
+    subjects: tuple[Subject, ...]
+    query: Query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionAsked:
+    """One stop at one scope of one subject; a suppression of several channels is several."""
+
+    subject: Subject
+    cause: Cause
+    reach: Reach
+    scope: Scope
+    decided_time: Instant | None
+    end_time: Instant | None
+    reason: str
+    row: int
+    """The position in the request, from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionsAsked:
+    """AddSuppressions."""
+
+    call: WriteCall
+    protections: tuple[ProtectionAsked, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRow:
+    """A row of an import that is malformed."""
+
+    row: int
+    """Its place in the file, as the request said."""
+    violation: FieldViolation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAsked:
+    """ImportRecords: what can be stored, and what cannot."""
+
+    call: WriteCall
+    batch_id: str
+    protections: tuple[ProtectionAsked, ...]
+    rejected: tuple[RejectedRow, ...]
+    has_opt_outs: bool
+    origin: Origin
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAsked:
+    """ReleaseSuppression."""
+
+    call: WriteCall
+    subject: Subject
+    cause: Cause
+    scopes: tuple[Scope, ...]
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicAsked:
+    """DeclareTopic, or LoosenTopic with a reason."""
+
+    call: WriteCall
+    topic: Topic
+    origin: Origin
+    loosens: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldAsked:
+    """PlaceHold; the hold has no id yet."""
+
+    call: WriteCall
+    hold: Hold
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndAsked:
+    """RetireTopic or LiftHold: what ends, by its name, and why."""
+
+    call: WriteCall
+    name: str
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageAsked:
+    """One page of a list."""
+
+    tenant: str
+    page_size: int
+    cursor: str
+    """Where the page before ended; empty: from the start."""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportAsked:
+    """ExportRecords."""
+
+    tenant: str
+    kinds: frozenset[RecordKind]
+    causes: frozenset[Cause]
+    scope: Scope | None
+
+
+Given = tuple[SubjectType, str]
+"""A subject as a caller of a Check wrote it; its key is made straight from that."""
+
+
+@dataclass(slots=True)
+class CheckAsked:
+    """CheckSuppression. Not frozen only because one is made a call."""
+
+    tenant: str
+    token: str
+    subjects: list[Given]
+    query: Query
+
+
+@dataclass(slots=True)
+class BatchAsked:
+    """BatchCheckSuppression: the queries, and all their subjects in one row."""
+
+    tenant: str
+    token: str
+    subjects: list[Given]
+    counts: list[int]
+    """How many of the subjects are of each query."""
+    queries: list[Query]

@@ -1,0 +1,137 @@
+"""Messages of Checks to values: the one path that is made for speed.
+
+Every constraint is that of `heed.wire.parse`: whatever is not plainly right here is read again
+there, slowly, for all its violations. What queries ask is remembered by its parts, since senders
+ask the same of many people.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from heed.errors import InvalidArgumentError
+from heed.model import Query, SubjectKey, SubjectType
+from heed.wire import limits, parse, values
+from heed.wire.asked import BatchAsked, CheckAsked, Given
+from heed.wire.violations import Violations, too_large
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as pb
+
+KeyOf = Callable[[SubjectType, str], SubjectKey]
+"""`heed.keys.Keyer.key_of` of a tenant."""
+
+QUERIES_REMEMBERED_MAX: Final = 8_192
+"""So many different (channel, topic, campaign); one more and all are forgotten. Some 4 MiB."""
+
+_EMAIL: Final = SubjectType.EMAIL
+_TYPES: Final = {
+    "email": SubjectType.EMAIL,
+    "phone": SubjectType.PHONE,
+    "user": SubjectType.USER,
+    "device": SubjectType.DEVICE,
+}
+
+# Only ever what `parse.query` returned for the same parts, so that threads may race for it.
+_queries: dict[tuple[int, str, str], Query] = {}
+
+
+def check(data: bytes) -> CheckAsked:
+    """Read a CheckSuppressionRequest. Its subjects are as they were given; `keys` reads them."""
+    asked = parse.message(preference.CheckSuppressionRequest, data)
+    wanted = asked.query
+    subjects = _given(wanted)
+    query = _queries.get((wanted.channel, wanted.topic, wanted.campaign)) or _learn(wanted)
+    if query is None or not subjects:
+        raise _refusal([wanted], ["query"])
+    return CheckAsked(asked.tenant, asked.token, subjects, query)
+
+
+def batch_check(data: bytes) -> BatchAsked:
+    """Read a BatchCheckSuppressionRequest, likewise."""
+    asked = parse.message(preference.BatchCheckSuppressionRequest, data)
+    wanted = asked.queries
+    if len(wanted) > limits.QUERIES_MAX:
+        raise too_large("queries", len(wanted), limits.QUERIES_MAX)
+    if not wanted:
+        raise _empty()
+    subjects: list[Given] = []
+    counts: list[int] = []
+    queries: list[Query] = []
+    recall = _queries.get
+    for one in wanted:
+        given = _given(one)
+        query = recall((one.channel, one.topic, one.campaign)) or _learn(one)
+        if query is None or not given:
+            raise _refusal(wanted, [f"queries[{index}]" for index in range(len(wanted))])
+        subjects += given
+        counts.append(len(given))
+        queries.append(query)
+    return BatchAsked(asked.tenant, asked.token, subjects, counts, queries)
+
+
+def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
+    """Return the key of each subject, in order.
+
+    Raises:
+        InvalidArgumentError: with a violation for each one that is malformed.
+    """
+    try:
+        return [key_of(subject_type, value) for subject_type, value in asked.subjects]
+    except InvalidArgumentError:
+        raise _malformed_subjects(asked) from None
+
+
+def _given(query: pb.Query) -> list[Given]:
+    """The subjects of a query as they were given; none if it does not name 1 to 8 properly."""
+    given: list[Given] = []
+    for subject in query.subjects:
+        email = subject.email
+        if email:
+            given.append((_EMAIL, email))
+            continue
+        kind = subject.WhichOneof("identifier")
+        if kind is None:
+            return []
+        given.append((_TYPES[kind], getattr(subject, kind)))
+    return given if len(given) <= limits.SUBJECTS_MAX else []
+
+
+def _learn(wanted: pb.Query) -> Query | None:
+    """What a query asks, to be remembered; None if that is malformed."""
+    violations = Violations()
+    query = parse.query(wanted, "query", violations)
+    if violations.count:
+        return None
+    if len(_queries) >= QUERIES_REMEMBERED_MAX:
+        _queries.clear()
+    return _queries.setdefault((wanted.channel, wanted.topic, wanted.campaign), query)
+
+
+def _refusal(wanted: Sequence[pb.Query], paths: Sequence[str]) -> InvalidArgumentError:
+    violations = Violations()
+    for one, path in zip(wanted, paths, strict=True):
+        values.subjects(one.subjects, f"{path}.subjects", violations, distinct=False)
+        parse.query(one, path, violations)
+    return violations.as_error()
+
+
+def _malformed_subjects(asked: CheckAsked | BatchAsked) -> InvalidArgumentError:
+    violations = Violations()
+    for path, (subject_type, value) in zip(_paths(asked), asked.subjects, strict=True):
+        values.given_subject(subject_type, value, path, violations)
+    return violations.as_error()
+
+
+def _paths(asked: CheckAsked | BatchAsked) -> list[str]:
+    if isinstance(asked, CheckAsked):
+        return [f"query.subjects[{at}]" for at in range(len(asked.subjects))]
+    return [
+        f"queries[{index}].subjects[{at}]"
+        for index, count in enumerate(asked.counts)
+        for at in range(count)
+    ]
+
+
+def _empty() -> InvalidArgumentError:
+    violations = Violations()
+    violations.add("queries", f"is empty; ask 1 to {limits.QUERIES_MAX}")
+    return violations.as_error()

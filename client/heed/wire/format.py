@@ -1,0 +1,189 @@
+"""Values to messages of answers.
+
+Laws:
+- What an answer says of a time, it says in whole microseconds, UTC.
+- An answer that a replay gives again is encoded once, with `replayed` unset; a replay is the same
+  bytes with that field appended (protobuf reads fields in any order).
+"""
+
+from collections.abc import Iterable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed.model import (
+    RULE_VERSION,
+    Decision,
+    Effect,
+    Evidence,
+    Hold,
+    Instant,
+    Origin,
+    Reason,
+    Record,
+    RecordKind,
+    Revision,
+    Scope,
+    Subject,
+    SubjectType,
+    Topic,
+)
+from heed_proto.v1 import types_pb2 as pb
+
+
+def position(revision: Revision, token: str, now: Instant) -> pb.Position:
+    """Return where in the log, and when, an answer is true."""
+    return pb.Position(
+        revision=revision, now=timestamp(now), rule_version=RULE_VERSION, token=token
+    )
+
+
+def timestamp(at: Instant) -> Timestamp:
+    """Return an instant."""
+    seconds, microseconds = divmod(at, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1_000)
+
+
+def scope(value: Scope) -> pb.Scope:
+    """Return a scope."""
+    return pb.Scope(channel=pb.Channel.ValueType(value.channel), topic=value.topic)
+
+
+def subject(value: Subject) -> pb.Subject:
+    """Return a subject."""
+    match value.type:
+        case SubjectType.EMAIL:
+            return pb.Subject(email=value.value)
+        case SubjectType.PHONE:
+            return pb.Subject(phone=value.value)
+        case SubjectType.USER:
+            return pb.Subject(user=value.value)
+        case SubjectType.DEVICE:
+            return pb.Subject(device=value.value)
+
+
+def origin(value: Origin) -> pb.Origin:
+    """Return who said so."""
+    return pb.Origin(
+        source=value.source,
+        actor=value.actor,
+        method=pb.Method.ValueType(value.method),
+        jurisdiction=value.jurisdiction,
+        reference=value.reference,
+        decided_time=None if value.decided_time is None else timestamp(value.decided_time),
+    )
+
+
+def evidence(value: Evidence) -> pb.Evidence:
+    """Return what the person was shown and did."""
+    return pb.Evidence(
+        notice=value.notice,
+        notice_version=value.notice_version,
+        act=value.act,
+        language=value.language,
+        truncated_ip=value.truncated_ip,
+    )
+
+
+def record(value: Record, subject_index: int, now: Instant) -> pb.Record:
+    """Return a record as a Check tells it: without who said so."""
+    return pb.Record(
+        kind=pb.RecordKind.ValueType(value.kind),
+        cause=pb.Cause.ValueType(value.cause),
+        reach=pb.Reach.ValueType(0 if value.kind is RecordKind.OPT_IN else value.reach),
+        scope=pb.Scope(channel=pb.Channel.ValueType(value.channel), topic=value.topic),
+        decided_time=timestamp(value.decided_time),
+        end_time=None if value.end_time is None else timestamp(value.end_time),
+        revision=value.revision,
+        subject_index=subject_index,
+        active=value.is_active(now),
+    )
+
+
+def record_in_full(
+    value: Record,
+    subject_index: int,
+    now: Instant,
+    *,
+    commit_time: Instant,
+    said_by: Origin | None,
+    shown: Evidence | None,
+    reason: str,
+) -> pb.Record:
+    """Return a record with who said so, when it was committed, and why."""
+    told = record(value, subject_index, now)
+    told.commit_time.CopyFrom(timestamp(commit_time))
+    told.reason = reason
+    if said_by is not None:
+        told.origin.CopyFrom(origin(said_by))
+    if shown is not None:
+        told.evidence.CopyFrom(evidence(shown))
+    return told
+
+
+def hold(value: Hold) -> pb.Hold:
+    """Return a hold as a Check tells it: without who placed it."""
+    return pb.Hold(
+        hold_id=value.hold_id,
+        channel=pb.Channel.ValueType(value.channel or 0),
+        topic=value.topic,
+        campaign=value.campaign,
+        end_time=None if value.end_time is None else timestamp(value.end_time),
+        reason=value.reason,
+        revision=value.revision,
+    )
+
+
+def hold_in_full(value: Hold, commit_time: Instant, placed_by: Origin | None) -> pb.Hold:
+    """Return a hold with who placed it, and when."""
+    told = hold(value)
+    told.commit_time.CopyFrom(timestamp(commit_time))
+    if placed_by is not None:
+        told.origin.CopyFrom(origin(placed_by))
+    return told
+
+
+def topic(value: Topic) -> pb.Topic:
+    """Return a declared topic."""
+    return pb.Topic(
+        name=value.name,
+        topic_class=pb.TopicClass.ValueType(value.topic_class),
+        mandatory_channels=[
+            pb.Channel.ValueType(channel) for channel in sorted(value.mandatory_channels)
+        ],
+        requires_opt_in=value.requires_opt_in,
+        suppress_undeclared=value.suppress_undeclared,
+        title=value.title,
+        retired=value.retired,
+        revision=value.revision,
+    )
+
+
+def reason(value: Reason, now: Instant) -> pb.Reason:
+    """Return one voice of one rule."""
+    told = pb.Reason(rule=pb.Rule.ValueType(value.rule))
+    until: Instant | None = None
+    if value.record is not None:
+        told.record.CopyFrom(record(value.record, value.subject or 0, now))
+        until = value.record.end_time
+    if value.hold is not None:
+        told.hold.CopyFrom(hold(value.hold))
+        until = value.hold.end_time
+    if until is not None:
+        told.until_time.CopyFrom(timestamp(until))
+    return told
+
+
+def decision(value: Decision, subjects_with_records: Iterable[int], now: Instant) -> pb.Decision:
+    """Return the answer to a query."""
+    return pb.Decision(
+        verdict=pb.Verdict.ValueType(value.verdict),
+        reasons=[reason(one, now) for one in value.reasons],
+        undeclared_topic=value.undeclared_topic,
+        topic_class=pb.TopicClass.ValueType(value.topic_class),
+        subjects_with_records=subjects_with_records,
+    )
+
+
+def effect(value: Effect) -> pb.Effect.ValueType:
+    """Return what a write did."""
+    return pb.Effect.ValueType(value)

@@ -1,0 +1,72 @@
+"""Every bound of a request and of an answer, in one place.
+
+Laws:
+- Whatever a request can hold has a bound here, and the bound is checked before the work it bounds.
+- docs/limits.md is this module as a table; tests/unit/test_wire_limits.py compares them.
+- Bounds of the contract: making one smaller breaks callers, so none ever gets smaller.
+"""
+
+from typing import Final
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of one message, either way; a larger one never reaches a handler."""
+
+SUBJECTS_MAX: Final = 8
+"""Identifiers of one person."""
+SUBJECT_CHARACTERS_MAX: Final = 320
+"""Characters of one identifier: 64 of an email's local part, `@`, 255 of its domain."""
+
+TOPIC_CHARACTERS_MAX: Final = 200
+TOPIC_LABELS_MAX: Final = 10
+TOPIC_LABEL_CHARACTERS_MAX: Final = 63
+TOPIC_TITLE_CHARACTERS_MAX: Final = 200
+CAMPAIGN_CHARACTERS_MAX: Final = 200
+
+QUERIES_MAX: Final = 10_000
+"""Messages asked about in one BatchCheckSuppression."""
+TOKEN_CHARACTERS_MAX: Final = 128
+
+CHOICES_MAX: Final = 50
+"""Choices of one person in one call."""
+PEOPLE_MAX: Final = 1_000
+"""People in one BatchSetPreferences."""
+BATCH_RECORDS_MAX: Final = 10_000
+"""Records (subjects times choices) of one BatchSetPreferences."""
+STILL_SENT_TOPICS_MAX: Final = 100
+"""Mandatory topics that an answer of SetPreference names."""
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 128
+TENANT_CHARACTERS_MAX: Final = 63
+SOURCE_CHARACTERS_MAX: Final = 128
+ACTOR_CHARACTERS_MAX: Final = 128
+REFERENCE_CHARACTERS_MAX: Final = 256
+JURISDICTION_CHARACTERS_MAX: Final = 6
+EVIDENCE_CHARACTERS_MAX: Final = 500
+"""Characters of each part of an evidence."""
+REASON_CHARACTERS_MAX: Final = 500
+"""Characters of the reason of a hold, a suppression or an act."""
+HOLD_ID_CHARACTERS_MAX: Final = 64
+
+IPV4_PREFIX_MAX: Final = 24
+IPV6_PREFIX_MAX: Final = 48
+
+SECONDS_MAX: Final = 253_402_300_799
+"""The last second of the year 9999; the first that is taken is 0, the start of 1970."""
+
+SUPPRESSIONS_MAX: Final = 1_000
+"""Suppressions in one AddSuppressions."""
+IMPORT_ROWS_MAX: Final = 5_000
+BATCH_ID_CHARACTERS_MAX: Final = 100
+EXPORT_RECORDS_MAX: Final = 500
+"""Records in one message of ExportRecords."""
+PAGE_SIZE_MAX: Final = 1_000
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_TOKEN_CHARACTERS_MAX: Final = 1_024
+
+VIOLATIONS_MAX: Final = 100
+"""Violations that an error names; its message has the count of all."""
+STATUS_BYTES_MAX: Final = 4_096
+"""Bytes of an error's details. They travel as metadata, of which peers take 8 KiB in all."""
+STATUS_MESSAGE_CHARACTERS_MAX: Final = 500
+STATUS_VALUE_CHARACTERS_MAX: Final = 200
+"""Characters of one value of an error's metadata."""

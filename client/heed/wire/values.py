@@ -1,0 +1,272 @@
+"""The words of types.proto, read: every constraint that their comments state is held here.
+
+Laws:
+- A reader never raises for what a caller wrote. It notes each violation under the field's path and
+  returns a stand-in; the request is refused before any stand-in is used (`Violations`).
+- Times lose what is finer than a microsecond.
+- What a person may be known by is never repeated in a description.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed import keys
+from heed.errors import InvalidArgumentError
+from heed.model import (
+    Cause,
+    Channel,
+    Evidence,
+    Instant,
+    Method,
+    Origin,
+    Reach,
+    RecordKind,
+    Scope,
+    Subject,
+    SubjectType,
+    TopicClass,
+)
+from heed.topics import validate_topic
+from heed.wire import limits
+from heed.wire.violations import Violations
+from heed_proto.v1 import types_pb2 as pb
+
+N = TypeVar("N", Channel, TopicClass, Reach, Cause, RecordKind, Method)
+
+
+class Closed(Generic[N]):
+    """The values that an enum field takes, each by its number."""
+
+    def __init__(self, prefix: str, members: Iterable[N]) -> None:
+        self.by_number: Mapping[int, N] = {int(member): member for member in members}
+        self._names = ", ".join(f"{prefix}_{member.name}" for member in self.by_number.values())
+
+    def read(self, number: int, path: str, violations: Violations, stand_in: N) -> N:
+        """Return the member with this number."""
+        member = self.find(number, path, violations)
+        return stand_in if member is None else member
+
+    def find(self, number: int, path: str, violations: Violations) -> N | None:
+        """Return the member with this number, or None for a violation."""
+        member = self.by_number.get(number)
+        if member is None:
+            said = "is required" if number == 0 else f"cannot be {number}"
+            violations.add(path, f"{said}; say one of {self._names}")
+        return member
+
+
+QUERY_CHANNELS = Closed("CHANNEL", [channel for channel in Channel if channel is not Channel.ANY])
+CHANNELS = Closed("CHANNEL", Channel)
+TOPIC_CLASSES = Closed("TOPIC_CLASS", TopicClass)
+REACHES = Closed("REACH", Reach)
+PAUSE_REACHES = Closed("REACH", [Reach.PROMOTIONAL, Reach.TRANSACTIONAL])
+CAUSES = Closed("CAUSE", [cause for cause in Cause if cause is not Cause.NONE])
+RECORD_KINDS = Closed("RECORD_KIND", RecordKind)
+METHODS = Closed("METHOD", Method)
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
+_TENANT = re.compile(r"[a-z][a-z0-9-]*")
+_JURISDICTION = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
+
+
+def text(
+    value: str, path: str, violations: Violations, characters_max: int, *, required: bool = False
+) -> str:
+    """Return a text for people: tabs and line breaks are its only control characters."""
+    if required and not value.strip():
+        violations.add(path, f"is required: 1 to {characters_max} characters")
+    elif len(value) > characters_max:
+        violations.add(path, f"has {len(value)} characters, at most {characters_max} are taken")
+    elif (control := _CONTROL.search(value)) is not None:
+        violations.add(path, f"has the control character U+{ord(control[0]):04X}; leave it out")
+    return value
+
+
+def ascii_name(value: str, path: str, violations: Violations, characters_max: int) -> str:
+    """Return a required name of printable ASCII characters."""
+    if not value:
+        violations.add(path, f"is required: 1 to {characters_max} printable ASCII characters")
+    elif len(value) > characters_max:
+        violations.add(path, f"has {len(value)} characters, at most {characters_max} are taken")
+    elif _PRINTABLE_ASCII.fullmatch(value) is None:
+        violations.add(path, "has a character that is not printable ASCII; leave it out")
+    return value
+
+
+def tenant_name(value: str, path: str, violations: Violations) -> str:
+    """Return the name of a tenant to be."""
+    if len(value) > limits.TENANT_CHARACTERS_MAX or _TENANT.fullmatch(value) is None:
+        violations.add(path, "must be 1 to 63 of a-z, 0-9 and `-`, beginning with a letter: `shop`")
+    return value
+
+
+def topic_name(value: str, path: str, violations: Violations) -> str:
+    """Return the name of a topic, declared or not."""
+    try:
+        validate_topic(value)
+    except InvalidArgumentError as error:
+        violations.add(path, error.violations[0].description)
+    return value
+
+
+def instant(value: Timestamp, path: str, violations: Violations) -> Instant:
+    """Return a time as whole microseconds."""
+    if not 0 <= value.seconds <= limits.SECONDS_MAX:
+        violations.add(f"{path}.seconds", "is outside the years 1970 to 9999")
+        return Instant(0)
+    if not 0 <= value.nanos < 1_000_000_000:  # noqa: PLR2004 - the nanoseconds of a second
+        violations.add(f"{path}.nanos", "must be 0 to 999,999,999")
+        return Instant(0)
+    return Instant(value.seconds * 1_000_000 + value.nanos // 1_000)
+
+
+def later_instant(value: Timestamp, origin: Origin, path: str, violations: Violations) -> Instant:
+    """Return a time that must be after the time of the decision, where that is said."""
+    end_time = instant(value, path, violations)
+    if origin.decided_time is not None and end_time <= origin.decided_time:
+        violations.add(path, "must be after the decided time")
+    return end_time
+
+
+def subject(value: pb.Subject, path: str, violations: Violations) -> Subject:
+    """Return a normalised subject."""
+    kind = value.WhichOneof("identifier")
+    if kind is None:
+        violations.add(path, "names nobody; set one of email, phone, user, device")
+        return _NOBODY
+    return given_subject(SubjectType[kind.upper()], getattr(value, kind), path, violations)
+
+
+def given_subject(
+    subject_type: SubjectType, written: str, path: str, violations: Violations
+) -> Subject:
+    """Return the normalised subject of an identifier; `path` is of the message around it."""
+    try:
+        return keys.normalise(Subject(type=subject_type, value=written))
+    except InvalidArgumentError as error:
+        violations.add(f"{path}.{subject_type.name.lower()}", error.message)
+        return _NOBODY
+
+
+def subjects(
+    values: Sequence[pb.Subject], path: str, violations: Violations, *, distinct: bool
+) -> tuple[Subject, ...]:
+    """Return the normalised identifiers of one person, in their order."""
+    if not values:
+        violations.add(path, f"names nobody; name 1 to {limits.SUBJECTS_MAX} identifiers")
+    if len(values) > limits.SUBJECTS_MAX:
+        violations.add(
+            path, f"has {len(values)} identifiers, at most {limits.SUBJECTS_MAX} are taken"
+        )
+        return ()
+    read = tuple(
+        subject(value, f"{path}[{index}]", violations) for index, value in enumerate(values)
+    )
+    if distinct:
+        for index, one in enumerate(read):
+            if one is not _NOBODY and one in read[:index]:
+                violations.add(
+                    f"{path}[{index}]", f"is the same as {path}[{read.index(one)}]; name it once"
+                )
+    return read
+
+
+def scope(
+    value: pb.Scope, path: str, violations: Violations, default: Channel = Channel.ANY
+) -> Scope:
+    """Return a scope; one that names no channel has the default one."""
+    channel = (
+        CHANNELS.read(value.channel, f"{path}.channel", violations, default)
+        if value.channel
+        else default
+    )
+    return Scope(channel=channel, topic=topic_name(value.topic, f"{path}.topic", violations))
+
+
+def origin(value: pb.Origin, path: str, violations: Violations) -> Origin:
+    """Return who says so."""
+    jurisdiction = value.jurisdiction
+    if jurisdiction and _JURISDICTION.fullmatch(jurisdiction) is None:
+        violations.add(
+            f"{path}.jurisdiction", "must be of ISO 3166-1 or 3166-2: `DE`, `US-CA`, or empty"
+        )
+    return Origin(
+        source=text(
+            value.source, f"{path}.source", violations, limits.SOURCE_CHARACTERS_MAX, required=True
+        ),
+        actor=text(value.actor, f"{path}.actor", violations, limits.ACTOR_CHARACTERS_MAX),
+        method=METHODS.read(value.method, f"{path}.method", violations, Method.UNSPECIFIED),
+        jurisdiction=jurisdiction,
+        reference=text(
+            value.reference, f"{path}.reference", violations, limits.REFERENCE_CHARACTERS_MAX
+        ),
+        decided_time=(
+            instant(value.decided_time, f"{path}.decided_time", violations)
+            if value.HasField("decided_time")
+            else None
+        ),
+    )
+
+
+def required_origin(
+    message_has_it: bool,  # noqa: FBT001 - what HasField said
+    value: pb.Origin,
+    violations: Violations,
+) -> Origin:
+    """Return the origin of a call that must have one, in its field `origin`."""
+    if not message_has_it:
+        violations.add("origin", "is required: who says so; set its source at least")
+        return _NO_ORIGIN
+    return origin(value, "origin", violations)
+
+
+def evidence(value: pb.Evidence, path: str, violations: Violations) -> Evidence:
+    """Return what the person was shown and did."""
+
+    def required(name: str, written: str) -> str:
+        return text(
+            written, f"{path}.{name}", violations, limits.EVIDENCE_CHARACTERS_MAX, required=True
+        )
+
+    language = required("language", value.language)
+    if language and _LANGUAGE.fullmatch(language) is None:
+        violations.add(f"{path}.language", "must be of BCP 47: `de-AT`")
+    return Evidence(
+        notice=required("notice", value.notice),
+        notice_version=required("notice_version", value.notice_version),
+        act=required("act", value.act),
+        language=language,
+        truncated_ip=_truncated_ip(value.truncated_ip, f"{path}.truncated_ip", violations),
+    )
+
+
+def _truncated_ip(value: str, path: str, violations: Violations) -> str:
+    """The network in its canonical form. A single host, however written, is refused."""
+    if not value:
+        return ""
+    try:
+        network = ipaddress.ip_network(value) if "/" in value and "%" not in value else None
+    except ValueError:
+        network = None
+    if network is None:
+        violations.add(
+            path, "must be a network without bits of a host, such as `192.0.2.0/24`, or empty"
+        )
+        return ""
+    prefix_max = limits.IPV4_PREFIX_MAX if network.version == 4 else limits.IPV6_PREFIX_MAX  # noqa: PLR2004 - IPv4
+    if network.prefixlen > prefix_max:
+        violations.add(
+            path, f"has the prefix /{network.prefixlen}; cut it to /{prefix_max} or shorter"
+        )
+    return str(network)
+
+
+_NOBODY = Subject(type=SubjectType.USER, value="")
+_NO_ORIGIN = Origin(source="")
+QUERY_CHANNEL_STAND_IN = Channel.EMAIL

@@ -1,0 +1,154 @@
+"""One call: who calls, what is answered, and how it ends. All the code there is around a method.
+
+A Check's handler has nothing in it but that. Counting and timing stand around the other methods,
+and around Checks only where they are asked for.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Protocol
+
+from heed.errors import ExhaustedError, HeedError
+from heed.wire.status import code_of
+from heed_server.auth.credentials import Authenticator
+from heed_server.auth.policy import OPEN, Principal
+from heed_server.rpc.methods import UnaryMethod
+from heed_server.rpc.status import STATUS_CODES, Context, abort, unforeseen
+from heed_server.service import Service
+
+UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
+StreamHandler = Callable[[bytes, Context], Awaitable[None]]
+Stream = Callable[[Service, Principal, bytes], AsyncGenerator[bytes, None]]
+
+
+class Observe(Protocol):
+    """Told of each call that ended."""
+
+    def __call__(self, method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
+        """Take note. `code` is OK, INVALID_ARGUMENT …; `reason` is empty unless heed refused."""
+        ...
+
+
+def unobserved(
+    method: UnaryMethod, service: Service, authenticator: Authenticator | None
+) -> UnaryHandler:
+    """Return the handler of a method that nobody counts."""
+    answer = method.answer
+
+    async def handler(request: bytes, context: Context) -> bytes:
+        try:
+            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            return await answer(service, principal, request, context.time_remaining)
+        except HeedError as error:
+            await abort(context, error)
+        except Exception as error:  # noqa: BLE001 - the root of a call
+            await abort(context, unforeseen(method.name, error, is_write=method.is_write))
+
+    return handler
+
+
+def observed(
+    method: UnaryMethod, service: Service, authenticator: Authenticator | None, observe: Observe
+) -> UnaryHandler:
+    """Return the handler of a method that is counted and timed."""
+
+    async def handler(request: bytes, context: Context) -> bytes:
+        async with _call(method.name, context, observe, is_write=method.is_write) as call:
+            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            call.caller = principal.name
+            return await method.answer(service, principal, request, context.time_remaining)
+
+    return handler
+
+
+def streamed(
+    name: str,
+    stream: Stream,
+    service: Service,
+    authenticator: Authenticator | None,
+    observe: Observe,
+    *,
+    streams_max: int,
+    write_seconds_max: float,
+) -> StreamHandler:
+    """Return the handler of a method that answers with many messages, a few calls at a time.
+
+    The caller's reading sets the pace; one that takes nothing for `write_seconds_max` is cut off,
+    because what it reads is held open for it.
+    """
+    under_way = 0
+
+    async def handler(request: bytes, context: Context) -> None:
+        nonlocal under_way
+        async with _call(name, context, observe, is_write=False) as call:
+            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            call.caller = principal.name
+            if under_way >= streams_max:
+                raise _too_much(f"{streams_max} calls of {name} are under way", "streams_max")
+            under_way += 1
+            try:
+                async with aclosing(stream(service, principal, request)) as messages:
+                    async for message in messages:
+                        await _send(context, message, write_seconds_max)
+            finally:
+                under_way -= 1
+
+    return handler
+
+
+class _Call:
+    """What is told of a call when it ends."""
+
+    __slots__ = ("caller", "code", "reason")
+
+    def __init__(self) -> None:
+        self.caller = ""
+        self.code = "CANCELLED"
+        self.reason = ""
+
+
+@asynccontextmanager
+async def _call(
+    name: str, context: Context, observe: Observe, *, is_write: bool
+) -> AsyncGenerator[_Call, None]:
+    call = _Call()
+    began = time.perf_counter()
+    try:
+        yield call
+        call.code = "OK"
+    except HeedError as error:
+        await _refuse(call, context, error)
+    except Exception as error:  # noqa: BLE001 - the root of a call
+        await _refuse(call, context, unforeseen(name, error, is_write=is_write))
+    finally:
+        observe(
+            name,
+            call.code,
+            time.perf_counter() - began,
+            reason=call.reason,
+            caller=call.caller,
+        )
+
+
+async def _refuse(call: _Call, context: Context, error: HeedError) -> None:
+    call.code = STATUS_CODES[code_of(error)].name
+    call.reason = error.reason.value
+    await abort(context, error)
+
+
+async def _send(context: Context, message: bytes, seconds_max: float) -> None:
+    try:
+        async with asyncio.timeout(seconds_max):
+            await context.write(message)
+    except TimeoutError:
+        raise _too_much(f"nothing was read for {seconds_max} s", "write_seconds_max") from None
+
+
+def _principal(authenticator: Authenticator, context: Context) -> Principal:
+    return authenticator.principal(context.invocation_metadata() or ())
+
+
+def _too_much(said: str, limit: str) -> ExhaustedError:
+    return ExhaustedError(f"{said}; wait and try again", metadata={"limit": limit})

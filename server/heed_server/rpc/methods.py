@@ -1,0 +1,119 @@
+"""One row an RPC: how its bytes become a call of the service, and what comes of it bytes again.
+
+A row reads like the line it is: parse, act, format.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from heed.wire import checks, encoded, parse, parse_admin
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_server.acts import Appended
+from heed_server.auth.policy import Principal
+from heed_server.rpc import reads
+from heed_server.service import Service
+from heed_server.service.checks import SecondsLeft
+
+Answer = Callable[[Service, Principal, bytes, SecondsLeft], Awaitable[bytes]]
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnaryMethod:
+    """A method with one request and one answer."""
+
+    name: str
+    answer: Answer
+    is_write: bool = False
+    """Whether a failure that nobody foresaw may have come after a commit."""
+    is_check: bool = False
+    """Whether it is on the path of a message, where counting must be asked for."""
+
+
+async def check(
+    service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
+) -> bytes:
+    """Answer CheckSuppression."""
+    done = await service.check(principal, checks.check(data), seconds_left)
+    return encoded.answer(done.answered, done.position, done.now)
+
+
+async def batch_check(
+    service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
+) -> bytes:
+    """Answer BatchCheckSuppression."""
+    done = await service.batch_check(principal, checks.batch_check(data), seconds_left)
+    return encoded.answer(done.answered, done.position, done.now)
+
+
+def _write(
+    response: type[Message],
+    read: Callable[[bytes], A],
+    act: Callable[[Service, Principal, A], Awaitable[Appended]],
+) -> UnaryMethod:
+    """A method that writes: its answer was encoded under the log's lock, or is a replay's."""
+    replayed = bytes([response.DESCRIPTOR.fields_by_name["replayed"].number << 3, 1])
+
+    async def answer(
+        service: Service, principal: Principal, data: bytes, _seconds_left: SecondsLeft
+    ) -> bytes:
+        appended = await act(service, principal, read(data))
+        return appended.answer + replayed if appended.replayed else appended.answer
+
+    name = response.DESCRIPTOR.name.removesuffix("Response")
+    return UnaryMethod(name=name, answer=answer, is_write=True)
+
+
+def _read(
+    name: str,
+    answer: Callable[[Service, Principal, bytes], Awaitable[bytes]],
+    *,
+    is_write: bool = False,
+) -> UnaryMethod:
+    """A method that does not ask how long it may take."""
+
+    async def answer_when_done(
+        service: Service, principal: Principal, data: bytes, _seconds_left: SecondsLeft
+    ) -> bytes:
+        return await answer(service, principal, data)
+
+    return UnaryMethod(name=name, answer=answer_when_done, is_write=is_write)
+
+
+_UNARY: tuple[UnaryMethod, ...] = (
+    UnaryMethod(name="CheckSuppression", answer=check, is_check=True),
+    UnaryMethod(name="BatchCheckSuppression", answer=batch_check, is_check=True),
+    _write(preference.SetPreferenceResponse, parse.set_preference, Service.set_preference),
+    _write(
+        preference.BatchSetPreferencesResponse,
+        parse.batch_set_preferences,
+        Service.batch_set_preferences,
+    ),
+    _read("GetPreferences", reads.get_preferences),
+    _read("Explain", reads.explain),
+    _read("CreateTenant", reads.create_tenant, is_write=True),
+    _read("ListTenants", reads.list_tenants),
+    _write(admin.DeclareTopicResponse, parse_admin.declare_topic, Service.declare_topic),
+    _write(admin.LoosenTopicResponse, parse_admin.loosen_topic, Service.loosen_topic),
+    _write(admin.RetireTopicResponse, parse_admin.retire_topic, Service.retire_topic),
+    _read("ListTopics", reads.list_topics),
+    _write(admin.PlaceHoldResponse, parse_admin.place_hold, Service.place_hold),
+    _write(admin.LiftHoldResponse, parse_admin.lift_hold, Service.lift_hold),
+    _read("ListHolds", reads.list_holds),
+    _write(admin.AddSuppressionsResponse, parse_admin.add_suppressions, Service.add_suppressions),
+    _write(
+        admin.ReleaseSuppressionResponse,
+        parse_admin.release_suppression,
+        Service.release_suppression,
+    ),
+    _read("ListSuppressions", reads.list_suppressions),
+    _write(admin.ImportRecordsResponse, parse_admin.import_records, Service.import_records),
+)
+
+UNARY_METHODS = {method.name: method for method in _UNARY}
+"""By the method's name."""

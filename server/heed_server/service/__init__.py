@@ -1,0 +1,14 @@
+"""What heed does, apart from how it is asked: one method an RPC, which authorises and acts."""
+
+from heed_server.service.checks import Checks
+from heed_server.service.choices import Choices
+from heed_server.service.node import MaxStaleness
+from heed_server.service.operations import Operations
+from heed_server.service.protections import Protections
+from heed_server.service.tenants import LEARN_SECONDS, TenantContext, Tenants
+
+__all__ = ["LEARN_SECONDS", "MaxStaleness", "Service", "TenantContext", "Tenants"]
+
+
+class Service(Checks, Choices, Protections, Operations):
+    """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -1,0 +1,171 @@
+"""May I send this? The path of every message, which never touches the store.
+
+Laws:
+- "Allowed" is answered only by knowledge younger than the message's class permits; "suppressed" at
+  any age, because a stale stop is safe.
+- A token is a demand: the answer is of its revision or later, of its tenant and its history, or
+  there is none.
+- All the queries of a batch are answered at one revision and one instant.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from heed.decide import Facts, decide
+from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.index import Index
+from heed.model import Decision, Instant, Record, Revision, SubjectKey, Verdict
+from heed.tokens import Token, decode_token
+from heed.wire import checks as wire
+from heed.wire.asked import BatchAsked, CheckAsked
+from heed.wire.encoded import Answered
+from heed_server.auth.policy import Principal
+from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
+from heed_server.service.tenants import TenantContext
+
+SecondsLeft = Callable[[], float | None]
+"""How long the call may still take; None: for ever."""
+
+AGE_MS_MAX = 10**12
+"""What is told of an age that is infinite: of before the first catching up."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """The answers to the queries of one call, and where and when they are true."""
+
+    position: bytes
+    """Encoded, but for its time (`heed.wire.encoded.position_but_now`)."""
+    now: Instant
+    answered: Sequence[Answered]
+
+
+class Checks(Node):
+    """Answers Checks."""
+
+    async def check(
+        self, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
+    ) -> Checked:
+        """Answer one query. What the call has left bounds the wait for a token's revision.
+
+        Raises:
+            InvalidArgumentError: a subject is malformed, or the token is none.
+            ConflictError: EPOCH_CHANGED or STORE_MISMATCH, the token is not of this log.
+            UnavailableError: NODE_BEHIND or STATE_STALE.
+        """
+        context = self.enter("CheckSuppression", principal, asked.tenant)
+        keys = wire.keys(asked, context.keyer.key_of)
+        if asked.token:
+            await _await_token(context, asked.token, seconds_left)
+        # No await from here on: the facts and the position are of one revision.
+        index = context.follower.index
+        facts = index.facts(keys)
+        now = self.now()
+        decision = decide(facts, asked.query, now)
+        if decision.verdict is Verdict.ALLOWED:
+            self._require_fresh(context, [decision])
+        if decision.undeclared_topic:
+            context.undeclared_checks += 1
+        with_records = tuple(at for at, records in enumerate(facts.records) if records)
+        return Checked(context.position_but_now(index), now, [(decision, with_records)])
+
+    async def batch_check(
+        self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
+    ) -> Checked:
+        """Answer every query of a batch, in order. Raises: as `check`, for all of them."""
+        context = self.enter("BatchCheckSuppression", principal, asked.tenant)
+        keys = wire.keys(asked, context.keyer.key_of)
+        if asked.token:
+            await _await_token(context, asked.token, seconds_left)
+        # No await from here on: every query is answered at one revision.
+        index = context.follower.index
+        now = self.now()
+        answered = _answered(index, keys, asked, now)
+        self._require_fresh(
+            context, [decision for decision, _ in answered if decision.verdict is Verdict.ALLOWED]
+        )
+        context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
+        return Checked(context.position_but_now(index), now, answered)
+
+    def _require_fresh(self, context: TenantContext, allowed: Sequence[Decision]) -> None:
+        age_seconds = context.follower.source_age_seconds()
+        if age_seconds <= self.max_staleness_seconds_min:
+            return
+        for decision in allowed:
+            if age_seconds > self.max_staleness_seconds[decision.topic_class]:
+                raise UnavailableError(
+                    f"what this node knows is {age_seconds:.1f} s old, too old to allow a "
+                    f"{decision.topic_class.name.lower()} message; "
+                    "ask another node, or do not send",
+                    reason=ErrorReason.STATE_STALE,
+                    metadata={"age_ms": str(int(min(age_seconds * 1000, AGE_MS_MAX)))},
+                )
+
+
+def _answered(
+    index: Index, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
+) -> list[Answered]:
+    """Decide every query; what is asked of people without records is decided once for all."""
+    found = index.records_many(keys)
+    holds, topics = index.holds, index.topics
+    nothing: tuple[Record, ...] = ()
+    without_records: dict[int, Answered] = {}
+    answered: list[Answered] = []
+    at = 0
+    for query, count in zip(asked.queries, asked.counts, strict=True):
+        records = tuple(found[at : at + count])
+        at += count
+        if any(records):
+            decision = decide(Facts(records=records, holds=holds, topics=topics), query, now)
+            with_records = tuple(place for place, one in enumerate(records) if one)
+            answered.append((decision, with_records))
+            continue
+        # Equal queries are one object (`heed.wire.checks`) and live as long as `asked`.
+        known = without_records.get(id(query))
+        if known is None:
+            facts = Facts(records=(nothing,), holds=holds, topics=topics)
+            known = without_records[id(query)] = (decide(facts, query, now), ())
+        answered.append(known)
+    return answered
+
+
+async def _await_token(context: TenantContext, text: str, seconds_left: SecondsLeft) -> None:
+    """Return once this node knows the revision of a token of this log."""
+    token = decode_token(text)
+    follower = context.follower
+    _require_epoch(token, follower.index)
+    if token.tenant_id != context.tenant.tenant_id:
+        raise _mismatch(token.revision, "another tenant")
+    if token.revision > follower.revision:
+        patience_seconds = INDEX_WAIT_SECONDS_MAX
+        left = seconds_left()
+        if left is not None:
+            patience_seconds = min(left / 2, patience_seconds)
+        if not await follower.reached(token.revision, patience_seconds):
+            raise UnavailableError(
+                f"this node is at revision {follower.revision} and the token at "
+                f"{token.revision}; ask again, or ask another node",
+                reason=ErrorReason.NODE_BEHIND,
+                metadata={"applied": str(follower.revision)},
+            )
+        _require_epoch(token, follower.index)
+    known = follower.index.hash_at(token.revision)
+    if known is not None and known != token.running_hash:
+        raise _mismatch(token.revision, "another history")
+
+
+def _require_epoch(token: Token, index: Index) -> None:
+    if token.epoch != index.epoch:
+        raise ConflictError(
+            "the token is of another epoch: the store was restored, or is another one; "
+            "drop what you cached, and ask without a token",
+            reason=ErrorReason.EPOCH_CHANGED,
+        )
+
+
+def _mismatch(revision: Revision, of: str) -> ConflictError:
+    return ConflictError(
+        f"the token is of {of} than this store's; drop it, and ask without one",
+        reason=ErrorReason.STORE_MISMATCH,
+        metadata={"revision": str(revision)},
+    )

@@ -1,0 +1,81 @@
+"""What people choose: SetPreference, BatchSetPreferences, GetPreferences.
+
+An opt-in needs the right `consent` besides. Whether a choice may stand is judged under the log's
+lock, by the store; whether the caller may make it at all, here.
+"""
+
+from heed.model import ChoiceKind, Instant
+from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked
+from heed_server.acts import Appended, Outcome, PersonChoices, SetPreferences
+from heed_server.auth.policy import Principal, Right, require
+from heed_server.service import answers
+from heed_server.service.node import Node, keyed
+from heed_server.service.still_sent import plan
+from heed_server.service.tenants import TenantContext
+from heed_server.store import Standing
+
+
+class Choices(Node):
+    """Takes people's choices and tells what stands for them."""
+
+    async def set_preference(self, principal: Principal, asked: PreferencesAsked) -> Appended:
+        """Record one person's choices under each of their identifiers. Idempotent by key.
+
+        Raises:
+            RightRequiredError: the right `write`, or `consent` for an opt-in, is missing.
+            HeedError: as `Node.append`.
+        """
+        context = self.enter("SetPreference", principal, asked.call.tenant)
+        _require_consent_right(principal, asked)
+        (person,) = asked.people
+        still_sent = plan(context.follower.index.topics, person.choices)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return answers.preference_set(context, outcome, still_sent)
+
+        act = SetPreferences(people=(_keyed_person(context, person),))
+        return await self.append(context, "SetPreference", asked.call, act, encode_answer)
+
+    async def batch_set_preferences(
+        self, principal: Principal, asked: PreferencesAsked
+    ) -> Appended:
+        """Record the choices of several people: all or none. Idempotent by key.
+
+        Raises: as `set_preference`.
+        """
+        context = self.enter("BatchSetPreferences", principal, asked.call.tenant)
+        _require_consent_right(principal, asked)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return answers.preferences_set(context, outcome, len(asked.people))
+
+        act = SetPreferences(people=tuple(_keyed_person(context, one) for one in asked.people))
+        return await self.append(context, "BatchSetPreferences", asked.call, act, encode_answer)
+
+    async def get_preferences(
+        self, principal: Principal, asked: PersonQuery
+    ) -> tuple[TenantContext, Standing, Instant]:
+        """Return what stands for a person, as the store has it.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        context = self.enter("GetPreferences", principal, asked.tenant)
+        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        standing = await self.store.standing(context.tenant.tenant_id, keys)
+        return context, standing, self.now()
+
+
+def _require_consent_right(principal: Principal, asked: PreferencesAsked) -> None:
+    if any(
+        choice.kind is ChoiceKind.OPT_IN for person in asked.people for choice in person.choices
+    ):
+        require(principal, Right.CONSENT)
+
+
+def _keyed_person(context: TenantContext, person: PersonAsked) -> PersonChoices:
+    return PersonChoices(
+        subjects=tuple(keyed(context, subject) for subject in person.subjects),
+        choices=person.choices,
+        origin=person.origin,
+    )

@@ -1,0 +1,129 @@
+"""What every part of the service stands on: entering a tenant, and writing to its log.
+
+Laws:
+- A method authorises before it acts, by the one table (`rights`), and takes its tenant from the
+  principal first.
+- A write is answered only once this node's index has it: from then on no Check here is of before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heed.errors import OutcomeUnknownError
+from heed.model import Instant, Revision, Subject, TenantId, TopicClass
+from heed.tokens import encode_token
+from heed.wire.asked import WriteCall
+from heed_server.acts import Act, Appended, KeyedSubject, Outcome, Write
+from heed_server.auth.policy import Principal, require
+from heed_server.service.rights import RIGHT_OF_METHOD
+from heed_server.service.tenants import TenantContext, Tenants
+from heed_server.store import Store
+
+INDEX_WAIT_SECONDS_MAX = 3.0
+"""How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in the log an answer is true."""
+
+    revision: Revision
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxStaleness:
+    """The oldest knowledge by which a message of each class is allowed, in seconds."""
+
+    promotional: float = 5.0
+    transactional: float = 60.0
+    mandatory: float = 900.0
+
+
+class Node:
+    """One node's store, tenants and clock; the parts of the service derive from it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tenants: Tenants,
+        now: Callable[[], Instant],
+        new_hold_id: Callable[[], str],
+        new_lookup_key: Callable[[], bytes],
+        max_staleness: MaxStaleness | None = None,
+    ) -> None:
+        self.store = store
+        self.tenants = tenants
+        self.now = now
+        self.new_hold_id = new_hold_id
+        self.new_lookup_key = new_lookup_key
+        bounds = max_staleness or MaxStaleness()
+        self.max_staleness_seconds: dict[TopicClass, float] = {
+            TopicClass.PROMOTIONAL: bounds.promotional,
+            TopicClass.TRANSACTIONAL: bounds.transactional,
+            TopicClass.MANDATORY: bounds.mandatory,
+        }
+        self.max_staleness_seconds_min = min(self.max_staleness_seconds.values())
+
+    def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
+        """Return the tenant that a call is about, if the principal may make this call.
+
+        Raises:
+            RightRequiredError: it may not.
+            NotFoundError, InvalidArgumentError: as `Tenants.of`.
+        """
+        require(principal, RIGHT_OF_METHOD[method])
+        return self.tenants.of(principal, tenant)
+
+    def require_right(self, method: str, principal: Principal) -> None:
+        """Return if the principal may make this call, which is about no one tenant.
+
+        Raises:
+            RightRequiredError: it may not.
+        """
+        require(principal, RIGHT_OF_METHOD[method])
+
+    async def append(
+        self,
+        context: TenantContext,
+        method: str,
+        call: WriteCall,
+        act: Act,
+        encode_answer: Callable[[Outcome], bytes],
+    ) -> Appended:
+        """Write to a tenant's log, and return once this node's index has it.
+
+        Raises:
+            OutcomeUnknownError: it is committed, but the index did not follow in time.
+            HeedError: as `Store.append`.
+        """
+        appended = await self.store.append(
+            Write(
+                tenant_id=context.tenant.tenant_id,
+                idempotency_key=f"{method}:{call.idempotency_key}",
+                payload_hash=call.payload_hash,
+                act=act,
+                encode_answer=encode_answer,
+            )
+        )
+        # A crash here leaves a committed write without an answer; its key tells.
+        if not await context.follower.reached(appended.revision, INDEX_WAIT_SECONDS_MAX):
+            raise OutcomeUnknownError(
+                "the write is in the log, but this node cannot show it yet; "
+                "send the same call with the same key again"
+            )
+        return appended
+
+
+def place(tenant_id: TenantId, epoch: bytes, revision: Revision, running_hash: bytes) -> Place:
+    """Return where in the log an answer is true, with its token."""
+    token = encode_token(
+        epoch=epoch, tenant_id=tenant_id, revision=revision, running_hash=running_hash
+    )
+    return Place(revision=revision, token=token)
+
+
+def keyed(context: TenantContext, subject: Subject) -> KeyedSubject:
+    """Return a normalised subject with its key."""
+    return KeyedSubject(key=context.keyer.key(subject), subject=subject)

@@ -1,0 +1,123 @@
+"""Suppressions and lists of them: add, release, list, import, export. An import only adds."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from heed.model import Head, RecordKind
+from heed.wire import limits
+from heed.wire.asked import (
+    ExportAsked,
+    ImportAsked,
+    PageAsked,
+    ProtectionAsked,
+    ReleaseAsked,
+    SuppressionsAsked,
+)
+from heed_server.acts import AddProtections, Appended, Outcome, Protection, ReleaseSuppression
+from heed_server.auth.policy import Principal, Right, require
+from heed_server.service import answers
+from heed_server.service.node import Node, keyed
+from heed_server.service.tenants import TenantContext
+from heed_server.store import Page, RecordFilter, StandingRecord
+
+
+class Protections(Node):
+    """Takes what protects people without being their choice, and lists what stands."""
+
+    async def add_suppressions(self, principal: Principal, asked: SuppressionsAsked) -> Appended:
+        """Add suppressions: all or none. None shortens or narrows one that stands."""
+        context = self.enter("AddSuppressions", principal, asked.call.tenant)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return answers.suppressions_added(context, outcome)
+
+        act = AddProtections(
+            protections=_keyed_protections(context, asked.protections), origin=asked.origin
+        )
+        return await self.append(context, "AddSuppressions", asked.call, act, encode_answer)
+
+    async def release_suppression(self, principal: Principal, asked: ReleaseAsked) -> Appended:
+        """Release one subject's suppressions of a cause. What the person chose stands.
+
+        Raises:
+            NotFoundError: SUPPRESSION_UNKNOWN, none such stands.
+        """
+        context = self.enter("ReleaseSuppression", principal, asked.call.tenant)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return answers.suppression_released(context, outcome)
+
+        act = ReleaseSuppression(
+            subject=keyed(context, asked.subject),
+            cause=asked.cause,
+            scopes=asked.scopes,
+            reason=asked.reason,
+            origin=asked.origin,
+        )
+        return await self.append(context, "ReleaseSuppression", asked.call, act, encode_answer)
+
+    async def import_records(self, principal: Principal, asked: ImportAsked) -> Appended:
+        """Add the rows that are well formed, and tell of the others.
+
+        Raises:
+            RightRequiredError: the right `suppress`, or `write` for opt-outs, is missing.
+        """
+        context = self.enter("ImportRecords", principal, asked.call.tenant)
+        if asked.has_opt_outs:
+            require(principal, Right.WRITE)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return answers.records_imported(context, outcome, asked.rejected)
+
+        act = AddProtections(
+            protections=_keyed_protections(context, asked.protections),
+            origin=asked.origin,
+            batch_id=asked.batch_id,
+            skips_unchanged=True,
+            dry_run=asked.dry_run,
+        )
+        return await self.append(context, "ImportRecords", asked.call, act, encode_answer)
+
+    async def list_suppressions(
+        self, principal: Principal, asked: PageAsked
+    ) -> Page[StandingRecord]:
+        """Return a page of standing suppressions."""
+        context = self.enter("ListSuppressions", principal, asked.tenant)
+        causes = frozenset() if asked.cause is None else frozenset({asked.cause})
+        return await self.store.list_suppressions(
+            context.tenant.tenant_id,
+            RecordFilter(kinds=frozenset({RecordKind.SUPPRESSION}), causes=causes),
+            asked.cursor,
+            asked.page_size,
+        )
+
+    def export_records(
+        self, principal: Principal, asked: ExportAsked
+    ) -> tuple[
+        TenantContext,
+        AbstractAsyncContextManager[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]],
+    ]:
+        """Open every record that matches, all of one revision."""
+        context = self.enter("ExportRecords", principal, asked.tenant)
+        wanted = RecordFilter(kinds=asked.kinds, causes=asked.causes, scope=asked.scope)
+        return context, self.store.export(
+            context.tenant.tenant_id, wanted, limits.EXPORT_RECORDS_MAX
+        )
+
+
+def _keyed_protections(
+    context: TenantContext, protections: Sequence[ProtectionAsked]
+) -> tuple[Protection, ...]:
+    return tuple(
+        Protection(
+            subject=keyed(context, one.subject),
+            cause=one.cause,
+            reach=one.reach,
+            scope=one.scope,
+            decided_time=one.decided_time,
+            end_time=one.end_time,
+            reason=one.reason,
+            row=one.row,
+        )
+        for one in protections
+    )

@@ -1,0 +1,36 @@
+"""Which right each RPC needs: one row a method of the contract, none without (I7 of the tests).
+
+What a call may need beyond its row is said by the service's method: `consent` for an opt-in, and
+`write` for the opt-outs of an import.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from heed_server.auth.policy import Right
+
+RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
+    {
+        "CheckSuppression": Right.CHECK,
+        "BatchCheckSuppression": Right.CHECK,
+        "SetPreference": Right.WRITE,
+        "BatchSetPreferences": Right.WRITE,
+        "GetPreferences": Right.WRITE,
+        "Explain": Right.AUDIT,
+        "CreateTenant": Right.ADMIN,
+        "ListTenants": Right.ADMIN,
+        "DeclareTopic": Right.ADMIN,
+        "LoosenTopic": Right.ADMIN,
+        "RetireTopic": Right.ADMIN,
+        "ListTopics": Right.CHECK,
+        "PlaceHold": Right.OPERATE,
+        "LiftHold": Right.OPERATE,
+        "ListHolds": Right.OPERATE,
+        "AddSuppressions": Right.SUPPRESS,
+        "ReleaseSuppression": Right.SUPPRESS,
+        "ListSuppressions": Right.EXPORT,
+        "ImportRecords": Right.SUPPRESS,
+        "ExportRecords": Right.EXPORT,
+    }
+)
+"""By the method's name; names of methods are unique across the services of the contract."""

@@ -1,0 +1,121 @@
+"""Which tenant a call is about, and what this node has of it.
+
+Laws:
+- A tenant's name may only narrow what the principal is bound to. Another's tenant and one that
+  does not exist get one and the same answer.
+- One tenant in use is never named: an empty name means the only one there is.
+- Nothing here asks the store on the path of a call; tenants made on other nodes are learned by
+  `learn`, which the composition root calls every `LEARN_SECONDS`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, NotFoundError
+from heed.index import Index
+from heed.keys import Keyer
+from heed.model import Revision
+from heed.tokens import encode_token
+from heed.wire.encoded import position_but_now
+from heed_server.auth.policy import Principal
+from heed_server.follow import Follower
+from heed_server.store import Tenant
+
+LEARN_SECONDS = 2.0
+"""How long after its creation on another node a tenant is known here, at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TenantContext:
+    """One tenant, as this node serves it."""
+
+    tenant: Tenant
+    follower: Follower
+    keyer: Keyer
+    undeclared_checks: int = 0
+    """How many answers were about undeclared topics; written only by the service's checks."""
+    _position: bytes = b""
+    _position_of: tuple[bytes, Revision] | None = None
+
+    def position_but_now(self, index: Index) -> bytes:
+        """Return the position of an answer by this index, but for its time; encoded once."""
+        at = (index.epoch, index.revision)
+        if self._position_of != at:
+            token = encode_token(
+                epoch=index.epoch,
+                tenant_id=self.tenant.tenant_id,
+                revision=index.revision,
+                running_hash=index.running_hash,
+            )
+            self._position = position_but_now(index.revision, token)
+            self._position_of = at
+        return self._position
+
+
+class Tenants:
+    """The tenants that this node serves. Written only on the event loop."""
+
+    def __init__(self, follow: Callable[[Tenant], Awaitable[Follower]]) -> None:
+        """`follow` starts the follower of a tenant and returns once it can answer."""
+        self._follow = follow
+        self._by_name: dict[str, TenantContext] = {}
+        self._only: TenantContext | None = None
+        self._serving = asyncio.Lock()
+
+    def of(self, principal: Principal, name: str) -> TenantContext:
+        """Return the tenant that a call is about.
+
+        Raises:
+            NotFoundError: TENANT_UNKNOWN, there is none of that name for this principal.
+            InvalidArgumentError: TENANT_REQUIRED, there are several and none is named.
+        """
+        bound = principal.tenant
+        if not (name or bound) and self._only is not None:
+            return self._only
+        if bound and name and name != bound:
+            raise _unknown(name)
+        wanted = name or bound
+        found = self._by_name.get(wanted)
+        if found is not None:
+            return found
+        if wanted or not self._by_name:
+            raise _unknown(wanted)
+        raise InvalidArgumentError(
+            "there are several tenants; name one in `tenant`",
+            reason=ErrorReason.TENANT_REQUIRED,
+            violations=[FieldViolation("tenant", "is required: there are several tenants")],
+            metadata={"field": "tenant"},
+        )
+
+    def all(self) -> Sequence[TenantContext]:
+        """Return every tenant that this node serves, by name."""
+        return [self._by_name[name] for name in sorted(self._by_name)]
+
+    async def serve(self, tenant: Tenant) -> TenantContext:
+        """Serve a tenant from now on; serving it again changes nothing."""
+        # One at a time: two followers of one tenant would claim one index.
+        async with self._serving:
+            found = self._by_name.get(tenant.name)
+            if found is None:
+                follower = await self._follow(tenant)
+                found = TenantContext(
+                    tenant=tenant, follower=follower, keyer=Keyer(tenant.lookup_key)
+                )
+                self._by_name[tenant.name] = found
+                self._only = found if len(self._by_name) == 1 else None
+            return found
+
+    async def learn(self, tenants: Sequence[Tenant]) -> None:
+        """Serve every tenant that the store knows."""
+        for tenant in tenants:
+            await self.serve(tenant)
+
+
+def _unknown(name: str) -> NotFoundError:
+    said = (
+        f"there is no tenant {name[:63]!r}, or it is not yours to see"
+        if name
+        else ("there is no tenant yet; create one")
+    )
+    return NotFoundError(said, metadata={"tenant": name})
