@@ -1,0 +1,249 @@
+"""What the library gives back, as plain values with aware UTC datetimes.
+
+Laws:
+- Only ALLOWED is allowed. Whatever this version does not know is read on the protective side
+  (ADR 0010): an unknown verdict is suppressed, an unknown reach stops all, an unknown kind of
+  record is a stop.
+- An answer is never true or false by itself: `if client.check(…)` would read as "is it suppressed?"
+  to one and as "may I?" to another, and a plain object would be true for both.
+- No `repr` shows whom a value is about: it would end up in logs.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NoReturn
+
+from heed.model import (
+    Cause,
+    Channel,
+    Effect,
+    Evidence,
+    Reach,
+    RecordKind,
+    Rule,
+    Scope,
+    Subject,
+    Topic,
+    TopicClass,
+    Verdict,
+)
+from heed.requests import Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One choice or suppression that stands for a person."""
+
+    kind: RecordKind
+    cause: Cause
+    """Of a suppression: why. NONE on a choice."""
+    reach: Reach
+    """Which classes it stops. Says nothing on an opt-in."""
+    scope: Scope
+    decided_time: datetime | None
+    """When the person decided, or when a suppression's cause was seen."""
+    end_time: datetime | None
+    """When it ends; None: it does not by itself."""
+    revision: int
+    """The change that last set it."""
+    subject_index: int
+    """Whose it is: the position among the subjects asked about, from 0."""
+    active: bool
+    """Whether its end, if it has one, was still ahead."""
+    origin: Origin | None = None
+    """Who said so; not in answers of a Check."""
+    commit_time: datetime | None = None
+    """When the change was committed; not in answers of a Check."""
+    reason: str = ""
+    """Why, in words, when the writer gave any; not in answers of a Check."""
+    evidence: Evidence | None = None
+    """What the person was shown and did; only on an opt-in, not in answers of a Check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An operator's stop. All that it names must match a message; what it omits matches all."""
+
+    hold_id: str
+    channel: Channel | None
+    """None: every channel, PROCESSING included. ANY: every message channel."""
+    topic: str
+    campaign: str
+    end_time: datetime | None
+    reason: str
+    revision: int
+    commit_time: datetime | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One voice of one rule."""
+
+    rule: Rule | None
+    """None: a rule that this version of the library does not know."""
+    record: Record | None = None
+    """The record by which it spoke."""
+    hold: Hold | None = None
+    """The hold by which it spoke."""
+    until_time: datetime | None = None
+    """Until when it speaks, if that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positioned:
+    """Where in the log, and when, an answer was true."""
+
+    revision: int
+    """The last change that the answer knows."""
+    now: datetime
+    """The instant that the answer used as now."""
+    rule_version: int
+    """The version of the decision's rules."""
+    token: str
+    """Given to a later check, that check is answered at this revision or later, or fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAnswer(Positioned):
+    """Whether a message may be sent, and why. Say `answer.allowed`: it has no truth of its own."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    """The voices of the rule that won; `explain` adds those of every later rule that spoke."""
+    undeclared_topic: bool
+    """Whether the topic is undeclared, and took its class from its nearest declared ancestor."""
+    topic_class: TopicClass
+    """The class the message was judged by."""
+    subjects_with_records: tuple[int, ...]
+    """The positions of the subjects that had records, ascending."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the message may be sent."""
+        return self.verdict is Verdict.ALLOWED
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule that won; None: one that this version of the library does not know."""
+        return self.reasons[0].rule if self.reasons else None
+
+    def __bool__(self) -> NoReturn:
+        message = "an answer is neither true nor false: say answer.allowed"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A choice or a suppression as the log has it."""
+
+    record: Record
+    effect: Effect
+    """Whether it stands, or something decided later (or a release) does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written(Positioned):
+    """What every write answers."""
+
+    replayed: bool
+    """Whether this is the first answer of an earlier call with the same key."""
+    idempotency_key: str
+    """The key that this call had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAnswer(Written):
+    """Exactly what a person's choices did."""
+
+    stored: tuple[Stored, ...]
+    """For each subject in order, each choice in order."""
+    standing: tuple[Record, ...]
+    """Everything that stands now; after an opt-in also the opt-outs that still do."""
+    still_sent: tuple[TopicClass, ...]
+    """The classes of message that are still let through within the scopes named, ascending."""
+    still_sent_mandatory_topics: tuple[str, ...]
+    """The mandatory topics within those scopes that still let messages through, at most 100."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSetAnswer(Written):
+    """Exactly what the choices of several people did."""
+
+    people: tuple[tuple[Stored, ...], ...]
+    """What was stored for each of the people, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences(Positioned):
+    """What stands for a person."""
+
+    records: tuple[Record, ...]
+    """Ended ones too (`active` tells), by subject, kind, topic and channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicAnswer(Written):
+    """A topic as it stands after a write."""
+
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldAnswer(Written):
+    """The hold that was placed, or that no longer stands."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionsAnswer(Written):
+    """Each suppression as stored; one that covers several channels is several records."""
+
+    stored: tuple[Stored, ...]
+    """A record's `subject_index` is the position of its suppression in the call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAnswer(Written):
+    """What was released, and what still stands for that subject."""
+
+    released: tuple[Record, ...]
+    standing: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRow:
+    """A row that was not imported."""
+
+    row: int
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportAnswer(Written):
+    """What one chunk of a list did."""
+
+    added: int
+    strengthened: int
+    unchanged: int
+    superseded: int
+    rejected: tuple[RejectedRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant."""
+
+    name: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectRecord:
+    """A record with its subject."""
+
+    subject: Subject | None = field(repr=False)
+    """Whose, normalised; None: no readable address is kept."""
+    record: Record

@@ -1,0 +1,379 @@
+"""The client's methods of PreferenceService and AuditService: check, explain, set, get."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from heed.answers import BatchSetAnswer, CheckAnswer, Preferences, SetAnswer
+from heed.client.calling import Calling
+from heed.connection import methods
+from heed.model import TOPIC_ROOT, Channel, Evidence, Method, Reach, Subject
+from heed.names import named
+from heed.requests import (
+    Choice,
+    EndPause,
+    Identifiers,
+    OptIn,
+    OptOut,
+    Origin,
+    Pause,
+    PersonChoices,
+    Query,
+    subjects_of,
+)
+from heed.wire import ask, read
+
+
+class PreferenceMethods(Calling):
+    """Check before sending; record what people choose."""
+
+    async def check(
+        self,
+        *,
+        channel: Channel | str,
+        topic: str = TOPIC_ROOT,
+        campaign: str = "",
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        token: str = "",
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> CheckAnswer:
+        """Ask whether one message may be sent now; send only if `answer.allowed`.
+
+        Name every identifier that is known of the person: naming one more never allows more.
+        `token`, of an earlier answer: this answer is of that revision or later. `timeout` is in
+        seconds, 0.05 if not given.
+
+        Raises:
+            UnavailableError: no answer; the safe one is to suppress, that is not to send.
+            InvalidArgumentError: something asked is malformed.
+            HeedError: any other refusal; whatever it is, do not send.
+        """
+        query = Query(
+            channel=channel,
+            topic=topic,
+            campaign=campaign,
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+        )
+        request = ask.check(self._tenant_or(tenant), query, token)
+        return read.check(await self._calls.unary(methods.CHECK, request, timeout=timeout))
+
+    async def check_many(
+        self,
+        queries: Iterable[Query],
+        *,
+        token: str = "",
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[CheckAnswer, ...]:
+        """Ask about up to 10,000 messages at one revision; the answers are in their order.
+
+        `timeout` is in seconds, 1 if not given. Raises as `check`.
+        """
+        request = ask.check_many(self._tenant_or(tenant), queries, token)
+        answer = await self._calls.unary(methods.CHECK_MANY, request, timeout=timeout)
+        return read.check_many(answer, asked=len(request.queries))
+
+    async def explain(
+        self,
+        *,
+        channel: Channel | str,
+        topic: str = TOPIC_ROOT,
+        campaign: str = "",
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> CheckAnswer:
+        """Ask the same as `check`, and for every rule that spoke, with who said so and when.
+
+        Slower than a check: it reads the store. Raises as `check`.
+        """
+        query = Query(
+            channel=channel,
+            topic=topic,
+            campaign=campaign,
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+        )
+        request = ask.explain(self._tenant_or(tenant), query)
+        return read.check(await self._calls.unary(methods.EXPLAIN, request, timeout=timeout))
+
+    async def set_preference(
+        self,
+        *,
+        choices: Sequence[Choice],
+        origin: Origin,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record the choices of one person, under each identifier named, all or none.
+
+        Returns once they are committed and fsynced. `idempotency_key`: a new one if not given; all
+        attempts of this call share it. `timeout` is in seconds, 2 if not given.
+
+        Raises:
+            OutcomeUnknownError: it may or may not have happened; call again with the key in
+                `error.metadata["idempotency_key"]`.
+            ConflictError: CONSENT_REQUIRED, it would weaken a protection without the person's act.
+            HeedError: any other refusal; nothing changed.
+        """
+        key = self._key_or(idempotency_key)
+        person = PersonChoices(
+            choices=choices,
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+        )
+        request = ask.set_preference(self._tenant_or(tenant), key, person, origin)
+        answer = await self._calls.unary(
+            methods.SET_PREFERENCE, request, timeout=timeout, idempotency_key=key
+        )
+        return read.set_preference(answer, key)
+
+    async def opt_out(
+        self,
+        *,
+        source: str,
+        channel: Channel | str = Channel.ANY,
+        topic: str = TOPIC_ROOT,
+        reach: Reach | str = Reach.PROMOTIONAL,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        method: Method | str = Method.UNSPECIFIED,
+        jurisdiction: str = "",
+        reference: str = "",
+        decided_time: datetime | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record that the person wants no more of this; `set_preference` with one `OptOut`.
+
+        Without channel and topic it is "unsubscribe from all": every message channel, every topic.
+        Without `decided_time` it counts from its commit.
+        """
+        return await self.set_preference(
+            choices=[OptOut(channel=channel, topic=topic, reach=reach)],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    async def opt_in(
+        self,
+        *,
+        source: str,
+        channel: Channel | str,
+        topic: str,
+        evidence: Evidence,
+        method: Method | str,
+        decided_time: datetime,
+        end_time: datetime | None = None,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        jurisdiction: str = "",
+        reference: str = "",
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record that the person wants this; `set_preference` with one `OptIn`.
+
+        Nothing of it is defaulted: what they were shown, how and when they decided, and for what.
+        It lifts earlier opt-outs of these subjects at this scope or beneath a wider one's; those
+        that still stand are in the answer's `standing`.
+        """
+        return await self.set_preference(
+            choices=[OptIn(channel=channel, topic=topic, evidence=evidence, end_time=end_time)],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    async def pause(
+        self,
+        *,
+        source: str,
+        end_time: datetime,
+        channel: Channel | str = Channel.ANY,
+        topic: str = TOPIC_ROOT,
+        reach: Reach | str = Reach.PROMOTIONAL,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        method: Method | str = Method.UNSPECIFIED,
+        jurisdiction: str = "",
+        reference: str = "",
+        decided_time: datetime | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record that the person wants none of this until `end_time`; one `Pause`.
+
+        Its end restores exactly what stood before. Shortening a pause that stands needs `method`.
+        """
+        return await self.set_preference(
+            choices=[Pause(channel=channel, topic=topic, reach=reach, end_time=end_time)],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    async def end_pause(
+        self,
+        *,
+        source: str,
+        method: Method | str,
+        channel: Channel | str = Channel.ANY,
+        topic: str = TOPIC_ROOT,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        jurisdiction: str = "",
+        reference: str = "",
+        decided_time: datetime | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record that the person ends their own pause at exactly this scope; one `EndPause`."""
+        return await self.set_preference(
+            choices=[EndPause(channel=channel, topic=topic)],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    async def set_preferences(
+        self,
+        people: Iterable[PersonChoices],
+        *,
+        origin: Origin | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> BatchSetAnswer:
+        """Record the choices of up to 1,000 people in one transaction: all of them, or none.
+
+        `origin` is that of people who have none of their own. `timeout` is in seconds, 10 if not
+        given. Raises as `set_preference`.
+        """
+        key = self._key_or(idempotency_key)
+        request = ask.set_preferences(self._tenant_or(tenant), key, people, origin)
+        answer = await self._calls.unary(
+            methods.SET_PREFERENCES, request, timeout=timeout, idempotency_key=key
+        )
+        return read.set_preferences(answer, key)
+
+    async def get_preferences(
+        self,
+        *,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> Preferences:
+        """Return every record that stands for a person, with who said so.
+
+        Raises:
+            UnavailableError: the server or its database does not answer.
+            HeedError: any other refusal.
+        """
+        request = ask.get_preferences(
+            self._tenant_or(tenant),
+            subjects_of(email=email, phone=phone, user=user, device=device, subjects=subjects),
+        )
+        answer = await self._calls.unary(methods.GET_PREFERENCES, request, timeout=timeout)
+        return read.preferences(answer)

@@ -1,0 +1,134 @@
+"""Calls over `grpc.aio`.
+
+Laws:
+- A channel belongs to the event loop that it was opened on, which is the one of the first call;
+  so a client can be made before there is a loop.
+- Cancelling a call cancels it on the wire. A write that was cancelled may have happened.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from heed.connection.failures import Failed, failure
+from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.options import channel_options
+from heed.connection.target import Target, pem
+from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+
+
+class AioCalls:
+    """One channel, opened at the first call. Its state is written only on its loop."""
+
+    def __init__(self, target: Target, *, timeout: float | None) -> None:
+        """`timeout`, in seconds, replaces the methods' own; None: they stand."""
+        self._target = target
+        self._timeout = timeout
+        self._channel: grpc.aio.Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._callables: dict[str, Any] = {}
+        self._is_closed = False
+
+    async def unary(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,
+        idempotency_key: str = "",
+    ) -> A:
+        """Call, and return the answer."""
+        channel = self._opened()
+        call = self._callables.get(spec.name)
+        if call is None:
+            call = channel.unary_unary(
+                spec.path, spec.request.SerializeToString, spec.answer.FromString
+            )
+            self._callables[spec.name] = call
+        seconds = self._seconds(spec, timeout)
+        try:
+            answer = await call(request, timeout=seconds, metadata=self._target.metadata)
+        except grpc.RpcError as error:
+            raise failure(
+                cast("Failed", error),
+                spec,
+                address=self._target.address,
+                timeout_seconds=seconds,
+                idempotency_key=idempotency_key,
+            ) from error
+        return cast("A", answer)
+
+    async def stream(
+        self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
+    ) -> AsyncIterator[A]:
+        """Call, and yield the messages of the answer."""
+        seconds = self._seconds(spec, timeout)
+        start = self._opened().unary_stream(
+            spec.path, spec.request.SerializeToString, spec.answer.FromString
+        )
+        call = start(request, timeout=seconds, metadata=self._target.metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise failure(
+                cast("Failed", error),
+                spec,
+                address=self._target.address,
+                timeout_seconds=seconds,
+                idempotency_key="",
+            ) from error
+        finally:
+            call.cancel()
+
+    async def wait_ready(self, timeout: float) -> None:
+        """Return once the server is connected to."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._opened().channel_ready()
+        except TimeoutError:
+            raise UnavailableError(
+                f"no heed server at {self._target.address} within {timeout:g} s; "
+                f"until there is one the safe answer is {SAFE_ANSWER}",
+                reason=ErrorReason.SERVER_UNREACHABLE,
+            ) from None
+
+    async def close(self) -> None:
+        """Close; calls under way fail."""
+        self._is_closed = True
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _seconds(self, spec: MethodSpec[Q, A], timeout: float | None) -> float:
+        if timeout is not None:
+            return timeout
+        return self._timeout if self._timeout is not None else spec.timeout_seconds
+
+    def _opened(self) -> grpc.aio.Channel:
+        """The channel, connecting from its opening on."""
+        if self._is_closed:
+            raise RuntimeError("this client is closed; make another one")
+        loop = asyncio.get_running_loop()
+        if self._channel is None:
+            self._loop = loop
+            self._channel = _open(self._target)
+            self._channel.get_state(try_to_connect=True)
+        elif self._loop is not loop:
+            raise RuntimeError("this client was first used on another event loop; make one a loop")
+        return self._channel
+
+
+def _open(target: Target) -> grpc.aio.Channel:
+    options = channel_options(target)
+    if target.tls is None:
+        return grpc.aio.insecure_channel(target.name, options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=pem(target.tls.root_certificates),
+        private_key=pem(target.tls.private_key),
+        certificate_chain=pem(target.tls.certificate_chain),
+    )
+    return grpc.aio.secure_channel(target.name, credentials, options)

@@ -1,0 +1,113 @@
+"""Calls over `grpc`, for code without an event loop. Safe to share between threads."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import grpc
+
+from heed.connection.failures import Failed, failure
+from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.options import channel_options
+from heed.connection.target import Target, pem
+from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+
+
+class GrpcCalls:
+    """One channel. Callables are made twice at worst, which does no harm: no lock is needed."""
+
+    def __init__(self, target: Target, *, timeout: float | None) -> None:
+        """`timeout`, in seconds, replaces the methods' own; None: they stand."""
+        self._target = target
+        self._timeout = timeout
+        self._channel: grpc.Channel = _open(target)
+        self._callables: dict[str, Any] = {}
+        self._is_closed = False
+
+    def unary(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,
+        idempotency_key: str = "",
+    ) -> A:
+        """Call, and return the answer."""
+        channel = self._opened()
+        call = self._callables.get(spec.name)
+        if call is None:
+            call = channel.unary_unary(
+                spec.path, spec.request.SerializeToString, spec.answer.FromString
+            )
+            self._callables[spec.name] = call
+        seconds = self._seconds(spec, timeout)
+        try:
+            answer = call(request, timeout=seconds, metadata=self._target.metadata)
+        except grpc.RpcError as error:
+            raise failure(
+                cast("Failed", error),
+                spec,
+                address=self._target.address,
+                timeout_seconds=seconds,
+                idempotency_key=idempotency_key,
+            ) from error
+        return cast("A", answer)
+
+    def stream(self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None) -> Iterator[A]:
+        """Call, and yield the messages of the answer."""
+        seconds = self._seconds(spec, timeout)
+        start = self._opened().unary_stream(
+            spec.path, spec.request.SerializeToString, spec.answer.FromString
+        )
+        call = start(request, timeout=seconds, metadata=self._target.metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise failure(
+                cast("Failed", error),
+                spec,
+                address=self._target.address,
+                timeout_seconds=seconds,
+                idempotency_key="",
+            ) from error
+        finally:
+            call.cancel()
+
+    def wait_ready(self, timeout: float) -> None:
+        """Return once the server is connected to."""
+        ready = grpc.channel_ready_future(self._opened())
+        try:
+            ready.result(timeout=timeout)
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            raise UnavailableError(
+                f"no heed server at {self._target.address} within {timeout:g} s; "
+                f"until there is one the safe answer is {SAFE_ANSWER}",
+                reason=ErrorReason.SERVER_UNREACHABLE,
+            ) from None
+
+    def close(self) -> None:
+        """Close; calls under way fail."""
+        self._is_closed = True
+        self._channel.close()
+
+    def _seconds(self, spec: MethodSpec[Q, A], timeout: float | None) -> float:
+        if timeout is not None:
+            return timeout
+        return self._timeout if self._timeout is not None else spec.timeout_seconds
+
+    def _opened(self) -> grpc.Channel:
+        if self._is_closed:
+            raise RuntimeError("this client is closed; make another one")
+        return self._channel
+
+
+def _open(target: Target) -> grpc.Channel:
+    options = channel_options(target)
+    if target.tls is None:
+        return grpc.insecure_channel(target.name, options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=pem(target.tls.root_certificates),
+        private_key=pem(target.tls.private_key),
+        certificate_chain=pem(target.tls.certificate_chain),
+    )
+    return grpc.secure_channel(target.name, credentials, options)

@@ -1,0 +1,243 @@
+"""Every call of the contract: its path, its messages, its deadline, whether it is retried.
+
+Laws:
+- There is one entry for each RPC; tests hold the table against the contract and docs/clients.md.
+- A call is retried only where a second attempt does nothing that the first did not: reads, and
+  writes that carry an idempotency key.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import audit_service_pb2 as audit
+from heed_proto.v1 import preference_service_pb2 as preference
+
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+Q_co = TypeVar("Q_co", bound=Message, covariant=True)
+A_co = TypeVar("A_co", bound=Message, covariant=True)
+
+
+class Kind(enum.Enum):
+    """What a call is, which is what its failure means."""
+
+    DECISION = "decision"
+    """Asks whether to send: without an answer, do not."""
+    READ = "read"
+    WRITE = "write"
+    """Without an answer it may or may not have happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSpec(Generic[Q_co, A_co]):
+    """One call."""
+
+    service: str
+    name: str
+    request: type[Q_co]
+    answer: type[A_co]
+    kind: Kind
+    timeout_seconds: float
+    """How long a caller waits who does not say: all attempts together."""
+    is_retried: bool = True
+
+    @property
+    def path(self) -> str:
+        """What the call is named on the wire."""
+        return f"/{self.service}/{self.name}"
+
+
+_PREFERENCES: Final = "heed.v1.PreferenceService"
+_ADMIN: Final = "heed.v1.AdminService"
+_AUDIT: Final = "heed.v1.AuditService"
+
+CHECK: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="CheckSuppression",
+    request=preference.CheckSuppressionRequest,
+    answer=preference.CheckSuppressionResponse,
+    kind=Kind.DECISION,
+    timeout_seconds=0.05,
+)
+CHECK_MANY: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="BatchCheckSuppression",
+    request=preference.BatchCheckSuppressionRequest,
+    answer=preference.BatchCheckSuppressionResponse,
+    kind=Kind.DECISION,
+    timeout_seconds=1.0,
+)
+SET_PREFERENCE: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="SetPreference",
+    request=preference.SetPreferenceRequest,
+    answer=preference.SetPreferenceResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=2.0,
+)
+SET_PREFERENCES: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="BatchSetPreferences",
+    request=preference.BatchSetPreferencesRequest,
+    answer=preference.BatchSetPreferencesResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=10.0,
+)
+GET_PREFERENCES: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="GetPreferences",
+    request=preference.GetPreferencesRequest,
+    answer=preference.GetPreferencesResponse,
+    kind=Kind.READ,
+    timeout_seconds=2.0,
+)
+EXPLAIN: Final = MethodSpec(
+    service=_AUDIT,
+    name="Explain",
+    request=audit.ExplainRequest,
+    answer=audit.ExplainResponse,
+    kind=Kind.DECISION,
+    timeout_seconds=2.0,
+)
+CREATE_TENANT: Final = MethodSpec(
+    service=_ADMIN,
+    name="CreateTenant",
+    request=admin.CreateTenantRequest,
+    answer=admin.CreateTenantResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+    is_retried=False,  # no key: a second attempt would say that the name is taken
+)
+LIST_TENANTS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListTenants",
+    request=admin.ListTenantsRequest,
+    answer=admin.ListTenantsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+DECLARE_TOPIC: Final = MethodSpec(
+    service=_ADMIN,
+    name="DeclareTopic",
+    request=admin.DeclareTopicRequest,
+    answer=admin.DeclareTopicResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+LOOSEN_TOPIC: Final = MethodSpec(
+    service=_ADMIN,
+    name="LoosenTopic",
+    request=admin.LoosenTopicRequest,
+    answer=admin.LoosenTopicResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+RETIRE_TOPIC: Final = MethodSpec(
+    service=_ADMIN,
+    name="RetireTopic",
+    request=admin.RetireTopicRequest,
+    answer=admin.RetireTopicResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+LIST_TOPICS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListTopics",
+    request=admin.ListTopicsRequest,
+    answer=admin.ListTopicsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+PLACE_HOLD: Final = MethodSpec(
+    service=_ADMIN,
+    name="PlaceHold",
+    request=admin.PlaceHoldRequest,
+    answer=admin.PlaceHoldResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+LIFT_HOLD: Final = MethodSpec(
+    service=_ADMIN,
+    name="LiftHold",
+    request=admin.LiftHoldRequest,
+    answer=admin.LiftHoldResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+LIST_HOLDS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListHolds",
+    request=admin.ListHoldsRequest,
+    answer=admin.ListHoldsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+ADD_SUPPRESSIONS: Final = MethodSpec(
+    service=_ADMIN,
+    name="AddSuppressions",
+    request=admin.AddSuppressionsRequest,
+    answer=admin.AddSuppressionsResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+RELEASE_SUPPRESSION: Final = MethodSpec(
+    service=_ADMIN,
+    name="ReleaseSuppression",
+    request=admin.ReleaseSuppressionRequest,
+    answer=admin.ReleaseSuppressionResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+)
+LIST_SUPPRESSIONS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListSuppressions",
+    request=admin.ListSuppressionsRequest,
+    answer=admin.ListSuppressionsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+IMPORT_RECORDS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ImportRecords",
+    request=admin.ImportRecordsRequest,
+    answer=admin.ImportRecordsResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=30.0,
+)
+EXPORT_RECORDS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ExportRecords",
+    request=admin.ExportRecordsRequest,
+    answer=admin.ExportRecordsResponse,
+    kind=Kind.READ,
+    timeout_seconds=3600.0,
+    is_retried=False,  # half of an export cannot be taken back
+)
+
+METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
+    CHECK,
+    CHECK_MANY,
+    SET_PREFERENCE,
+    SET_PREFERENCES,
+    GET_PREFERENCES,
+    EXPLAIN,
+    CREATE_TENANT,
+    LIST_TENANTS,
+    DECLARE_TOPIC,
+    LOOSEN_TOPIC,
+    RETIRE_TOPIC,
+    LIST_TOPICS,
+    PLACE_HOLD,
+    LIFT_HOLD,
+    LIST_HOLDS,
+    ADD_SUPPRESSIONS,
+    RELEASE_SUPPRESSION,
+    LIST_SUPPRESSIONS,
+    IMPORT_RECORDS,
+    EXPORT_RECORDS,
+)
+"""All of them."""

@@ -1,0 +1,394 @@
+"""The library's values (`heed.requests`) to messages of requests.
+
+Nothing is checked here that the server checks; the values checked their own words and zones.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed.model import (
+    TOPIC_ROOT,
+    Cause,
+    Channel,
+    Evidence,
+    Reach,
+    RecordKind,
+    Subject,
+    SubjectType,
+    TopicClass,
+)
+from heed.names import named
+from heed.requests import (
+    Choice,
+    EndPause,
+    ImportedOptOut,
+    ImportRow,
+    OptIn,
+    OptOut,
+    Origin,
+    Pause,
+    PersonChoices,
+    Query,
+    Suppression,
+    require_zone,
+)
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import audit_service_pb2 as audit
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as pb
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
+
+
+def check(tenant: str, query: Query, token: str) -> preference.CheckSuppressionRequest:
+    """Ask about one message."""
+    return preference.CheckSuppressionRequest(tenant=tenant, query=_query(query), token=token)
+
+
+def check_many(
+    tenant: str, queries: Iterable[Query], token: str
+) -> preference.BatchCheckSuppressionRequest:
+    """Ask about several messages."""
+    return preference.BatchCheckSuppressionRequest(
+        tenant=tenant, queries=[_query(query) for query in queries], token=token
+    )
+
+
+def explain(tenant: str, query: Query) -> audit.ExplainRequest:
+    """Ask why."""
+    return audit.ExplainRequest(tenant=tenant, query=_query(query))
+
+
+def set_preference(
+    tenant: str, key: str, person: PersonChoices, origin: Origin
+) -> preference.SetPreferenceRequest:
+    """Record the choices of one person."""
+    return preference.SetPreferenceRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        subjects=[_subject(one) for one in person.named_subjects()],
+        choices=[_choice(choice) for choice in person.choices],
+        origin=_origin(origin),
+    )
+
+
+def set_preferences(
+    tenant: str, key: str, people: Iterable[PersonChoices], origin: Origin | None
+) -> preference.BatchSetPreferencesRequest:
+    """Record the choices of several people."""
+    return preference.BatchSetPreferencesRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        people=[
+            preference.PersonChoices(
+                subjects=[_subject(one) for one in person.named_subjects()],
+                choices=[_choice(choice) for choice in person.choices],
+                origin=_origin(person.origin) if person.origin is not None else None,
+            )
+            for person in people
+        ],
+        origin=_origin(origin) if origin is not None else None,
+    )
+
+
+def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetPreferencesRequest:
+    """Ask what stands for a person."""
+    return preference.GetPreferencesRequest(
+        tenant=tenant, subjects=[_subject(one) for one in subjects]
+    )
+
+
+def topic(
+    *,
+    name: str,
+    topic_class: TopicClass | str,
+    mandatory_channels: Iterable[Channel | str],
+    requires_opt_in: bool,
+    suppress_undeclared: bool,
+    title: str,
+) -> pb.Topic:
+    """Say what a topic shall be."""
+    return pb.Topic(
+        name=name,
+        topic_class=pb.TopicClass.ValueType(named(TopicClass, topic_class, "topic_class")),
+        mandatory_channels=[
+            pb.Channel.ValueType(named(Channel, channel, "mandatory_channels"))
+            for channel in mandatory_channels
+        ],
+        requires_opt_in=requires_opt_in,
+        suppress_undeclared=suppress_undeclared,
+        title=title,
+    )
+
+
+def declare_topic(
+    tenant: str, key: str, topic: pb.Topic, origin: Origin
+) -> admin.DeclareTopicRequest:
+    """Declare a topic."""
+    return admin.DeclareTopicRequest(
+        tenant=tenant, idempotency_key=key, topic=topic, origin=_origin(origin)
+    )
+
+
+def loosen_topic(
+    tenant: str, key: str, topic: pb.Topic, reason: str, origin: Origin
+) -> admin.LoosenTopicRequest:
+    """Loosen a topic."""
+    return admin.LoosenTopicRequest(
+        tenant=tenant, idempotency_key=key, topic=topic, reason=reason, origin=_origin(origin)
+    )
+
+
+def retire_topic(
+    tenant: str, key: str, name: str, reason: str, origin: Origin
+) -> admin.RetireTopicRequest:
+    """Retire a topic."""
+    return admin.RetireTopicRequest(
+        tenant=tenant, idempotency_key=key, name=name, reason=reason, origin=_origin(origin)
+    )
+
+
+def place_hold(
+    tenant: str,
+    key: str,
+    *,
+    channel: Channel | str | None,
+    topic: str,
+    campaign: str,
+    end_time: datetime | None,
+    reason: str,
+    origin: Origin,
+) -> admin.PlaceHoldRequest:
+    """Place a hold."""
+    require_zone(end_time, "end_time")
+    return admin.PlaceHoldRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        hold=pb.Hold(
+            channel=_channel(channel),
+            topic=topic,
+            campaign=campaign,
+            end_time=_timestamp(end_time),
+            reason=reason,
+        ),
+        origin=_origin(origin),
+    )
+
+
+def lift_hold(
+    tenant: str, key: str, hold_id: str, reason: str, origin: Origin
+) -> admin.LiftHoldRequest:
+    """Lift a hold."""
+    return admin.LiftHoldRequest(
+        tenant=tenant, idempotency_key=key, hold_id=hold_id, reason=reason, origin=_origin(origin)
+    )
+
+
+def add_suppressions(
+    tenant: str, key: str, suppressions: Iterable[Suppression], origin: Origin
+) -> admin.AddSuppressionsRequest:
+    """Add suppressions."""
+    return admin.AddSuppressionsRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        suppressions=[
+            admin.SubjectSuppression(subject=_subject(one.subject), suppression=_suppression(one))
+            for one in suppressions
+        ],
+        origin=_origin(origin),
+    )
+
+
+def release_suppression(
+    tenant: str,
+    key: str,
+    *,
+    subject: Subject,
+    cause: Cause | str,
+    channel: Channel | str | None,
+    topic: str,
+    reason: str,
+    origin: Origin,
+) -> admin.ReleaseSuppressionRequest:
+    """Release the suppressions of one subject."""
+    return admin.ReleaseSuppressionRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        subject=_subject(subject),
+        cause=pb.Cause.ValueType(named(Cause, cause, "cause")),
+        scope=_scope(channel, topic),
+        reason=reason,
+        origin=_origin(origin),
+    )
+
+
+def list_suppressions(
+    tenant: str, cause: Cause | str | None, page_size: int, page_token: str
+) -> admin.ListSuppressionsRequest:
+    """Ask for a page of suppressions."""
+    return admin.ListSuppressionsRequest(
+        tenant=tenant,
+        cause=pb.Cause.ValueType(named(Cause, cause, "cause") if cause is not None else 0),
+        page_size=page_size,
+        page_token=page_token,
+    )
+
+
+def import_records(
+    tenant: str,
+    key: str,
+    *,
+    batch_id: str,
+    rows: Iterable[ImportRow],
+    origin: Origin,
+    dry_run: bool,
+) -> admin.ImportRecordsRequest:
+    """Import a chunk of a list."""
+    return admin.ImportRecordsRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        batch_id=batch_id,
+        rows=[import_row(row) for row in rows],
+        origin=_origin(origin),
+        dry_run=dry_run,
+    )
+
+
+def import_row(row: ImportRow) -> admin.ImportRow:
+    """Say one row of a list."""
+    protection = row.protection
+    match protection:
+        case Suppression():
+            return admin.ImportRow(
+                row=row.row,
+                subject=_subject(protection.subject),
+                suppression=_suppression(protection),
+                decided_time=_timestamp(row.decided_time),
+            )
+        case ImportedOptOut():
+            return admin.ImportRow(
+                row=row.row,
+                subject=_subject(protection.subject),
+                opt_out=pb.OptOut(reach=_reach(protection.reach)),
+                scope=_scope(protection.channel, protection.topic),
+                decided_time=_timestamp(row.decided_time),
+            )
+        case _:
+            assert_never(protection)
+
+
+def export_records(
+    tenant: str,
+    *,
+    kinds: Iterable[RecordKind | str],
+    causes: Iterable[Cause | str],
+    channel: Channel | str | None,
+    topic: str,
+) -> admin.ExportRecordsRequest:
+    """Ask for records."""
+    return admin.ExportRecordsRequest(
+        tenant=tenant,
+        kinds=[pb.RecordKind.ValueType(named(RecordKind, kind, "kinds")) for kind in kinds],
+        causes=[pb.Cause.ValueType(named(Cause, cause, "causes")) for cause in causes],
+        scope=_scope(channel, topic),
+    )
+
+
+def _subject(value: Subject) -> pb.Subject:
+    """Say whom."""
+    match value.type:
+        case SubjectType.EMAIL:
+            return pb.Subject(email=value.value)
+        case SubjectType.PHONE:
+            return pb.Subject(phone=value.value)
+        case SubjectType.USER:
+            return pb.Subject(user=value.value)
+        case SubjectType.DEVICE:
+            return pb.Subject(device=value.value)
+        case _:
+            assert_never(value.type)
+
+
+def _query(query: Query) -> pb.Query:
+    return pb.Query(
+        subjects=[_subject(one) for one in query.named_subjects()],
+        channel=_channel(query.channel),
+        topic=query.topic,
+        campaign=query.campaign,
+    )
+
+
+def _choice(choice: Choice) -> pb.Choice:
+    scope = pb.Scope(channel=_channel(choice.channel), topic=choice.topic)
+    match choice:
+        case OptOut():
+            return pb.Choice(scope=scope, opt_out=pb.OptOut(reach=_reach(choice.reach)))
+        case OptIn():
+            opt_in = pb.OptIn(
+                evidence=_evidence(choice.evidence), end_time=_timestamp(choice.end_time)
+            )
+            return pb.Choice(scope=scope, opt_in=opt_in)
+        case Pause():
+            pause = pb.Pause(end_time=_timestamp(choice.end_time), reach=_reach(choice.reach))
+            return pb.Choice(scope=scope, pause=pause)
+        case EndPause():
+            return pb.Choice(scope=scope, end_pause=pb.EndPause())
+        case _:
+            assert_never(choice)
+
+
+def _suppression(value: Suppression) -> admin.Suppression:
+    return admin.Suppression(
+        cause=pb.Cause.ValueType(named(Cause, value.cause, "cause")),
+        scope=_scope(value.channel, value.topic),
+        reach=_reach(value.reach),
+        end_time=_timestamp(value.end_time),
+        reason=value.reason,
+    )
+
+
+def _scope(channel: Channel | str | None, topic: str) -> pb.Scope | None:
+    """A scope; None, which is said as its absence, when it names nothing."""
+    if channel is None and topic == TOPIC_ROOT:
+        return None
+    return pb.Scope(channel=_channel(channel), topic=topic)
+
+
+def _origin(value: Origin) -> pb.Origin:
+    return pb.Origin(
+        source=value.source,
+        actor=value.actor,
+        method=pb.Method.ValueType(value.method),
+        jurisdiction=value.jurisdiction,
+        reference=value.reference,
+        decided_time=_timestamp(value.decided_time),
+    )
+
+
+def _evidence(value: Evidence) -> pb.Evidence:
+    return pb.Evidence(
+        notice=value.notice,
+        notice_version=value.notice_version,
+        act=value.act,
+        language=value.language,
+        truncated_ip=value.truncated_ip,
+    )
+
+
+def _channel(channel: Channel | str | None) -> pb.Channel.ValueType:
+    return pb.Channel.ValueType(named(Channel, channel, "channel") if channel is not None else 0)
+
+
+def _reach(reach: Reach | str | None) -> pb.Reach.ValueType:
+    return pb.Reach.ValueType(named(Reach, reach, "reach") if reach is not None else 0)
+
+
+def _timestamp(instant: datetime | None) -> Timestamp | None:
+    if instant is None:
+        return None
+    seconds, rest = divmod(instant - _EPOCH, _SECOND)
+    return Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)

@@ -1,0 +1,345 @@
+"""Messages of answers to the library's values (`heed.answers`).
+
+Laws:
+- No word of a newer server makes a reader fail: what is unknown is read on the protective side
+  (ADR 0010).
+- `Verdict.ALLOWED` comes of VERDICT_ALLOWED alone.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypedDict, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed.answers import (
+    BatchSetAnswer,
+    CheckAnswer,
+    Hold,
+    HoldAnswer,
+    ImportAnswer,
+    Preferences,
+    Reason,
+    Record,
+    RejectedRow,
+    ReleaseAnswer,
+    SetAnswer,
+    Stored,
+    SubjectRecord,
+    SuppressionsAnswer,
+    Tenant,
+    TopicAnswer,
+)
+from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+from heed.model import (
+    Cause,
+    Channel,
+    Effect,
+    Evidence,
+    Method,
+    Reach,
+    RecordKind,
+    Revision,
+    Rule,
+    Scope,
+    Subject,
+    SubjectType,
+    Topic,
+    TopicClass,
+    Verdict,
+)
+from heed.requests import Origin
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import audit_service_pb2 as audit
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as pb
+
+E = TypeVar("E", bound=enum.IntEnum)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_MAX: Final = 253_402_300_799
+
+
+class _Position(TypedDict):
+    revision: int
+    now: datetime
+    rule_version: int
+    token: str
+
+
+class _Write(_Position):
+    replayed: bool
+    idempotency_key: str
+
+
+def _known(kind: type[E]) -> Callable[[int], E | None]:
+    by_number: Mapping[int, E] = {int(member): member for member in kind}
+    return by_number.get
+
+
+_CHANNEL = _known(Channel)
+_TOPIC_CLASS = _known(TopicClass)
+_REACH = _known(Reach)
+_KIND = _known(RecordKind)
+_CAUSE = _known(Cause)
+_RULE = _known(Rule)
+_METHOD = _known(Method)
+
+_SUBJECT_TYPES: Final = {
+    "email": SubjectType.EMAIL,
+    "phone": SubjectType.PHONE,
+    "user": SubjectType.USER,
+    "device": SubjectType.DEVICE,
+}
+
+
+def check(answer: preference.CheckSuppressionResponse | audit.ExplainResponse) -> CheckAnswer:
+    """Read the answer to one query."""
+    return _decision(answer.decision, _position(answer.position))
+
+
+def check_many(
+    answer: preference.BatchCheckSuppressionResponse, *, asked: int
+) -> tuple[CheckAnswer, ...]:
+    """Read the answers to several queries, in their order.
+
+    Raises:
+        UnavailableError: there are more or fewer than were asked for, so none can be told whose it
+            is.
+    """
+    if len(answer.decisions) != asked:
+        raise UnavailableError(
+            f"{len(answer.decisions)} answers came to {asked} questions; "
+            f"the safe answer to each is {SAFE_ANSWER}",
+            reason=ErrorReason.SERVER_UNREACHABLE,
+        )
+    position = _position(answer.position)
+    return tuple(_decision(decision, position) for decision in answer.decisions)
+
+
+def set_preference(answer: preference.SetPreferenceResponse, key: str) -> SetAnswer:
+    """Read what a person's choices did."""
+    return SetAnswer(
+        stored=tuple(Stored(record=record(s.record), effect=_effect(s)) for s in answer.stored),
+        standing=tuple(record(one) for one in answer.standing),
+        still_sent=tuple(
+            _TOPIC_CLASS(number) or TopicClass.PROMOTIONAL for number in answer.still_sent
+        ),
+        still_sent_mandatory_topics=tuple(answer.still_sent_mandatory_topics),
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def set_preferences(answer: preference.BatchSetPreferencesResponse, key: str) -> BatchSetAnswer:
+    """Read what the choices of several people did."""
+    return BatchSetAnswer(
+        people=tuple(
+            tuple(Stored(record=record(s.record), effect=_effect(s)) for s in person.stored)
+            for person in answer.people
+        ),
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def preferences(answer: preference.GetPreferencesResponse) -> Preferences:
+    """Read what stands for a person."""
+    return Preferences(
+        records=tuple(record(one) for one in answer.records), **_position(answer.position)
+    )
+
+
+def topic_written(
+    answer: admin.DeclareTopicResponse | admin.LoosenTopicResponse | admin.RetireTopicResponse,
+    key: str,
+) -> TopicAnswer:
+    """Read a topic after a write."""
+    return TopicAnswer(
+        topic=topic(answer.topic), **_write(answer.position, replayed=answer.replayed, key=key)
+    )
+
+
+def hold_written(answer: admin.PlaceHoldResponse | admin.LiftHoldResponse, key: str) -> HoldAnswer:
+    """Read a hold after a write."""
+    return HoldAnswer(
+        hold=hold(answer.hold), **_write(answer.position, replayed=answer.replayed, key=key)
+    )
+
+
+def suppressions_added(answer: admin.AddSuppressionsResponse, key: str) -> SuppressionsAnswer:
+    """Read what added suppressions became."""
+    return SuppressionsAnswer(
+        stored=tuple(Stored(record=record(s.record), effect=_effect(s)) for s in answer.stored),
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def suppression_released(answer: admin.ReleaseSuppressionResponse, key: str) -> ReleaseAnswer:
+    """Read what was released."""
+    return ReleaseAnswer(
+        released=tuple(record(one) for one in answer.released),
+        standing=tuple(record(one) for one in answer.standing),
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def imported(answer: admin.ImportRecordsResponse, key: str) -> ImportAnswer:
+    """Read what a chunk of a list did."""
+    return ImportAnswer(
+        added=answer.added,
+        strengthened=answer.strengthened,
+        unchanged=answer.unchanged,
+        superseded=answer.superseded,
+        rejected=tuple(
+            RejectedRow(row=one.row, field=one.field, description=one.description)
+            for one in answer.rejected
+        ),
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def tenant(value: admin.Tenant) -> Tenant:
+    """Read a tenant."""
+    return Tenant(
+        name=value.name,
+        create_time=_instant(value.create_time) if value.HasField("create_time") else None,
+    )
+
+
+def topic(value: pb.Topic) -> Topic:
+    """Read a topic. On a channel that is unknown it is not mandatory."""
+    return Topic(
+        name=value.name,
+        topic_class=_TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
+        mandatory_channels=frozenset(
+            channel for number in value.mandatory_channels if (channel := _CHANNEL(number))
+        ),
+        requires_opt_in=value.requires_opt_in,
+        suppress_undeclared=value.suppress_undeclared,
+        retired=value.retired,
+        title=value.title,
+        revision=Revision(value.revision),
+    )
+
+
+def hold(value: pb.Hold) -> Hold:
+    """Read a hold. One that names an unknown channel is told as covering every channel."""
+    return Hold(
+        hold_id=value.hold_id,
+        channel=_CHANNEL(value.channel),
+        topic=value.topic,
+        campaign=value.campaign,
+        end_time=_instant(value.end_time) if value.HasField("end_time") else None,
+        reason=value.reason,
+        revision=value.revision,
+        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
+        origin=_origin(value.origin) if value.HasField("origin") else None,
+    )
+
+
+def subject_record(value: admin.SubjectRecord) -> SubjectRecord:
+    """Read a record with its subject."""
+    return SubjectRecord(
+        subject=subject(value.subject) if value.HasField("subject") else None,
+        record=record(value.record),
+    )
+
+
+def subject(value: pb.Subject) -> Subject | None:
+    """Read a subject; None: of a type that is unknown."""
+    type_name = value.WhichOneof("identifier")
+    if type_name is None:
+        return None
+    return Subject(type=_SUBJECT_TYPES[type_name], value=getattr(value, type_name))
+
+
+def record(value: pb.Record) -> Record:
+    """Read a record. An opt-in on an unknown channel is told as one that is not active."""
+    channel = _CHANNEL(value.scope.channel)
+    kind = _KIND(value.kind) or RecordKind.SUPPRESSION
+    return Record(
+        kind=kind,
+        cause=_cause(value.cause, kind),
+        reach=_REACH(value.reach) or Reach.ALL,
+        scope=Scope(channel=channel or Channel.ANY, topic=value.scope.topic),
+        decided_time=_instant(value.decided_time) if value.HasField("decided_time") else None,
+        end_time=_instant(value.end_time) if value.HasField("end_time") else None,
+        revision=value.revision,
+        subject_index=value.subject_index,
+        active=value.active and not (kind is RecordKind.OPT_IN and channel is None),
+        origin=_origin(value.origin) if value.HasField("origin") else None,
+        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
+        reason=value.reason,
+        evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
+    )
+
+
+def _cause(number: int, kind: RecordKind) -> Cause:
+    if kind is not RecordKind.SUPPRESSION:
+        return Cause.NONE
+    return _CAUSE(number) or Cause.MANUAL
+
+
+def _decision(value: pb.Decision, position: _Position) -> CheckAnswer:
+    is_allowed = value.verdict == pb.VERDICT_ALLOWED
+    return CheckAnswer(
+        verdict=Verdict.ALLOWED if is_allowed else Verdict.SUPPRESSED,
+        reasons=tuple(_reason(one) for one in value.reasons),
+        undeclared_topic=value.undeclared_topic,
+        topic_class=_TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
+        subjects_with_records=tuple(value.subjects_with_records),
+        **position,
+    )
+
+
+def _reason(value: pb.Reason) -> Reason:
+    return Reason(
+        rule=_RULE(value.rule),
+        record=record(value.record) if value.HasField("record") else None,
+        hold=hold(value.hold) if value.HasField("hold") else None,
+        until_time=_instant(value.until_time) if value.HasField("until_time") else None,
+    )
+
+
+def _effect(value: preference.StoredChoice | admin.StoredSuppression) -> Effect:
+    """An effect that is unknown is told as superseded: a stop that may not stand is looked at."""
+    return Effect.APPLIED if value.effect == pb.EFFECT_APPLIED else Effect.SUPERSEDED
+
+
+def _origin(value: pb.Origin) -> Origin:
+    return Origin(
+        source=value.source,
+        actor=value.actor,
+        method=_METHOD(value.method) or Method.UNSPECIFIED,
+        jurisdiction=value.jurisdiction,
+        reference=value.reference,
+        decided_time=_instant(value.decided_time) if value.HasField("decided_time") else None,
+    )
+
+
+def _evidence(value: pb.Evidence) -> Evidence:
+    return Evidence(
+        notice=value.notice,
+        notice_version=value.notice_version,
+        act=value.act,
+        language=value.language,
+        truncated_ip=value.truncated_ip,
+    )
+
+
+def _position(value: pb.Position) -> _Position:
+    return _Position(
+        revision=value.revision,
+        now=_instant(value.now),
+        rule_version=value.rule_version,
+        token=value.token,
+    )
+
+
+def _write(position: pb.Position, *, replayed: bool, key: str) -> _Write:
+    return _Write(**_position(position), replayed=replayed, idempotency_key=key)
+
+
+def _instant(value: Timestamp) -> datetime:
+    seconds = min(max(value.seconds, 0), _SECONDS_MAX)
+    return _EPOCH + timedelta(seconds=seconds, microseconds=value.nanos // 1000)
