@@ -28,9 +28,20 @@ FILE_BYTES_MAX = 1 << 20
 VARIABLE_PREFIX = "HEED_"
 
 _FILE_SUFFIX = "_file"
-# Variables that begin like ours and belong to others: tests, the library, and compose.yaml.
+# Variables that begin like ours and belong to others: the `heed` command, and compose.yaml.
 _VARIABLES_OF_OTHERS = frozenset(
-    {"HEED_ADDRESS", "HEED_API_KEY", "HEED_CA_FILE", "HEED_TENANT", "HEED_POSTGRES_PASSWORD"}
+    {
+        "HEED_ADDRESS",
+        "HEED_API_KEY",
+        "HEED_API_KEY_FILE",
+        "HEED_INSECURE",
+        "HEED_POSTGRES_PASSWORD",
+        "HEED_TENANT",
+        "HEED_TLS_CERTIFICATE",
+        "HEED_TLS_KEY",
+        "HEED_TLS_ROOTS",
+        "HEED_TLS_SERVER_NAME",
+    }
 )
 _PREFIXES_OF_OTHERS = ("HEED_TEST_", "HEED_BENCH_")
 

@@ -1,0 +1,119 @@
+"""Exit codes that scripts can use, and how an error is told.
+
+Laws:
+- The numbers never change their meaning; docs/cli.md lists them.
+- Whatever failed, the code is not 0, so `heed check … && send` never sends by a failure.
+- An error is told on stderr by its reason and what to do; no address of a person is in it.
+"""
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from heed.errors import (
+    ErrorReason,
+    ExhaustedError,
+    HeedError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+
+DONE: Final = 0
+"""Done; of a check: allowed; of a file of checks: every row was answered."""
+FAILED: Final = 1
+"""heed itself failed; please report it."""
+INVALID: Final = 2
+"""What was asked is malformed; of a file of checks: some rows are."""
+UNAVAILABLE: Final = 3
+"""No answer could be had. Of a check: do not send."""
+REFUSED: Final = 4
+"""The server refused: a right is missing, it conflicts with what stands, or it is not there."""
+OUTCOME_UNKNOWN: Final = 5
+"""A write may or may not have happened; the same call with the same key tells."""
+SUPPRESSED: Final = 10
+"""Of a check: suppressed."""
+INTERRUPTED: Final = 130
+"""Stopped by the user."""
+
+
+def code_of(error: HeedError) -> int:
+    """Return the exit code that tells a script of this error."""
+    match error:
+        case InvalidArgumentError():
+            return INVALID
+        case OutcomeUnknownError():
+            return OUTCOME_UNKNOWN
+        case UnavailableError() | ExhaustedError():
+            return UNAVAILABLE
+        case _:
+            return REFUSED
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Generator[None]:
+    """Turn what goes wrong inside into words on stderr and an exit code.
+
+    Raises:
+        typer.Exit: with the code.
+    """
+    try:
+        yield
+    except HeedError as error:
+        tell(error, as_json=as_json)
+        raise typer.Exit(code_of(error)) from None
+    except UnicodeError:
+        # Its text quotes the argument, which may be an address.
+        message = "an argument or the input is not text in UTF-8; write it in UTF-8"
+        tell(InvalidArgumentError(message), as_json=as_json)
+        raise typer.Exit(INVALID) from None
+    except BrokenPipeError:
+        raise  # whoever read our output has gone; typer ends quietly
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+        tell(InvalidArgumentError(message), as_json=as_json)
+        raise typer.Exit(INVALID) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def tell(error: HeedError, *, as_json: bool) -> None:
+    """Print an error on stderr."""
+    if as_json:
+        told: dict[str, object] = {
+            "error": {
+                "reason": error.reason.value,
+                "message": error.message,
+                "metadata": error.metadata,
+            }
+        }
+        if isinstance(error, InvalidArgumentError) and error.violations:
+            told["violations"] = [
+                {"field": one.field, "description": one.description} for one in error.violations
+            ]
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+        return
+    print(f"{error.reason}: {error.message}", file=sys.stderr)
+    if isinstance(error, InvalidArgumentError):
+        for violation in error.violations[1:]:
+            print(f"  {violation.field}: {violation.description}", file=sys.stderr)
+    hint = _HINTS.get(error.reason)
+    if hint is not None:
+        print(f"  {hint}", file=sys.stderr)
+
+
+_HINTS: Final = {
+    ErrorReason.CREDENTIAL_INVALID: (
+        "give a key with --api-key-file or HEED_API_KEY; `heed-server keys create` makes one"
+    ),
+    ErrorReason.SERVER_UNREACHABLE: (
+        "`heed doctor` looks into it; --address and HEED_ADDRESS say where the server is"
+    ),
+    ErrorReason.TENANT_REQUIRED: "name one with --tenant or HEED_TENANT; `heed tenants list`",
+}

@@ -1,0 +1,145 @@
+"""The entry of the `heed` command: which commands there are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heed.cli import administering, calling, choosing, doctoring, suppressing
+from heed.cli.arguments import (
+    Devices,
+    Emails,
+    OptionalChannel,
+    Phones,
+    Topic,
+    Users,
+    refusal,
+)
+from heed.cli.checking import check_one, explain_one
+from heed.cli.options import Session, connected
+
+app = typer.Typer(
+    name="heed",
+    help="May I send this, to this address, on this channel, about this topic, now?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they show variables, and those hold addresses
+)
+Campaign = Annotated[str, typer.Option(help="The campaign it belongs to")]
+
+
+@app.command()
+@connected
+def check(
+    session: Session,
+    file: Annotated[
+        Path | None, typer.Argument(help="A list, CSV or JSON lines; - is stdin")
+    ] = None,
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+    channel: OptionalChannel = None,
+    topic: Topic = "",
+    campaign: Campaign = "",
+    token: Annotated[
+        str, typer.Option(help="Of an earlier answer: this one is of its revision or later")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="Where a checked list goes; stdout if not given")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Of a list, only these: allowed, suppressed, invalid")
+    ] = None,
+) -> None:
+    """Ask whether a message may be sent: 0 allowed, 10 suppressed, anything else do not send.
+
+    With a FILE, ask for every row of it: columns email, phone, user, device, address, channel,
+    topic, campaign. The rows come out with verdict, rule and reason; 0 if all were answered.
+    """
+    if file is None:
+        if output is not None or only is not None:
+            raise refusal("file", "give a FILE with --output and --only")
+        check_one(
+            session,
+            emails=emails,
+            phones=phones,
+            users=users,
+            devices=devices,
+            channel=channel,
+            topic=topic,
+            campaign=campaign,
+            token=token,
+        )
+        return
+    if emails or phones or users or devices or token:
+        raise refusal("file", "give a FILE, or --email and the like with --token, not both")
+    from heed.cli.checking_files import check_file
+
+    check_file(
+        session,
+        file,
+        channel=channel,
+        topic=topic,
+        campaign=campaign,
+        only=only,
+        output=output,
+    )
+
+
+@app.command()
+@connected
+def explain(
+    session: Session,
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+    channel: OptionalChannel = None,
+    topic: Topic = "",
+    campaign: Campaign = "",
+) -> None:
+    """Ask the same as check, and for every rule that spoke, with who said so and when."""
+    explain_one(
+        session,
+        emails=emails,
+        phones=phones,
+        users=users,
+        devices=devices,
+        channel=channel,
+        topic=topic,
+        campaign=campaign,
+    )
+
+
+@app.command()
+def version(
+    json: Annotated[bool, typer.Option("--json", help="Answer in JSON")] = False,
+) -> None:
+    """Show the versions of heed and of what it stands on."""
+    import platform
+    from importlib import metadata
+
+    from heed.cli.output import print_json
+
+    versions = {name: metadata.version(name) for name in ("heed", "grpcio", "protobuf")}
+    versions["python"] = platform.python_version()
+    if json:
+        print_json(versions)
+    else:
+        print(", ".join(f"{name} {number}" for name, number in versions.items()))
+
+
+app.add_typer(choosing.app, name="set")
+app.command("get")(choosing.get)
+app.add_typer(administering.topics, name="topics")
+app.add_typer(administering.holds, name="holds")
+app.add_typer(suppressing.app, name="suppressions")
+app.add_typer(administering.tenants, name="tenants")
+app.command("export")(suppressing.export)
+app.command("call")(calling.call)
+app.command("doctor")(doctoring.doctor)
+
+
+def main() -> None:
+    """Run the command of this process's arguments, and exit."""
+    app()
