@@ -1,17 +1,15 @@
 """What an operator can set, and where each value came from."""
 
-from heed_server.config.model import (
+from heed_server.config.edge import (
     AuthConfig,
-    Config,
     DrainConfig,
-    IndexConfig,
     LimitsConfig,
     ListenConfig,
-    StalenessConfig,
-    StorageConfig,
     TelemetryConfig,
     TlsConfig,
 )
+from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
+from heed_server.config.model import Config
 from heed_server.config.sources import DEFAULT_FILE, Effective, load
 
 __all__ = [

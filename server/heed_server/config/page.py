@@ -28,9 +28,8 @@ Every setting has three names: `--storage-data-dir PATH` as a flag of `heed-serv
 A flag wins over a variable, a variable over the file, and the file over the default.
 The file is the one that `--config` names, else `heed.toml` in the working directory, if any.
 A name that no setting has is refused in every source, with the nearest name.
-`HEED_TEST_*` and `HEED_BENCH_*` belong to the tests, and `HEED_ADDRESS`, `HEED_API_KEY`,
-`HEED_API_KEY_FILE`, `HEED_CA_FILE` and `HEED_TENANT` to the command `heed`;
-the server reads none of them.
+`HEED_TEST_*` and `HEED_BENCH_*` belong to the tests, and the variables of the `heed` command, such
+as `HEED_ADDRESS` and `HEED_API_KEY`, to that; the server reads none of them and lets them be.
 
 A setting marked *secret* may stand in a file of its own: `--storage-url-file PATH`,
 `HEED_STORAGE_URL_FILE=PATH`, or `url_file` in the section.

@@ -1,0 +1,168 @@
+"""The settings of the edge: where to listen, who may call, how much at a time, how to stop."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from heed_server.config.section import Addresses, AutoBool, HostPort, Section, setting
+
+
+class ListenConfig(Section):
+    """Where the server listens."""
+
+    address: Addresses = setting(
+        ("127.0.0.1:50051",),
+        "`host:port`, `[::1]:port` or `unix:path`, several with commas. On any address but "
+        "loopback and unix sockets the server needs TLS and API keys.",
+    )
+    insecure: bool = setting(
+        False,
+        "Listen beyond loopback although TLS or API keys are missing; logged as a warning. For "
+        "private networks whose every host may opt people in.",
+    )
+    reflection: bool = setting(
+        True, "Describe the contract to any caller (grpc.reflection), so that tools need no protos."
+    )
+
+
+class TlsConfig(Section):
+    """The certificate that the server shows. Both files, or neither."""
+
+    certificate_file: Path | None = setting(
+        None,
+        "PEM: the server's certificate and those that lead to its root. Changed files are taken "
+        "up by the next handshake.",
+    )
+    private_key_file: Path | None = setting(
+        None, "PEM: its private key, readable by the server alone."
+    )
+
+    @model_validator(mode="after")
+    def _require_both(self) -> Self:
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise ValueError("certificate_file and private_key_file go together; name both")
+        return self
+
+
+class AuthConfig(Section):
+    """Who may call."""
+
+    required: AutoBool = setting(
+        "auto",
+        "Whether every call needs an API key. `auto`: beyond loopback (unless `listen.insecure`), "
+        "and anywhere once a key was made; decided at the start.",
+    )
+    keys_kept_seconds: float = setting(
+        900.0,
+        "How long the keys last read stay good while the database is away.",
+        higher="a key revoked meanwhile reads on this node for longer",
+        lower="losing the database takes Checks down sooner",
+        ge=5,
+        le=86_400,
+    )
+
+
+class LimitsConfig(Section):
+    """What one server takes on at a time. What one call may hold is in docs/limits.md."""
+
+    metadata_bytes_max: int = setting(
+        8 * 1024,
+        "Metadata of a call, softly: above it calls are refused more and more, at twice it all.",
+        higher="a caller may occupy more memory",
+        lower="callers with much tracing metadata are refused",
+        ge=1024,
+        le=1 << 20,
+    )
+    calls_max: int = setting(
+        8_192,
+        "Calls under way in the process; one more is RESOURCE_EXHAUSTED.",
+        higher="more memory, and longer queues under load",
+        lower="bursts are refused sooner",
+        ge=1,
+        le=1_000_000,
+    )
+    calls_of_connection_max: int = setting(
+        1_024,
+        "Calls under way on one connection; the caller's library holds back the others.",
+        higher="one connection may take all",
+        lower="busy callers need more connections",
+        ge=1,
+        le=1_000_000,
+    )
+    connections_max: int = setting(
+        4_000,
+        "Connections; one more is closed.",
+        higher="more memory and file descriptors",
+        lower="callers beyond it cannot connect",
+        ge=1,
+        le=1_000_000,
+    )
+    streams_max: int = setting(
+        2,
+        "Exports under way. Each holds a view of the database open.",
+        higher="a rebuild of the index may have to wait",
+        lower="exports are refused",
+        ge=1,
+        le=1_000,
+    )
+    write_seconds_max: float = setting(
+        60.0,
+        "How long an export waits for its reader before it is cut off.",
+        higher="a stuck reader holds a view of the database for longer",
+        lower="slow readers are cut off",
+        ge=1,
+        le=3600,
+    )
+
+
+class DrainConfig(Section):
+    """How the server stops. Together shorter than the time after which it is killed."""
+
+    announce_seconds: float = setting(
+        1.0,
+        "How long the server still serves after its health says NOT_SERVING.",
+        higher="stopping takes longer",
+        lower="callers notice only when their connection ends; best the interval of the probe",
+        ge=0,
+        le=120,
+    )
+    grace_seconds: float = setting(
+        6.0,
+        "How long calls under way may take to end, before they are cancelled. A commit under way "
+        "is always finished.",
+        higher="stopping takes longer",
+        lower="slow calls end UNAVAILABLE",
+        ge=0,
+        le=600,
+    )
+
+
+class TelemetryConfig(Section):
+    """What the server says about itself. Never an address."""
+
+    log_format: Literal["auto", "console", "json"] = setting(
+        "auto", "How log lines look. `auto`: for people on a terminal, JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "The least severe line that is written."
+    )
+    log_calls: bool = setting(
+        False,
+        "Write one line a call, but for Checks: method, code, duration. Never its content.",
+    )
+    metrics_address: HostPort = setting(
+        "127.0.0.1:9464",
+        "`host:port` of /metrics for Prometheus, over HTTP. Empty: none. It tells tenants' names "
+        "and counts to whoever reaches it, and no more.",
+    )
+    check_metrics: bool = setting(
+        False,
+        "Count and time Checks too.",
+        higher="on: each Check takes a few microseconds longer",
+    )
+    otlp: AutoBool = setting(
+        "auto",
+        "Send traces and metrics by OTLP, as the standard OTEL_* variables say. `auto`: when one "
+        "of OTEL_EXPORTER_OTLP_ENDPOINT, …_TRACES_ENDPOINT and …_METRICS_ENDPOINT is set.",
+    )

@@ -1,0 +1,247 @@
+"""The settings of what is kept: the log in the database, the index, and how old it may be."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from heed_server.config.section import AutoBool, Section, setting
+
+
+class StorageConfig(Section):
+    """Where the log is kept."""
+
+    url: SecretStr = setting(
+        SecretStr(""),
+        "`postgresql+asyncpg://user:password@host/name`, or `sqlite+aiosqlite:///path`. Empty: "
+        "SQLite in `storage.data_dir`.",
+    )
+    data_dir: Path = setting(
+        Path("heed-data"),
+        "The folder of the SQLite database and of the index; made, with mode 0700, if missing.",
+    )
+    migrate: AutoBool = setting(
+        "auto",
+        "Whether `serve` brings the schema up to date. `auto`: on SQLite, which one server owns. "
+        "On PostgreSQL run `heed-server migrate` once before the servers.",
+    )
+    writes_queued_max: int = setting(
+        4_096,
+        "Writes that wait; more are refused with OVERLOADED.",
+        higher="more memory, longer waits",
+        lower="bursts are refused sooner",
+        ge=1,
+        le=1_000_000,
+    )
+    records_queued_max: int = setting(
+        100_000,
+        "Records of bulk writes that wait; a single person's choice always has room.",
+        higher="more memory",
+        lower="imports are told to wait sooner",
+        ge=1_000,
+        le=10_000_000,
+    )
+    group_writes_max: int = setting(
+        256,
+        "Writes of one transaction.",
+        higher="more share one fsync, and each waits longer for it",
+        lower="fewer writes a second",
+        ge=1,
+        le=10_000,
+    )
+    group_records_max: int = setting(
+        10_000,
+        "Records of one transaction, unless one write alone has more.",
+        higher="single writes wait longer behind imports",
+        lower="imports are slower",
+        ge=1,
+        le=1_000_000,
+    )
+    retry_seconds_max: float = setting(
+        8.0,
+        "How long a group is tried again: after a deadlock, a lost connection, a lost commit.",
+        higher="callers wait longer for a bad answer",
+        lower="short outages fail writes",
+        ge=0,
+        le=300,
+    )
+    keys_kept_days: int = setting(
+        35,
+        "How long an idempotency key gives its first answer.",
+        higher="more rows are kept",
+        lower="the contract promises 30 days",
+        ge=30,
+        le=3650,
+    )
+    readers_max: int = setting(
+        4,
+        "Reads at a time.",
+        higher="more connections",
+        lower="reads wait for each other",
+        ge=1,
+        le=1_000,
+    )
+    streams_max: int = setting(
+        4,
+        "Snapshots and exports at a time. Each holds one view of the database open.",
+        higher="old rows are kept for longer",
+        lower="rebuilds wait for exports",
+        ge=1,
+        le=1_000,
+    )
+    read_wait_seconds_max: float = setting(
+        5.0,
+        "How long a read waits for its turn before it is refused with OVERLOADED.",
+        higher="callers wait longer for a bad answer",
+        lower="bursts are refused sooner",
+        ge=0.1,
+        le=300,
+    )
+    read_seconds_max: float = setting(
+        30.0,
+        "How long one statement of a read may take on PostgreSQL.",
+        higher="a hanging one holds its connection",
+        lower="slow exports fail",
+        ge=0.1,
+        le=3600,
+    )
+    connect_seconds_max: float = setting(
+        5.0,
+        "How long opening a connection to PostgreSQL may take.",
+        higher="an absent database is noticed later",
+        lower="a slow one counts as absent",
+        ge=0.1,
+        le=300,
+    )
+    lock_seconds_max: float = setting(
+        2.0,
+        "How long a transaction waits for another node's, or for another process on SQLite.",
+        higher="callers wait longer for a bad answer",
+        lower="writes of several nodes fail under load",
+        ge=0.1,
+        le=300,
+    )
+    close_seconds_max: float = setting(
+        20.0,
+        "How long closing waits for the commit under way.",
+        higher="stopping takes longer",
+        lower="its callers learn the outcome only by their keys",
+        ge=0.1,
+        le=300,
+    )
+
+
+class IndexConfig(Section):
+    """The LMDB index that Checks read, and how it follows the log."""
+
+    directory: Path | None = setting(
+        None, "The folder of the index. Unset: `index` in `storage.data_dir`. On a local disk."
+    )
+    poll_seconds: float = setting(
+        0.25,
+        "How often the head of the log is asked for when nothing wakes the follower.",
+        higher="changes of other nodes come later where wake-ups are lost",
+        lower="more small queries",
+        ge=0.01,
+        le=5,
+    )
+    head_timeout_seconds: float = setting(
+        1.0,
+        "How long the head is waited for.",
+        higher="a hanging database is noticed later",
+        lower="a slow one counts as away",
+        ge=0.05,
+        le=60,
+    )
+    read_timeout_seconds: float = setting(
+        10.0,
+        "The same for one read of changes, or one batch of a snapshot.",
+        higher="as above",
+        lower="as above",
+        ge=0.1,
+        le=600,
+    )
+    backoff_seconds_max: float = setting(
+        2.0,
+        "The longest pause after failures, which double it.",
+        higher="a database that came back is noticed later; keep it below the staleness",
+        lower="it is asked more while it is away",
+        ge=0.1,
+        le=60,
+    )
+    read_changes_max: int = setting(
+        1000,
+        "Changes of one read.",
+        higher="more memory at once",
+        lower="more round trips when far behind",
+        ge=1,
+        le=100_000,
+    )
+    apply_changes_max: int = setting(
+        256,
+        "Changes of one write transaction of the index.",
+        higher="Checks wait longer behind a large write",
+        lower="large writes take longer",
+        ge=1,
+        le=10_000,
+    )
+    offered_changes_max: int = setting(
+        20_000,
+        "Changes of this node's own writes that wait to be applied; more are read from the log.",
+        higher="more memory",
+        lower="more is read twice",
+        ge=1,
+        le=1_000_000,
+    )
+    catch_up_changes_max: int = setting(
+        200_000,
+        "An index further behind than this is made anew from the current records.",
+        higher="long catch-ups where a rebuild is quicker",
+        lower="rebuilds where a catch-up is quicker",
+        ge=0,
+        le=100_000_000,
+    )
+    waiters_max: int = setting(
+        10_000,
+        "Calls that wait for a revision; the next is told at once that it is not reached.",
+        higher="more memory",
+        lower="calls fail sooner while the node is behind",
+        ge=1,
+        le=1_000_000,
+    )
+    map_bytes_max: int = setting(
+        64 << 30,
+        "The largest index file, one a tenant; address space, not memory.",
+        higher="a runaway index fills the disk",
+        lower="an index that reaches it answers nothing",
+        ge=16 << 20,
+        le=1 << 44,
+    )
+
+
+class StalenessConfig(Section):
+    """For how long "allowed" is answered while the log cannot be read."""
+
+    promotional_seconds: float = setting(
+        5.0,
+        "The oldest knowledge by which a promotional message is allowed.",
+        higher="an opt-out made elsewhere may be missed for longer while the database is away",
+        lower="short outages of the database already refuse Checks",
+        ge=1,
+        le=3600,
+    )
+    transactional_seconds: float = setting(
+        60.0,
+        "The same for transactional messages.",
+        higher="as above",
+        lower="as above",
+        ge=1,
+        le=86_400,
+    )
+    mandatory_seconds: float = setting(
+        900.0,
+        "The same for mandatory messages.",
+        higher="as above",
+        lower="as above",
+        ge=1,
+        le=86_400,
+    )

@@ -1,0 +1,54 @@
+"""How a setting is declared: its unit in its name, its default, what more or less of it costs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from heed_server.config.addresses import parse_address
+
+
+def setting(
+    default: object,
+    meaning: str,
+    *,
+    higher: str = "",
+    lower: str = "",
+    ge: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """Declare one setting: what it means, and what going higher or lower costs."""
+    costs: JsonDict = {"higher": higher, "lower": lower}
+    return Field(default=default, description=meaning, ge=ge, le=le, json_schema_extra=costs)
+
+
+class Section(BaseModel):
+    """Settings of one concern."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _split(value: object) -> object:
+    """Lists may be written with commas, where a source has no lists."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _require_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("names no address; write 127.0.0.1:50051")
+    for text in value:
+        parse_address(text)
+    return value
+
+
+def _require_port(value: str) -> str:
+    if value and parse_address(value).path:
+        raise ValueError(f"{value!r} is a unix socket; write 127.0.0.1:9464")
+    return value
+
+
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_addresses)]
+HostPort = Annotated[str, AfterValidator(_require_port)]
+AutoBool = bool | Literal["auto"]
