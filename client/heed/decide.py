@@ -138,11 +138,8 @@ def _holds(hold: Hold, query: Query, topic: ResolvedTopic, now: Instant) -> bool
     return (
         hold.topic in topic.lineage
         and (not hold.campaign or hold.campaign == query.campaign)
-        and (
-            hold.channel is None
-            or hold.channel in topic.channels
-            or hold.channel not in _KNOWN_CHANNELS
-        )
+        # One that names no channel, or one not known here, covers every channel.
+        and (hold.channel in topic.channels or hold.channel not in _KNOWN_CHANNELS)
         and hold.is_active(now)
     )
 

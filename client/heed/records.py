@@ -22,7 +22,7 @@ from typing import Final, cast
 from zlib import crc32
 
 from heed.errors import UnavailableError
-from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind, Revision
+from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind
 
 Slot = tuple[RecordKind, Cause, Reach, Channel, str]
 
@@ -30,8 +30,11 @@ REVISION_MAX = 2**48 - 1
 
 _VERSION: Final = 1
 _HEADER = struct.Struct("<BI")
+_BODY: Final = _HEADER.size
 _RECORD = struct.Struct("<BBBqIH")
+_RECORD_BYTES: Final = _RECORD.size
 _END = struct.Struct("<q")
+_END_BYTES: Final = _END.size
 _NIBBLE: Final = 0xF
 _REACH_BITS: Final = 0x7
 _HAS_END: Final = 0x80
@@ -88,41 +91,19 @@ def decode_records(encoded: bytes) -> tuple[Record, ...]:
         DamagedRecordError: the bytes are not as they were made, or of a version not known here.
     """
     size = len(encoded)
-    if size < _HEADER.size:
+    if size < _BODY:
         raise DamagedRecordError(f"{size} bytes are no records; rebuild the index")
     version, checksum = _HEADER.unpack_from(encoded)
     if version != _VERSION:
         raise DamagedRecordError(f"records of version {version} are not known; rebuild the index")
-    if crc32(encoded[_HEADER.size :]) != checksum:
+    if crc32(encoded[_BODY:]) != checksum:
         raise DamagedRecordError("records do not match their checksum; rebuild the index")
     records: list[Record] = []
-    offset = _HEADER.size
+    offset = _BODY
     try:
         while offset < size:
-            kind_cause, channel_reach, topic_size, decided_time, low, high = _RECORD.unpack_from(
-                encoded, offset
-            )
-            offset += _RECORD.size
-            end_time = None
-            if channel_reach & _HAS_END:
-                (end_time,) = _END.unpack_from(encoded, offset)
-                offset += _END.size
-            kind, cause = _KIND_CAUSE[kind_cause]
-            channel, reach = _CHANNEL_REACH[channel_reach]
-            topic = encoded[offset : offset + topic_size].decode() if topic_size else ""
-            offset += topic_size
-            records.append(
-                Record(
-                    kind,
-                    cause,
-                    reach,
-                    channel,
-                    topic,
-                    decided_time,
-                    end_time,
-                    Revision(high << 32 | low),
-                )
-            )
+            record, offset = _decode(encoded, offset)
+            records.append(record)
     except (struct.error, UnicodeDecodeError) as error:
         raise DamagedRecordError("records end in the middle of one; rebuild the index") from error
     if offset != size:
@@ -190,6 +171,32 @@ def _encode(record: Record) -> bytes:
         ) from error
 
 
+def _decode(encoded: bytes, offset: int) -> tuple[Record, int]:
+    """Return the record at an offset, and where it ends."""
+    kind_cause, channel_reach, topic_size, decided_time, low, high = _RECORD.unpack_from(
+        encoded, offset
+    )
+    offset += _RECORD_BYTES
+    # A frozen record made by its constructor costs as much as all the rest of a look-up.
+    record = _NEW(Record)
+    if channel_reach & _HAS_END:
+        _SET_END_TIME(record, *_END.unpack_from(encoded, offset))
+        offset += _END_BYTES
+    else:
+        _SET_END_TIME(record, None)
+    kind, cause = _KIND_CAUSE[kind_cause]
+    channel, reach = _CHANNEL_REACH[channel_reach]
+    _SET_KIND(record, kind)
+    _SET_CAUSE(record, cause)
+    _SET_REACH(record, reach)
+    _SET_CHANNEL(record, channel)
+    _SET_DECIDED_TIME(record, decided_time)
+    _SET_REVISION(record, high << 32 | low)
+    end = offset + topic_size
+    _SET_TOPIC(record, encoded[offset:end].decode("ascii") if topic_size else "")
+    return record, end
+
+
 _CHOICES = frozenset({RecordKind.OPT_OUT, RecordKind.OPT_IN, RecordKind.PAUSE})
 
 _KINDS = {int(kind): kind for kind in RecordKind}
@@ -212,3 +219,13 @@ _CHANNEL_REACH = [
     )
     for byte in range(256)
 ]
+
+_NEW: Final = Record.__new__
+_SET_KIND: Final = Record.__dict__["kind"].__set__
+_SET_CAUSE: Final = Record.__dict__["cause"].__set__
+_SET_REACH: Final = Record.__dict__["reach"].__set__
+_SET_CHANNEL: Final = Record.__dict__["channel"].__set__
+_SET_TOPIC: Final = Record.__dict__["topic"].__set__
+_SET_DECIDED_TIME: Final = Record.__dict__["decided_time"].__set__
+_SET_END_TIME: Final = Record.__dict__["end_time"].__set__
+_SET_REVISION: Final = Record.__dict__["revision"].__set__
