@@ -39,10 +39,11 @@ _KEY_BYTES = 16
 _ATOM = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~."
 """What stands for itself in the lower-cased local part of nearly every address."""
 _NEEDS_QUOTES = frozenset('()<>[]:;,\\"@')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"')
 _JOINERS = frozenset("\u200c\u200d")
 """They change how a word looks in the scripts that use them; other format characters are unseen."""
 _ASCII_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
-_PHONE_PUNCTUATION = frozenset(" \u00a0\u2007\u2009\u202f\u3000\t()-./") | frozenset(
+_PHONE_PUNCTUATION = frozenset(" \u00a0\u2007\u2009\u202f\u3000()-./") | frozenset(
     "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d\uff08\uff09\uff0e\uff0f"
 )
 _UNSEEN_IN_PHONE = frozenset("\u00ad\u200b\u200e\u200f\u2060\ufeff") | frozenset(
@@ -131,21 +132,23 @@ def _email(value: str) -> str:
 
 
 def _local(value: str) -> str:
-    for character in value:
+    if value.isascii():
+        folded = value.lower()
+    else:
+        folded = unicodedata.normalize("NFC", value).casefold()
+        folded = unicodedata.normalize("NFC", folded)
+    # What is folded is judged, not what was given: NFC makes a semicolon of U+037E.
+    for character in folded:
         if not character.isascii() or not character.isprintable() or character == " ":
             _check_local_character(character)
-    is_quoted = len(value) > 2 and value[0] == value[-1] == '"'  # noqa: PLR2004 - two quotes
-    if not is_quoted and not _NEEDS_QUOTES.isdisjoint(value):
-        character = next(one for one in value if one in _NEEDS_QUOTES)
+    if not _NEEDS_QUOTES.isdisjoint(folded) and _QUOTED.fullmatch(folded) is None:
+        character = next(one for one in folded if one in _NEEDS_QUOTES)
         raise _refusal(
             SubjectType.EMAIL,
             f"has {character!r} before its '@', which stands only between quotes; give one bare "
             "address: name@domain",
         )
-    if value.isascii():
-        return value.lower()
-    folded = unicodedata.normalize("NFC", value).casefold()
-    return unicodedata.normalize("NFC", folded)
+    return folded
 
 
 def _check_local_character(character: str) -> None:
