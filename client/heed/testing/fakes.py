@@ -1,0 +1,106 @@
+"""Clients that need no server: the library's own, over a heed in memory."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+from heed.client import Client
+from heed.connection.failures import unreachable
+from heed.connection.methods import A, MethodSpec, Q
+from heed.sync_client import SyncClient
+from heed.testing.clock import FakeClock
+from heed.testing.service import FakeService
+
+
+class FakeSyncClient(SyncClient):
+    """`heed.SyncClient` without a server. Give several the same `service`, and they share it."""
+
+    def __init__(self, service: FakeService | None = None, *, tenant: str = "") -> None:
+        """`service` is a new one if none is given."""
+        self.service = service or FakeService()
+        super(SyncClient, self).__init__(
+            _BlockingCalls(self.service), tenant=tenant, new_key=lambda: str(uuid.uuid4())
+        )
+
+    @property
+    def clock(self) -> FakeClock:
+        """The time by which it answers."""
+        return self.service.clock
+
+
+class FakeClient(Client):
+    """`heed.Client` without a server. Give several the same `service`, and they share it."""
+
+    def __init__(self, service: FakeService | None = None, *, tenant: str = "") -> None:
+        """`service` is a new one if none is given."""
+        self.service = service or FakeService()
+        super(Client, self).__init__(
+            _AsyncCalls(self.service), tenant=tenant, new_key=lambda: str(uuid.uuid4())
+        )
+
+    @property
+    def clock(self) -> FakeClock:
+        """The time by which it answers."""
+        return self.service.clock
+
+
+class _BlockingCalls:
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def unary(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,  # noqa: ARG002 - nothing takes time
+        idempotency_key: str = "",
+    ) -> A:
+        if not self._service.is_reachable:
+            raise unreachable(spec, "the fake", "it was told to be", idempotency_key)
+        answer = self._service.answer(spec.name, request.SerializeToString())
+        return spec.answer.FromString(answer)
+
+    def stream(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,  # noqa: ARG002 - nothing takes time
+    ) -> Iterator[A]:
+        if not self._service.is_reachable:
+            raise unreachable(spec, "the fake", "it was told to be", "")
+        for message in self._service.export(request.SerializeToString()):
+            yield spec.answer.FromString(message)
+
+    def wait_ready(self, timeout: float) -> None:
+        """It is ready."""
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
+class _AsyncCalls:
+    def __init__(self, service: FakeService) -> None:
+        self._calls = _BlockingCalls(service)
+
+    async def unary(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,
+        idempotency_key: str = "",
+    ) -> A:
+        return self._calls.unary(spec, request, timeout=timeout, idempotency_key=idempotency_key)
+
+    async def stream(
+        self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
+    ) -> AsyncIterator[A]:
+        for message in self._calls.stream(spec, request, timeout=timeout):
+            yield message
+
+    async def wait_ready(self, timeout: float) -> None:
+        """It is ready."""
+
+    async def close(self) -> None:
+        """It holds nothing."""

@@ -1,0 +1,220 @@
+"""The calls that read, on a fake."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from heed.decide import decide, explain
+from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.model import Decision, Instant, Query, RecordKind, Scope, SubjectKey
+from heed.testing.memory import EPOCH, KEYER, Held, Memory
+from heed.testing.writing import hold_in_full
+from heed.tokens import decode_token
+from heed.topics import covers
+from heed.wire import checks, limits, parse, parse_admin
+from heed.wire import format as told
+from heed.wire.asked import (
+    BatchAsked,
+    CheckAsked,
+    ExplainAsked,
+    ExportAsked,
+    PageAsked,
+    PersonQuery,
+)
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import audit_service_pb2 as audit
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadMethod:
+    """One call that reads."""
+
+    read: Callable[[bytes], Any]
+    act: Callable[[Memory, Any, Instant], bytes]
+
+
+def export(memory: Memory, asked: ExportAsked, now: Instant) -> Iterator[bytes]:
+    """Answer ExportRecords, message by message."""
+    found = [
+        one
+        for one in _every(memory)
+        if (not asked.kinds or one[1].record.kind in asked.kinds)
+        and (not asked.causes or one[1].record.cause in asked.causes)
+        and (asked.scope is None or covers(asked.scope, _scope(one[1])))
+    ]
+    for start in range(0, len(found), limits.EXPORT_RECORDS_MAX):
+        batch = found[start : start + limits.EXPORT_RECORDS_MAX]
+        yield admin.ExportRecordsResponse(
+            records=[_with_subject(memory, key, held, now) for key, held in batch]
+        ).SerializeToString()
+    yield admin.ExportRecordsResponse(
+        total=len(found), position=_position(memory, now)
+    ).SerializeToString()
+
+
+def _check(memory: Memory, asked: CheckAsked, now: Instant) -> bytes:
+    _require_token(memory, asked.token)
+    keys = checks.keys(asked, KEYER.key_of)
+    return preference.CheckSuppressionResponse(
+        decision=_decided(memory, keys, asked.query, now), position=_position(memory, now)
+    ).SerializeToString()
+
+
+def _check_many(memory: Memory, asked: BatchAsked, now: Instant) -> bytes:
+    _require_token(memory, asked.token)
+    keys = iter(checks.keys(asked, KEYER.key_of))
+    decisions = [
+        _decided(memory, [next(keys) for _ in range(count)], query, now)
+        for count, query in zip(asked.counts, asked.queries, strict=True)
+    ]
+    return preference.BatchCheckSuppressionResponse(
+        decisions=decisions, position=_position(memory, now)
+    ).SerializeToString()
+
+
+def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
+    keys = [KEYER.key(subject) for subject in asked.subjects]
+    facts = memory.facts(keys)
+    decision = explain(facts, asked.query, now)
+    explained = _told(decision, facts.records, now)
+    for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
+        if voice.record is not None:
+            at = voice.subject or 0
+            held = memory.records[keys[at]][voice.record.slot]
+            reason.record.CopyFrom(_in_full(held, at, now))
+        if voice.hold is not None:
+            reason.hold.CopyFrom(hold_in_full(memory.holds[voice.hold.hold_id]))
+    return audit.ExplainResponse(
+        decision=explained, position=_position(memory, now)
+    ).SerializeToString()
+
+
+def _get_preferences(memory: Memory, asked: PersonQuery, now: Instant) -> bytes:
+    return preference.GetPreferencesResponse(
+        records=[
+            _in_full(held, at, now)
+            for at, subject in enumerate(asked.subjects)
+            for held in memory.standing(KEYER.key(subject))
+        ],
+        position=_position(memory, now),
+    ).SerializeToString()
+
+
+def _list_topics(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
+    names = sorted(memory.topics)
+    page, cursor = _page([(f"={name}", memory.topics[name]) for name in names], asked)
+    return admin.ListTopicsResponse(
+        topics=[told.topic(topic) for topic in page],
+        next_page_token=parse_admin.page_token("topics", cursor),
+    ).SerializeToString()
+
+
+def _list_holds(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
+    holds = sorted(memory.holds.values(), key=lambda held: held.hold.revision)
+    page, cursor = _page([(f"{held.hold.revision:020}", held) for held in holds], asked)
+    return admin.ListHoldsResponse(
+        holds=[hold_in_full(held) for held in page],
+        next_page_token=parse_admin.page_token("holds", cursor),
+    ).SerializeToString()
+
+
+def _list_suppressions(memory: Memory, asked: PageAsked, now: Instant) -> bytes:
+    found = [
+        (f"{at:020}", one)
+        for at, one in enumerate(_every(memory))
+        if one[1].record.kind is RecordKind.SUPPRESSION
+        and asked.cause in {None, one[1].record.cause}
+    ]
+    page, cursor = _page(found, asked)
+    return admin.ListSuppressionsResponse(
+        suppressions=[_with_subject(memory, key, held, now) for key, held in page],
+        next_page_token=parse_admin.page_token(parse_admin.suppressions_list(asked.cause), cursor),
+    ).SerializeToString()
+
+
+def _decided(memory: Memory, keys: Sequence[SubjectKey], query: Query, now: Instant) -> pb.Decision:
+    facts = memory.facts(keys)
+    return _told(decide(facts, query, now), facts.records, now)
+
+
+def _told(decision: Decision, records: Sequence[Sequence[object]], now: Instant) -> pb.Decision:
+    return told.decision(decision, [at for at, one in enumerate(records) if one], now)
+
+
+def _require_token(memory: Memory, text: str) -> None:
+    if not text:
+        return
+    token = decode_token(text)
+    if token.epoch != EPOCH:
+        raise ConflictError(
+            "the token is of another epoch: the store is another one; ask without a token",
+            reason=ErrorReason.EPOCH_CHANGED,
+        )
+    if token.tenant_id != memory.tenant_id:
+        raise ConflictError(
+            f"the token of revision {token.revision} is of another tenant",
+            reason=ErrorReason.STORE_MISMATCH,
+            metadata={"revision": str(token.revision)},
+        )
+    if token.revision > memory.revision:
+        raise UnavailableError(
+            f"this fake is at revision {memory.revision} and the token at {token.revision}",
+            reason=ErrorReason.NODE_BEHIND,
+            metadata={"applied": str(memory.revision)},
+        )
+
+
+def _every(memory: Memory) -> list[tuple[SubjectKey, Held]]:
+    return [(key, held) for key in sorted(memory.records) for held in memory.standing(key)]
+
+
+def _page(items: Sequence[tuple[str, T]], asked: PageAsked) -> tuple[list[T], str]:
+    """Some of a list whose items stand after their cursors, and the cursor of the last."""
+    left = [one for one in items if one[0] > asked.cursor]
+    page = left[: asked.page_size]
+    return [one for _, one in page], page[-1][0] if len(left) > len(page) else ""
+
+
+def _scope(held: Held) -> Scope:
+    return Scope(channel=held.record.channel, topic=held.record.topic)
+
+
+def _in_full(held: Held, subject_index: int, now: Instant) -> pb.Record:
+    return told.record_in_full(
+        held.record,
+        subject_index,
+        now,
+        commit_time=held.commit_time,
+        said_by=held.origin,
+        shown=held.evidence,
+        reason=held.reason,
+    )
+
+
+def _with_subject(memory: Memory, key: SubjectKey, held: Held, now: Instant) -> admin.SubjectRecord:
+    return admin.SubjectRecord(
+        subject=told.subject(memory.subjects[key]), record=_in_full(held, 0, now)
+    )
+
+
+def _position(memory: Memory, now: Instant) -> pb.Position:
+    return told.position(memory.revision, memory.token(), now)
+
+
+READS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
+    {
+        "CheckSuppression": ReadMethod(read=checks.check, act=_check),
+        "BatchCheckSuppression": ReadMethod(read=checks.batch_check, act=_check_many),
+        "Explain": ReadMethod(read=parse.explain, act=_explain),
+        "GetPreferences": ReadMethod(read=parse.get_preferences, act=_get_preferences),
+        "ListTopics": ReadMethod(read=parse_admin.list_topics, act=_list_topics),
+        "ListHolds": ReadMethod(read=parse_admin.list_holds, act=_list_holds),
+        "ListSuppressions": ReadMethod(read=parse_admin.list_suppressions, act=_list_suppressions),
+    }
+)
+"""By the method's name."""

@@ -1,0 +1,125 @@
+"""A heed in memory: it answers every call of the contract as a server does, by the real `decide`.
+
+Requests go through the server's own `heed.wire`, so what is malformed is refused with the same
+words. It has no credentials and no staleness, and forgets everything when it is dropped.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from heed.errors import (
+    ConflictError,
+    ErrorReason,
+    FieldViolation,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from heed.model import Instant, Revision, TenantId
+from heed.testing.clock import FakeClock
+from heed.testing.memory import Memory
+from heed.testing.reading import READS, export
+from heed.testing.writing import WRITES, write
+from heed.wire import format as told
+from heed.wire import parse_admin
+from heed_proto.v1 import admin_service_pb2 as admin
+
+FIRST_TENANT: Final = "default"
+
+
+class FakeService:
+    """Everything that fake clients share. Safe to share between threads."""
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        """`clock` is its own if none is given."""
+        self.clock = clock or FakeClock()
+        self.is_reachable = True
+        """Set to False, it answers no call, as a server that is away."""
+        # Guards the tenants and all that is in them.
+        self._lock = threading.Lock()
+        self._tenants: dict[str, Memory] = {}
+        self._create_tenant(FIRST_TENANT)
+
+    def answer(self, name: str, data: bytes) -> bytes:
+        """Return the answer to a call, by the method's name.
+
+        Raises:
+            HeedError: what a server would refuse.
+        """
+        with self._lock:
+            if name == "CreateTenant":
+                memory = self._create_tenant(parse_admin.create_tenant(data))
+                return admin.CreateTenantResponse(tenant=_tenant(memory)).SerializeToString()
+            if name == "ListTenants":
+                return self._list_tenants(data)
+            if name in WRITES:
+                asked = WRITES[name].read(data)
+                memory = self._of(asked.call.tenant)
+                return write(memory, name, asked, self.clock.instant())
+            wanted = READS[name].read(data)
+            memory = self._of(wanted.tenant)
+            return READS[name].act(memory, wanted, self._now(memory))
+
+    def export(self, data: bytes) -> Iterator[bytes]:
+        """Return the messages of the answer to ExportRecords, the one call that streams it.
+
+        Raises:
+            HeedError: what a server would refuse.
+        """
+        asked = parse_admin.export_records(data)
+        with self._lock:
+            memory = self._of(asked.tenant)
+            messages = list(export(memory, asked, self._now(memory)))
+        yield from messages
+
+    def _now(self, memory: Memory) -> Instant:
+        """The time of an answer: never before the last commit, also where the clock stands."""
+        return max(self.clock.instant(), memory.commit_time)
+
+    def _of(self, name: str) -> Memory:
+        if not name and len(self._tenants) == 1:
+            return next(iter(self._tenants.values()))
+        if not name:
+            raise InvalidArgumentError(
+                "there are several tenants; name one in `tenant`",
+                reason=ErrorReason.TENANT_REQUIRED,
+                violations=[FieldViolation("tenant", "is required: there are several tenants")],
+                metadata={"field": "tenant"},
+            )
+        found = self._tenants.get(name)
+        if found is None:
+            raise NotFoundError(
+                f"there is no tenant {name[:63]!r}, or it is not yours to see",
+                metadata={"tenant": name},
+            )
+        return found
+
+    def _create_tenant(self, name: str) -> Memory:
+        if name in self._tenants:
+            raise ConflictError(
+                f"there is a tenant {name!r} already",
+                reason=ErrorReason.TENANT_EXISTS,
+                metadata={"tenant": name},
+            )
+        self._tenants[name] = Memory(
+            tenant_id=TenantId(len(self._tenants) + 1),
+            name=name,
+            create_time=self.clock.instant(),
+            revision=Revision(0),
+            commit_time=Instant(0),
+        )
+        return self._tenants[name]
+
+    def _list_tenants(self, data: bytes) -> bytes:
+        asked = parse_admin.list_tenants(data)
+        left = [name for name in sorted(self._tenants) if name > asked.cursor]
+        page = left[: asked.page_size]
+        cursor = page[-1] if len(left) > len(page) else ""
+        return admin.ListTenantsResponse(
+            tenants=[_tenant(self._tenants[name]) for name in page],
+            next_page_token=parse_admin.page_token("tenants", cursor),
+        ).SerializeToString()
+
+
+def _tenant(memory: Memory) -> admin.Tenant:
+    return admin.Tenant(name=memory.name, create_time=told.timestamp(memory.create_time))

@@ -1,0 +1,222 @@
+"""What callers hand in, and what they get back."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+import heed
+from heed.names import named, words_of
+from heed.wire import ask, read
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as pb
+
+NAIVE = datetime(2026, 3, 1, 9)  # noqa: DTZ001 - what a caller forgets
+EVIDENCE = heed.Evidence(notice="n", notice_version="1", act="pressed Save", language="en")
+
+
+@pytest.mark.parametrize("word", ["in_app", "IN_APP", "in-app", " In_App ", heed.Channel.IN_APP])
+def test_a_channel_is_known_by_its_word_whatever_its_case(word: str) -> None:
+    assert named(heed.Channel, word, "channel") is heed.Channel.IN_APP
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"), [("emial", "email"), ("whats_app", "whatsapp"), ("SSM", "sms")]
+)
+def test_a_word_that_is_none_of_the_list_is_refused_with_the_nearest(
+    word: str, nearest: str
+) -> None:
+    with pytest.raises(heed.InvalidArgumentError) as caught:
+        heed.Query(channel=word, email="ada@example.com")
+
+    assert caught.value.reason == "INVALID_FIELD"
+    assert caught.value.metadata == {"field": "channel", "nearest": nearest}
+    assert f"did you mean {nearest!r}" in str(caught.value)
+
+
+def test_a_word_that_is_near_nothing_is_refused_with_the_whole_list() -> None:
+    with pytest.raises(heed.InvalidArgumentError, match="any, email, sms") as caught:
+        heed.Query(channel="zzzzzz")
+
+    assert "nearest" not in caught.value.metadata
+
+
+def test_what_means_not_said_is_no_word() -> None:
+    assert "none" not in words_of(heed.Cause)
+    assert "unspecified" not in words_of(heed.Method)
+    with pytest.raises(heed.InvalidArgumentError):
+        heed.Suppression(subject=heed.user("u"), cause="none")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: heed.Origin(source="s", decided_time=NAIVE),
+        lambda: heed.OptIn(channel="email", topic="t", evidence=EVIDENCE, end_time=NAIVE),
+        lambda: heed.Pause(end_time=NAIVE),
+        lambda: heed.Suppression(subject=heed.user("u"), cause="bounce", end_time=NAIVE),
+        lambda: heed.ImportRow(
+            row=1, protection=heed.ImportedOptOut(subject=heed.user("u")), decided_time=NAIVE
+        ),
+        lambda: ask.place_hold(
+            "",
+            "k",
+            channel=None,
+            topic="",
+            campaign="",
+            end_time=NAIVE,
+            reason="r",
+            origin=heed.Origin(source="s"),
+        ),
+    ],
+    ids=["origin", "opt-in", "pause", "suppression", "row", "hold"],
+)
+def test_a_time_without_a_zone_is_refused_with_what_to_do(make: object) -> None:
+    assert callable(make)
+
+    with pytest.raises(
+        heed.InvalidArgumentError, match=r"has no time zone; give one.*datetime\.now"
+    ):
+        make()
+
+
+def test_a_time_is_sent_as_the_instant_that_it_is_whatever_its_zone() -> None:
+    vienna = timezone(timedelta(hours=1))
+    when = datetime(2026, 3, 1, 10, 0, 0, 123456, tzinfo=vienna)
+
+    request = ask.set_preferences("", "k", [], heed.Origin(source="s", decided_time=when))
+
+    assert request.origin.decided_time.ToDatetime(UTC) == when
+    assert request.origin.decided_time.nanos == 123_456_000
+
+
+def test_every_identifier_of_a_person_is_named_in_one_order() -> None:
+    query = heed.Query(
+        channel="email",
+        subjects=[heed.user("u-2")],
+        device="d",
+        user="u-1",
+        phone=["+43 1", "+43 2"],
+        email="a@example.com",
+    )
+
+    request = ask.check("shop", query, "")
+
+    said = [(one.WhichOneof("identifier"), *one.ListFields()) for one in request.query.subjects]
+    assert [kind for kind, *_ in said] == ["email", "phone", "phone", "user", "device", "user"]
+    assert request.query.subjects[-1].user == "u-2"
+
+
+def test_none_names_nobody_and_an_empty_string_is_kept_to_be_refused() -> None:
+    query = heed.Query(channel="email", email="", phone=None)
+
+    request = ask.check("", query, "")
+
+    assert [one.WhichOneof("identifier") for one in request.query.subjects] == ["email"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        heed.Query(channel="email", email="ada@example.com"),
+        heed.PersonChoices(choices=[heed.OptOut()], email="ada@example.com"),
+        heed.Suppression(subject=heed.email("ada@example.com"), cause="bounce"),
+        heed.ImportedOptOut(subject=heed.email("ada@example.com")),
+        heed.SubjectRecord(
+            subject=heed.email("ada@example.com"), record=read.record(pb.Record(revision=1))
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_repr_shows_whom_a_value_is_about(value: object) -> None:
+    assert "ada" not in repr(value)
+
+
+def test_an_answer_is_neither_true_nor_false() -> None:
+    answer = read.check(preference.CheckSuppressionResponse())
+
+    with pytest.raises(TypeError, match=r"say answer\.allowed"):
+        bool(answer)
+
+
+@pytest.mark.parametrize("verdict", [0, 2, 3, 99])
+def test_only_the_verdict_allowed_is_allowed(verdict: int) -> None:
+    answer = preference.CheckSuppressionResponse()
+    answer.decision.verdict = verdict  # type: ignore[assignment]  # a newer server's
+
+    assert read.check(answer).allowed is False
+    assert read.check(answer).verdict is heed.Verdict.SUPPRESSED
+
+
+def test_an_answer_without_a_decision_is_not_allowed() -> None:
+    assert read.check(preference.CheckSuppressionResponse()).allowed is False
+
+
+def test_the_verdict_allowed_is_allowed() -> None:
+    answer = preference.CheckSuppressionResponse()
+    answer.decision.verdict = pb.VERDICT_ALLOWED
+
+    assert read.check(answer).allowed is True
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_answers_that_are_not_as_many_as_the_questions_are_none(count: int) -> None:
+    answer = preference.BatchCheckSuppressionResponse(
+        decisions=[pb.Decision(verdict=pb.VERDICT_ALLOWED)] * count
+    )
+
+    with pytest.raises(heed.UnavailableError, match="suppress: do not send"):
+        read.check_many(answer, asked=2)
+
+
+def test_words_of_a_newer_server_are_read_on_the_protective_side() -> None:
+    stop = read.record(_newer(pb.Record(active=True), kind=77, cause=77, reach=77, channel=77))
+
+    assert stop.kind is heed.RecordKind.SUPPRESSION
+    assert stop.cause is heed.Cause.MANUAL
+    assert stop.reach is heed.Reach.ALL
+    assert stop.scope.channel is heed.Channel.ANY
+    assert stop.active
+
+
+def test_an_opt_in_on_an_unknown_channel_is_told_as_not_active() -> None:
+    opt_in = read.record(_newer(pb.Record(active=True), kind=pb.RECORD_KIND_OPT_IN, channel=77))
+
+    assert opt_in.kind is heed.RecordKind.OPT_IN
+    assert not opt_in.active
+
+
+def test_a_topic_is_not_mandatory_on_a_channel_that_is_unknown() -> None:
+    topic = pb.Topic(name="t", topic_class=pb.TOPIC_CLASS_MANDATORY)
+    topic.mandatory_channels.extend([2, 77])  # type: ignore[list-item]  # a newer server's
+
+    assert read.topic(topic).mandatory_channels == {heed.Channel.EMAIL}
+
+
+def test_an_unknown_class_is_promotional_and_an_unknown_rule_is_none() -> None:
+    answer = preference.CheckSuppressionResponse()
+    answer.decision.topic_class = 77  # type: ignore[assignment]  # a newer server's
+    answer.decision.reasons.add(rule=77)
+
+    told = read.check(answer)
+
+    assert told.topic_class is heed.TopicClass.PROMOTIONAL
+    assert told.rule is None
+
+
+def test_a_subject_of_an_unknown_type_is_none() -> None:
+    assert read.subject_record(admin.SubjectRecord(subject=pb.Subject())).subject is None
+
+
+def test_a_time_beyond_what_python_holds_does_not_make_a_reader_fail() -> None:
+    answer = preference.CheckSuppressionResponse()
+    answer.position.now.seconds = 2**62
+
+    assert read.check(answer).now.year == 9999
+
+
+def _newer(record: pb.Record, **numbers: int) -> pb.Record:
+    """A record with numbers that this version does not know."""
+    for name, number in numbers.items():
+        setattr(record.scope if name == "channel" else record, name, number)
+    return record
