@@ -136,8 +136,11 @@ def _end(record: Record) -> int:
 
 
 def _width(reach: Reach) -> int:
-    """Return how much a reach stops; one that is not known here stops the most."""
-    return int(reach) if Reach.PROMOTIONAL <= reach <= Reach.ALL else Reach.ALL + 1
+    """Return how much a reach stops; one that is not known here stops the most.
+
+    No two are alike, so that a tie of two that are not known ends alike in either order.
+    """
+    return int(reach) if Reach.PROMOTIONAL <= reach <= Reach.ALL else 1 + Reach.ALL + reach
 
 
 def _order(record: Record) -> tuple[int, str, int, int, int]:
