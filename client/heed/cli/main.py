@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from heed.cli import administering, calling, choosing, doctoring, suppressing
+from heed.cli import administering, calling, choosing, doctoring, importing, suppressing
 from heed.cli.arguments import (
     Devices,
     Emails,
@@ -135,6 +135,7 @@ app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")
 app.add_typer(suppressing.app, name="suppressions")
 app.add_typer(administering.tenants, name="tenants")
+app.command("import")(importing.import_list)
 app.command("export")(suppressing.export)
 app.command("call")(calling.call)
 app.command("doctor")(doctoring.doctor)

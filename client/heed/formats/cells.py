@@ -25,7 +25,7 @@ _LOCAL_PART_CHARACTERS_MIN: Final = 3
 """A shorter local part is left in a reason: it would take letters out of words."""
 
 _FORMULA_GUARD = re.compile(r"'[=+\-@\t\r]")
-_DISPLAY_NAME = re.compile(r'(?:"[^"<>@]*"|[^"<>@,;]*)<([^<>\s]+@[^<>\s]+)>')
+_DISPLAY_NAME = re.compile(r'(?:"[^"<>@]*"\s*|[^"<>@,;]*)<([^<>\s]+@[^<>\s]+)>')
 _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\[\]{}\"',;:]*(?:@|%40|=40)[^\s<>()\[\]{}\"',;]*")
 _LOOKS_LIKE_EMAIL = re.compile(r"<?[^\s@<>,;]+@[^\s@<>,;]+>?")
 _LOOKS_LIKE_PHONE = re.compile(r"\+\d[\d ()./-]{5,24}")

@@ -36,6 +36,7 @@ CONTAINERS: Final = frozenset(
 """The members that hold the list in the pages of those vendors."""
 
 _READ_CHARACTERS: Final = 65_536
+_REST_OF_NUMBER = re.compile(r"[0-9.eE+-]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -140,8 +141,14 @@ class _Buffer:
                     return False, None
                 continue
             # A number may go on in what is not read yet.
-            if end == len(self._window) and isinstance(value, int | float) and self._read_on():
+            if (
+                isinstance(value, int | float)
+                and _REST_OF_NUMBER.fullmatch(self._window, end) is not None
+                and self._read_on()
+            ):
                 continue
+            if end - self._at > RECORD_CHARACTERS_MAX:
+                return False, None
             self._at = end
             return True, value
 

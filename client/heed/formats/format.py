@@ -30,6 +30,8 @@ class Format:
     format needs, or the options leave open what its records become."""
     columns: tuple[str, ...] = ()
     """What the cells are where there is no header; the first also names a bare JSON text."""
+    depends_on_day: bool = False
+    """Whether rows may depend on the day of the import (`Options.day_end`)."""
 
 
 def need(sample: Sample, format_name: str, *keys: str) -> None:

@@ -1,7 +1,7 @@
 """Any other list: a CSV with a header, JSON lines or a JSON array, with columns that heed names.
 
-heed's own export can be read back so. A record that protects from nothing (an opt-in, a pause) is
-nothing here: an import only adds protection.
+heed's own export (CSV) can be read back so. A record that protects from nothing for good (an
+opt-in, a pause) is nothing here: an import only adds protection.
 """
 
 from collections.abc import Mapping
@@ -37,6 +37,7 @@ COLUMNS: Final = (
     "type",
     "channel",
     "topic",
+    "kind",
     "cause",
     "reach",
     "decided_time",
@@ -44,10 +45,14 @@ COLUMNS: Final = (
     "reason",
 )
 """What it reads. Only the address is required."""
+_UNREAD: Final = frozenset({"active", "source", "revision"})
+"""What else stands in heed's own export."""
 
 _CAUSES: Final = {"opt_out": Cause.NONE} | {
     cause.name.lower(): cause for cause in Cause if cause is not Cause.NONE
 }
+_CHOICES: Final = frozenset({"opt_out", "opt_in", "pause"})
+"""The kinds of record that have no cause."""
 _NO_STOPS: Final = {word: Nothing(word) for word in ("opt_in", "pause")}
 _CHANNELS: Final = {channel.name.lower(): channel for channel in Channel}
 _REACHES: Final = {reach.name.lower(): reach for reach in Reach}
@@ -57,7 +62,7 @@ _TYPE_OF_CHANNEL: Final = {Channel.PUSH: SubjectType.DEVICE, Channel.IN_APP: Sub
 
 def _fits(sample: Sample) -> bool:
     return sample.is_list_of_addresses or (
-        "address" in sample.keys and sample.keys <= frozenset(COLUMNS)
+        "address" in sample.keys and sample.keys <= _UNREAD.union(COLUMNS)
     )
 
 
@@ -75,7 +80,8 @@ def _bind(sample: Sample, options: Options) -> Convert:
     default = _CAUSES.get(_word(options.cause)) if options.cause else None
     if options.cause and default is None:
         raise UnusableInputError(f"--cause is none of {', '.join(_CAUSES)}")
-    if default is None and names["cause"] not in sample.keys and not sample.is_empty:
+    says_why = names["cause"] in sample.keys or names["kind"] in sample.keys
+    if default is None and not says_why and not sample.is_empty:
         raise UnusableInputError(
             f"nothing says why these addresses are listed; say it: --cause {'|'.join(_CAUSES)}"
         )
@@ -96,7 +102,8 @@ def _check_columns(sample: Sample, names: dict[str, str], options: Options) -> N
 def _convert(
     record: Record, names: dict[str, str], default: Cause | None, options: Options
 ) -> Became:
-    word = _word(cells.text(record, names["cause"]))
+    kind = _word(cells.text(record, names["kind"]))
+    word = kind if kind in _CHOICES else _word(cells.text(record, names["cause"]))
     if word in _NO_STOPS:
         return _NO_STOPS[word]
     cause = _CAUSES.get(word) if word else default
@@ -190,6 +197,7 @@ FORMATS: Final = (
         becomes="what `cause` says, or `--cause`; `opt_in` and `pause` nothing",
         fits=_fits,
         bind=_bind,
+        depends_on_day=True,
         columns=("address",),
     ),
 )

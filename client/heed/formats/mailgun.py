@@ -117,6 +117,7 @@ FORMATS: Final = (
         ),
         fits=_has_with_time(("address", "code", "error")),
         bind=_bind_bounces,
+        depends_on_day=True,
     ),
     Format(
         name="mailgun-unsubscribes",

@@ -79,6 +79,8 @@ class Member:
     def _encoding(self, where: str) -> str:
         with self.open_bytes() as opened:
             head = opened.read(_HEAD_BYTES)
+        if _packing_of(head) is not None:
+            raise UnusableInputError(f"{where}this is packed twice; unpack it once")
         for mark, encoding in _MARKS:
             if head.startswith(mark):
                 return encoding
@@ -88,8 +90,6 @@ class Member:
             if not head[1::2].strip(b"\x00"):
                 return "utf-16-le"
             raise UnusableInputError(f"{where}this is no text; give a CSV or JSON file")
-        if _packing_of(head) is not None:
-            raise UnusableInputError(f"{where}this is packed twice; unpack it once")
         return "utf-8"
 
 
@@ -183,6 +183,8 @@ def _archive_members(stream: BinaryIO) -> tuple[Member, ...]:
             f"the archive has {len(files)} files, at most {MEMBERS_MAX} are read; "
             "give the lists one by one"
         )
+    if len({one.filename for one in files}) < len(files):
+        raise UnusableInputError("the archive has two files of one name; give the lists one by one")
     for one in files:
         if one.flag_bits & _ENCRYPTED_FLAG:
             raise UnusableInputError(f"{one.filename} in the archive has a password; unpack it")

@@ -3,8 +3,8 @@
 Laws:
 - Quoting is read strictly. A record that breaks it costs its first line, which is given back as
   text; reading goes on with the very next line. So a stray quotation mark never swallows rows.
-- A quoted field may span lines (bounce reasons do), unless a line in it is a row by itself: then
-  the quotation mark is taken for a stray one.
+- A quoted field may span lines (bounce reasons do), if the record then has as many cells as the
+  first, and no line in it is a row by itself; else the quotation mark is taken for a stray one.
 - No line and no record is held beyond its bound.
 
 Source: RFC 4180, and what spreadsheets do to it.
@@ -60,7 +60,7 @@ def is_separator_line(line: str) -> bool:
 
 
 class Table:
-    """Reads the records of a text. Blank lines are none."""
+    """Reads the records of a text. Lines without any text in a cell are none."""
 
     def __init__(self, text: TextIO, delimiter: str) -> None:
         self._text = text
@@ -71,6 +71,8 @@ class Table:
         """Lines to be taken again, before those of the text."""
         self._taken: list[str] = []
         """The lines of the record under way."""
+        self._width = 0
+        """How many cells the first record has."""
 
     def records(self) -> Iterator[TableRecord]:
         """Yield the records, each with the number of its first line, from 1."""
@@ -80,11 +82,12 @@ class Table:
             try:
                 for cells in reader:
                     first = self._line - len(taken) + 1
-                    if len(taken) > 1 and self._swallows_a_row(len(cells)):
+                    if len(taken) > 1 and self._swallows_rows(len(cells)):
                         yield self._broken("a quotation mark in it is not closed in its line")
                         break
                     taken.clear()
-                    if cells:
+                    if cells and (cells[0].strip() or "".join(cells).strip()):
+                        self._width = self._width or len(cells)
                         yield first, cells
                 else:
                     return
@@ -126,15 +129,18 @@ class Table:
         self._taken.clear()
         return number, Broken(first.rstrip("\r\n"), description)
 
-    def _swallows_a_row(self, width: int) -> bool:
-        """Whether a line within the record under way is, by itself, a row with an address.
+    def _swallows_rows(self, width: int) -> bool:
+        """Whether the record under way has lines that belong to others.
 
-        A line that ends a quoted field has a quotation mark inside a cell, and is none.
+        By itself a row has an address; a line that ends a quoted field has a quotation mark inside
+        a cell, and is no row.
         """
+        if self._width and width != self._width:
+            return True
         for line in self._taken[1:]:
             cells = next(csv.reader([line], delimiter=self._delimiter), [])
             if (
-                len(cells) == width
+                len(cells) == (self._width or width)
                 and any(_ADDRESS.fullmatch(cell.strip()) for cell in cells)
                 and not any('"' in cell for cell in cells)
             ):
