@@ -1,0 +1,90 @@
+"""Whether an act may stand, and what it changes: one pure function over what stands.
+
+Laws:
+- No act weakens a person's protection but those of the closed list (design, section 3): an opt-in,
+  the person ending their own pause, the release of a suppression, the lifting of a hold.
+- A refusal raises and leaves the ledger as it was.
+- While the clock is not trusted only stops are taken: opt-outs, pauses, suppressions, holds.
+
+The store calls it under the lock of the tenant's head, for one write of a group after another
+(ADR 0006).
+"""
+
+from typing import assert_never
+
+from heed.model import Instant, Revision
+from heed_server.acts import (
+    Act,
+    AddProtections,
+    DeclareTopic,
+    LiftHold,
+    PlaceHold,
+    ReleaseSuppression,
+    RetireTopic,
+    SetPreferences,
+)
+from heed_server.judge.choices import judge_preferences
+from heed_server.judge.ledger import Draft, Held, Ledger, Ruling, SlotKey, Slots, slot_key
+from heed_server.judge.operations import (
+    HOLDS_MAX,
+    TOPICS_MAX,
+    judge_declare,
+    judge_lift,
+    judge_place,
+    judge_retire,
+)
+from heed_server.judge.protections import judge_protections, judge_release
+
+__all__ = [
+    "HOLDS_MAX",
+    "TOPICS_MAX",
+    "Draft",
+    "Held",
+    "Ledger",
+    "Ruling",
+    "SlotKey",
+    "Slots",
+    "judge",
+    "slot_key",
+]
+
+
+def judge(
+    act: Act,
+    ledger: Ledger,
+    *,
+    after: Revision,
+    commit_time: Instant,
+    clock_off_ms: int | None = None,
+) -> Ruling:
+    """Return what an act does, or raise what refuses it; the ledger is only read.
+
+    The act's changes are numbered from `after` + 1 and take the times from `commit_time` on, one
+    microsecond apart. `clock_off_ms` is None while the clock is trusted.
+
+    Raises:
+        ConflictError: CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, TOPIC_RETIRED.
+        NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN.
+        InvalidArgumentError: what weakens is ahead of the commit time, a hold ends before it.
+        ExhaustedError: LIMIT_REACHED.
+        UnavailableError: CLOCK_UNTRUSTED.
+    """
+    ruling = Ruling(ledger, after=after, commit_time=commit_time, clock_off_ms=clock_off_ms)
+    match act:
+        case SetPreferences():
+            judge_preferences(act, ruling)
+        case AddProtections():
+            judge_protections(act, ruling)
+        case ReleaseSuppression():
+            judge_release(act, ruling)
+        case DeclareTopic():
+            judge_declare(act, ruling)
+        case RetireTopic():
+            judge_retire(act, ruling)
+        case PlaceHold():
+            judge_place(act, ruling)
+        case LiftHold():
+            judge_lift(act, ruling)
+        case _:
+            assert_never(act)
+    return ruling

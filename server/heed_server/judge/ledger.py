@@ -1,0 +1,177 @@
+"""What stands for the subjects, topics and holds that a group of writes touches.
+
+Laws:
+- A ledger is one tenant's, in memory, filled from the database under the lock of the tenant's head.
+- Judging reads a ledger and writes a `Ruling`; only `Ledger.accept` changes the ledger, so that a
+  refused write leaves nothing behind for its neighbours.
+"""
+
+from typing import NamedTuple
+
+from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.model import (
+    ACTS_OF_THE_PERSON,
+    ChangeKind,
+    Effect,
+    Evidence,
+    Hold,
+    Instant,
+    Origin,
+    Record,
+    RecordKind,
+    Revision,
+    SubjectKey,
+    Topic,
+)
+from heed_server.acts import KeyedSubject, StoredRecord, Tally
+
+SlotKey = tuple[int, str]
+"""A record's slot as a key that hashes quickly: kind, cause, reach and channel in one number."""
+
+
+class Held(NamedTuple):
+    """What the store keeps of one slot of one subject."""
+
+    record: Record
+    standing: bool
+    """False: a suppression that was released; only its `release_time` still counts."""
+    release_time: Instant | None
+    """When the slot was last released. What is dated at or before it does nothing."""
+
+
+class Draft(NamedTuple):
+    """One change as judged, before it is written down."""
+
+    kind: ChangeKind
+    effect: Effect
+    commit_time: Instant
+    origin: Origin
+    subject: KeyedSubject | None = None
+    asked: Record | None = None
+    stands: Record | None = None
+    """What followers apply. The same object as `asked` where nothing was merged."""
+    topic: Topic | None = None
+    hold: Hold | None = None
+    evidence: Evidence | None = None
+    reason: str = ""
+    batch_id: str = ""
+
+
+Slots = dict[SlotKey, Held]
+
+_NO_SLOTS: Slots = {}
+
+
+class Ledger:
+    """One tenant's rows, as the writes of a group that were accepted so far have left them."""
+
+    def __init__(
+        self,
+        records: dict[SubjectKey, Slots] | None = None,
+        topics: dict[str, Topic] | None = None,
+        holds: dict[str, Hold] | None = None,
+    ) -> None:
+        self.records = records if records is not None else {}
+        self.topics = topics if topics is not None else {}
+        self.holds = holds if holds is not None else {}
+
+    def accept(self, ruling: "Ruling") -> None:
+        """Take over what a ruling changed, for the writes that are judged after it."""
+        self.records.update(ruling.records)
+        for topic in ruling.topics:
+            self.topics[topic.name] = topic
+        for hold in ruling.placed:
+            self.holds[hold.hold_id] = hold
+        for hold in ruling.lifted:
+            del self.holds[hold.hold_id]
+
+
+class Ruling:
+    """What one accepted act does: its changes in order, and what stands after them."""
+
+    def __init__(
+        self, ledger: Ledger, *, after: Revision, commit_time: Instant, clock_off_ms: int | None
+    ) -> None:
+        """`after` is the head's revision, `commit_time` that of the first change.
+
+        `clock_off_ms` is None while the clock is trusted; otherwise only stops are taken.
+        """
+        self.ledger = ledger
+        self.clock_off_ms = clock_off_ms
+        self.drafts: list[Draft] = []
+        self.records: dict[SubjectKey, Slots] = {}
+        self.touched: list[tuple[SubjectKey, SlotKey]] = []
+        self.topics: list[Topic] = []
+        self.placed: list[Hold] = []
+        self.lifted: list[Hold] = []
+        self.stored: list[StoredRecord] = []
+        self.released: list[Record] = []
+        self.standing: list[tuple[int, int, Record]] = []
+        self.tally = Tally()
+        self.topic: Topic | None = None
+        self.hold: Hold | None = None
+        self._after = after
+        self._first_time = commit_time
+
+    @property
+    def revision(self) -> Revision:
+        """The number that the next change takes."""
+        return Revision(self._after + len(self.drafts) + 1)
+
+    @property
+    def commit_time(self) -> Instant:
+        """The time that the next change takes."""
+        return Instant(self._first_time + len(self.drafts))
+
+    def slots(self, key: SubjectKey) -> Slots:
+        """Return what is held of a subject, as this act has left it. Not to be changed."""
+        return self.records.get(key) or self.ledger.records.get(key, _NO_SLOTS)
+
+    def hold_slot(self, key: SubjectKey, slot: SlotKey, held: Held) -> None:
+        """Put a record into its slot."""
+        slots = self.records.get(key)
+        if slots is None:
+            slots = self.records[key] = dict(self.ledger.records.get(key, _NO_SLOTS))
+        slots[slot] = held
+        self.touched.append((key, slot))
+
+    def standing_of(self, key: SubjectKey) -> list[Record]:
+        """Return everything that stands for a subject, by kind, topic and channel."""
+        return sorted(
+            (held.record for held in self.slots(key).values() if held.standing), key=_order
+        )
+
+    def require_trusted_clock(self) -> None:
+        """Refuse what is not a stop while the clock is off."""
+        if self.clock_off_ms is not None:
+            raise UnavailableError(
+                f"this node's clock is off by {self.clock_off_ms} ms, so only stops are taken; "
+                "set it right and try again",
+                reason=ErrorReason.CLOCK_UNTRUSTED,
+                metadata={"off_ms": str(self.clock_off_ms)},
+            )
+
+
+def slot_key(record: Record) -> SlotKey:
+    """Return the key of a record's slot; a pause has one slot for all reaches."""
+    reach = 0 if record.kind is RecordKind.PAUSE else record.reach
+    return (
+        record.kind << 12 | record.cause << 8 | reach << 4 | record.channel,
+        record.topic,
+    )
+
+
+def require_act_of_person(origin: Origin, what: str) -> None:
+    """Refuse what would weaken a person's protection, but by an act of that person."""
+    if origin.method not in ACTS_OF_THE_PERSON:
+        method = origin.method.name.lower()
+        raise ConflictError(
+            f"{what} weakens a person's protection and needs an act of that person; "
+            f"the method {method} is none",
+            reason=ErrorReason.CONSENT_REQUIRED,
+            metadata={"method": method},
+        )
+
+
+def _order(record: Record) -> tuple[int, str, int, int, int]:
+    return (record.kind, record.topic, record.channel, record.cause, record.reach)

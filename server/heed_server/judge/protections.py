@@ -1,0 +1,137 @@
+"""Stops that are added for people, and the release of suppressions.
+
+Laws:
+- Adding never weakens: a suppression is never shortened, narrowed or made older, and an opt-out
+  that was decided earlier replaces nothing.
+- A suppression dated at or before the last release of its slot does nothing.
+- What changes nothing is logged all the same, save in an import (`skips_unchanged`).
+- A release leaves what the person chose, and everything of another cause or scope.
+"""
+
+from heed.errors import ErrorReason, NotFoundError
+from heed.model import Cause, ChangeKind, Effect, Record, RecordKind
+from heed.records import merge
+from heed_server.acts import AddProtections, Protection, ReleaseSuppression, StoredRecord, Tally
+from heed_server.judge.ledger import Draft, Held, Ruling, slot_key
+
+
+def judge_protections(act: AddProtections, ruling: Ruling) -> None:
+    """Add stops, and count what became of each."""
+    added = strengthened = unchanged = superseded = 0
+    for protection in act.protections:
+        asked = _asked(protection, ruling)
+        key = protection.subject.key
+        slot = slot_key(asked)
+        held = ruling.slots(key).get(slot)
+        current = held.record if held is not None and held.standing else None
+        release_time = held.release_time if held is not None else None
+        stands = current
+        effect = Effect.APPLIED
+        if release_time is not None and asked.decided_time <= release_time:
+            effect = Effect.SUPERSEDED
+            superseded += 1
+        else:
+            stands = merge(current, asked)
+            if current is None:
+                added += 1
+            elif stands is not current:
+                strengthened += 1
+            else:
+                unchanged += 1
+                effect = _effect_of_unchanged(current, asked)
+        if stands is not current or not act.skips_unchanged:
+            ruling.drafts.append(
+                Draft(
+                    ChangeKind.CHOICE if asked.kind is _OPT_OUT else ChangeKind.SUPPRESSION,
+                    effect,
+                    ruling.commit_time,
+                    act.origin,
+                    protection.subject,
+                    asked,
+                    asked if effect is Effect.SUPERSEDED else stands,
+                    reason=protection.reason,
+                    batch_id=act.batch_id,
+                )
+            )
+        if stands is not None and stands is not current:
+            ruling.hold_slot(key, slot, Held(stands, True, release_time))
+        shown = asked if stands is None else stands
+        ruling.stored.append(
+            StoredRecord(item=protection.row, subject_index=0, record=shown, effect=effect)
+        )
+    ruling.tally = Tally(
+        added=added, strengthened=strengthened, unchanged=unchanged, superseded=superseded
+    )
+
+
+def judge_release(act: ReleaseSuppression, ruling: Ruling) -> None:
+    """Release what stands of a cause at exactly the scopes named, one change a slot.
+
+    Raises:
+        NotFoundError: SUPPRESSION_UNKNOWN, none of them stands.
+        UnavailableError: CLOCK_UNTRUSTED.
+    """
+    ruling.require_trusted_clock()
+    scopes = {(scope.channel, scope.topic) for scope in act.scopes}
+    key = act.subject.key
+    for slot, held in sorted(ruling.slots(key).items()):
+        record = held.record
+        if (
+            not held.standing
+            or record.kind is not RecordKind.SUPPRESSION
+            or record.cause is not act.cause
+            or (record.channel, record.topic) not in scopes
+        ):
+            continue
+        commit_time = ruling.commit_time
+        ruling.drafts.append(
+            Draft(
+                ChangeKind.RELEASE,
+                Effect.APPLIED,
+                commit_time,
+                act.origin,
+                act.subject,
+                record,
+                record,
+                reason=act.reason,
+            )
+        )
+        ruling.hold_slot(key, slot, Held(record, False, commit_time))
+        ruling.released.append(record)
+    if not ruling.released:
+        cause = act.cause.name.lower()
+        raise NotFoundError(
+            f"no suppression of the cause {cause} stands at these scopes; list what stands",
+            reason=ErrorReason.SUPPRESSION_UNKNOWN,
+            metadata={"cause": cause},
+        )
+    ruling.standing = [(0, 0, record) for record in ruling.standing_of(key)]
+
+
+def _asked(protection: Protection, ruling: Ruling) -> Record:
+    """Return the record that a protection asks for, its time cut to the commit time."""
+    decided_time = protection.decided_time
+    if decided_time is None or decided_time > ruling.commit_time:
+        decided_time = ruling.commit_time
+    is_choice = protection.cause is Cause.NONE
+    return Record(
+        _OPT_OUT if is_choice else RecordKind.SUPPRESSION,
+        protection.cause,
+        protection.reach,
+        protection.scope.channel,
+        protection.scope.topic,
+        decided_time,
+        # An opt-out stands until the person opts in again: no list can give it an end.
+        None if is_choice else protection.end_time,
+        ruling.revision,
+    )
+
+
+def _effect_of_unchanged(current: Record, asked: Record) -> Effect:
+    """A suppression that is there already stands; an earlier opt-out was decided again since."""
+    if asked.kind is _OPT_OUT and current.decided_time != asked.decided_time:
+        return Effect.SUPERSEDED
+    return Effect.APPLIED
+
+
+_OPT_OUT = RecordKind.OPT_OUT

@@ -1,0 +1,134 @@
+"""Tenants, API keys and the pruning of idempotency keys: rows that are not of a log."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
+
+from heed.errors import ConflictError, ErrorReason
+from heed.model import Instant, TenantId
+from heed.proof import EMPTY_LOG_HASH
+from heed_server.storage.schema import api_keys, heads, keys, store, tenants
+from heed_server.storage.statements import Row
+from heed_server.store import ApiKey, Tenant
+
+EPOCH_BYTES = 8
+
+
+def ensure_epoch(
+    connection: Connection, now: Instant, random_bytes: Callable[[int], bytes]
+) -> bytes:
+    """Return the store's epoch; a store that has none is new, and gets one."""
+    found = connection.execute(select(store.c.epoch).where(store.c.id == 1)).scalar()
+    if found is not None:
+        return bytes(found)
+    epoch = random_bytes(EPOCH_BYTES)
+    connection.execute(insert(store).values(id=1, epoch=epoch, create_time=now))
+    return epoch
+
+
+def read_tenants(connection: Connection) -> list[Tenant]:
+    """Return every tenant, by name."""
+    return [_tenant_of(row) for row in connection.execute(select(tenants).order_by(tenants.c.name))]
+
+
+def insert_tenant(connection: Connection, name: str, lookup_key: bytes, now: Instant) -> Tenant:
+    """Create a tenant and its empty log. Raises ConflictError TENANT_EXISTS."""
+    if connection.execute(select(tenants.c.name).where(tenants.c.name == name)).first():
+        raise tenant_exists(name)
+    statement = insert(tenants).values(name=name, lookup_key=lookup_key, create_time=now)
+    row = connection.execute(statement.returning(*tenants.c)).one()
+    tenant = _tenant_of(row)
+    connection.execute(
+        insert(heads).values(
+            tenant_id=tenant.tenant_id,
+            revision=0,
+            running_hash=EMPTY_LOG_HASH,
+            commit_time=now,
+            commits=0,
+        )
+    )
+    return tenant
+
+
+def tenant_exists(name: str) -> ConflictError:
+    """Return the error of a name that is taken."""
+    return ConflictError(
+        f"a tenant {name!r} exists; choose another name",
+        reason=ErrorReason.TENANT_EXISTS,
+        metadata={"tenant": name},
+    )
+
+
+def delete_expired_keys(connection: Connection, now: Instant, limit: int) -> int:
+    """Delete up to so many idempotency keys whose time is over; return how many."""
+    expired = (
+        select(keys.c.tenant_id, keys.c.idempotency_key)
+        .where(keys.c.expire_time <= now)
+        .order_by(keys.c.expire_time)
+        .limit(limit)
+    )
+    rows = connection.execute(expired).fetchall()
+    if rows:
+        mine = tuple_(keys.c.tenant_id, keys.c.idempotency_key)
+        connection.execute(delete(keys).where(mine.in_([tuple(row) for row in rows])))
+    return len(rows)
+
+
+def insert_api_key(connection: Connection, key: ApiKey) -> None:
+    """Add an API key."""
+    connection.execute(
+        insert(api_keys).values(
+            key_id=key.key_id,
+            secret_hash=key.secret_hash,
+            name=key.name,
+            rights=",".join(sorted(key.rights)),
+            tenant=key.tenant,
+            create_time=key.create_time,
+            expire_time=key.expire_time,
+            revoke_time=key.revoke_time,
+        )
+    )
+
+
+def read_api_keys(connection: Connection, key_id: str | None = None) -> Sequence[ApiKey]:
+    """Return every API key by creation, or the one of an id."""
+    statement = select(api_keys).order_by(api_keys.c.create_time, api_keys.c.key_id)
+    if key_id is not None:
+        statement = statement.where(api_keys.c.key_id == key_id)
+    return [_api_key_of(row) for row in connection.execute(statement)]
+
+
+def set_revoked(connection: Connection, key_id: str, at: Instant) -> bool:
+    """Revoke an API key; False if there is none. The first time is kept."""
+    if not read_api_keys(connection, key_id):
+        return False
+    connection.execute(
+        update(api_keys)
+        .where(api_keys.c.key_id == key_id, api_keys.c.revoke_time.is_(None))
+        .values(revoke_time=at)
+    )
+    return True
+
+
+def _tenant_of(row: Row) -> Tenant:
+    tenant_id, name, lookup_key, create_time = row
+    return Tenant(
+        tenant_id=TenantId(tenant_id),
+        name=name,
+        create_time=Instant(create_time),
+        lookup_key=bytes(lookup_key),
+    )
+
+
+def _api_key_of(row: Row) -> ApiKey:
+    key_id, secret_hash, name, rights, tenant, create_time, expire_time, revoke_time = row
+    return ApiKey(
+        key_id=key_id,
+        secret_hash=bytes(secret_hash),
+        name=name,
+        rights=frozenset(rights.split(",") if rights else ()),
+        tenant=tenant,
+        create_time=create_time,
+        expire_time=expire_time,
+        revoke_time=revoke_time,
+    )

@@ -1,0 +1,122 @@
+"""What the store asks of a database: transactions that write, and views to read.
+
+A body is a plain function over a SQLAlchemy `Connection`, the same for both databases. On SQLite it
+runs in a thread that owns the connection, so that a whole transaction costs one change of threads;
+on PostgreSQL it runs on the event loop, which is free while it waits for the server.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from heed.errors import ErrorReason, ExhaustedError
+from heed_server.storage.statements import Dialect
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLimits:
+    """Every bound of an open store. Higher costs memory or waiting, lower refuses sooner."""
+
+    writes_queued_max: int = 4_096
+    """Writes that wait; more are refused with OVERLOADED."""
+    records_queued_max: int = 100_000
+    """Records of bulk writes that wait (see `writer.SMALL_RECORDS_MAX`); small ones always may."""
+    group_writes_max: int = 256
+    """Writes of one transaction: more share one fsync, and wait longer for it."""
+    group_records_max: int = 10_000
+    """Records of one transaction, unless one write alone has more."""
+    retry_seconds_max: float = 8.0
+    """How long a group is tried again: after a deadlock, a lost connection, a lost commit."""
+    keys_kept_days: int = 35
+    """How long an idempotency key gives its first answer; never below 30."""
+    readers_max: int = 4
+    """Reads at a time."""
+    streams_max: int = 4
+    """Snapshots and exports at a time. Each holds one view of the database open."""
+    read_wait_seconds_max: float = 5.0
+    """How long a read waits for its turn before it is refused with OVERLOADED."""
+    read_seconds_max: float = 30.0
+    """How long one statement of a read may take on PostgreSQL."""
+    connect_seconds_max: float = 5.0
+    """How long opening a connection to PostgreSQL may take."""
+    lock_seconds_max: float = 2.0
+    """How long a transaction waits for another node's, or for another process on SQLite."""
+    close_seconds_max: float = 20.0
+    """How long closing waits for the commit under way."""
+
+    def __post_init__(self) -> None:
+        """Refuse to forget keys before the time that the contract promises."""
+        if self.keys_kept_days < 30:  # noqa: PLR2004 - the contract's promise, in days
+            raise ValueError(f"keys are kept for at least 30 days, not {self.keys_kept_days}")
+
+
+class Reading(Protocol):
+    """One consistent view of the database."""
+
+    async def run(self, body: Callable[[Connection], T]) -> T:
+        """Return what a body reads. Raises UnavailableError when the database does not answer."""
+        ...
+
+
+class Backend(Protocol):
+    """One open database."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What differs in its statements."""
+        ...
+
+    async def write(
+        self, body: Callable[[Connection], T], *, must_commit: Callable[[T], bool]
+    ) -> T:
+        """Run a body in a transaction of its own, one at a time, and commit it.
+
+        Where `must_commit` says no, it is rolled back. Neither cancelling nor a deadline reaches
+        the commit.
+
+        Raises:
+            NotWrittenError: it failed before the commit.
+            CommitLostError: the commit's answer is not known.
+        """
+        ...
+
+    def reading(self, *, is_stream: bool = False) -> AbstractAsyncContextManager[Reading]:
+        """Open a view. Raises ExhaustedError OVERLOADED, UnavailableError."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection, after the transaction under way."""
+        ...
+
+
+class Turns:
+    """Lets so many reads, and so many streams, at the database at a time."""
+
+    def __init__(self, limits: StorageLimits) -> None:
+        self._seconds_max = limits.read_wait_seconds_max
+        self._reads = asyncio.Semaphore(limits.readers_max)
+        self._streams = asyncio.Semaphore(limits.streams_max)
+
+    @asynccontextmanager
+    async def take(self, *, is_stream: bool) -> AsyncGenerator[None]:
+        """Wait for a turn and hold it. Raises ExhaustedError OVERLOADED."""
+        turns, limit = (self._streams, "streams_max") if is_stream else (self._reads, "readers_max")
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise ExhaustedError(
+                f"too many reads are under way ({limit}); wait and try again",
+                reason=ErrorReason.OVERLOADED,
+                metadata={"limit": limit},
+            ) from error
+        try:
+            yield
+        finally:
+            turns.release()

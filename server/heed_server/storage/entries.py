@@ -1,0 +1,109 @@
+"""Writing a ruling down: its changes with their content, salted entries and hashes.
+
+Laws:
+- A change's entry names subject and content only by commitments under its own random salt
+  (`heed.proof`); salt and content can be erased later, and every hash stays.
+- Nothing here is kept by the writer until the whole act was accepted.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from heed.model import Change, Head, Instant, Revision, TenantId
+from heed.proof import (
+    NO_SUBJECT,
+    SALT_BYTES,
+    canonical_entry,
+    commit_content,
+    commit_subject,
+    leaf_hash,
+    running_hash,
+)
+from heed_server.judge import Ruling
+from heed_server.storage.content import ContentEncoder
+from heed_server.storage.statements import Row
+
+RandomBytes = Callable[[int], bytes]
+"""Returns so many bytes that nobody can guess: `os.urandom`."""
+
+
+class Written(NamedTuple):
+    """A ruling as it goes into the log."""
+
+    head: Head
+    changes: list[Change]
+    rows: list[Row]
+    """Rows of `schema.changes`."""
+
+
+def write_down(
+    ruling: Ruling,
+    tenant_id: TenantId,
+    head: Head,
+    encoder: ContentEncoder,
+    random_bytes: RandomBytes,
+) -> Written:
+    """Return the changes of a ruling, numbered and chained from the head on."""
+    drafts = ruling.drafts
+    if not drafts:
+        return Written(head, [], [])
+    salts = random_bytes(SALT_BYTES * len(drafts))
+    changes: list[Change] = []
+    rows: list[Row] = []
+    revision: int = head.revision
+    running = head.running_hash
+    for index, draft in enumerate(drafts):
+        revision += 1
+        number = Revision(revision)
+        salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
+        content = encoder.encode(draft)
+        key = None if draft.subject is None else draft.subject.key
+        entry = canonical_entry(
+            kind=draft.kind,
+            tenant_id=tenant_id,
+            revision=number,
+            commit_time=draft.commit_time,
+            subject_commitment=NO_SUBJECT if key is None else commit_subject(salt, key),
+            content_commitment=commit_content(salt, content),
+        )
+        leaf = leaf_hash(entry)
+        running = running_hash(running, leaf)
+        rows.append(
+            (
+                tenant_id,
+                revision,
+                int(draft.kind),
+                int(draft.effect),
+                key,
+                salt,
+                content,
+                entry,
+                leaf,
+                running,
+                draft.commit_time,
+            )
+        )
+        changes.append(
+            Change(
+                revision=number,
+                commit_time=draft.commit_time,
+                kind=draft.kind,
+                effect=draft.effect,
+                running_hash=running,
+                subject=key,
+                record=draft.stands,
+                topic=draft.topic,
+                hold=draft.hold,
+                origin=draft.origin,
+                evidence=draft.evidence,
+                reason=draft.reason,
+                batch_id=draft.batch_id,
+            )
+        )
+    end = Head(
+        revision=Revision(revision),
+        running_hash=running,
+        commit_time=Instant(drafts[-1].commit_time),
+        epoch=head.epoch,
+    )
+    return Written(end, changes, rows)

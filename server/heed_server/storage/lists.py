@@ -1,0 +1,151 @@
+"""Lists of what stands, filtered: pages of suppressions, and whole exports, with their subjects."""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tuple_
+
+from heed.errors import FieldViolation, InvalidArgumentError
+from heed.model import Channel, Scope, Subject, SubjectType, TenantId
+from heed.topics import MESSAGE_CHANNELS
+from heed_server.storage.log_reads import (
+    CHANGE_COLUMNS,
+    CHANGE_OF_RECORD,
+    PLACE_COLUMNS,
+    Place,
+    standing_record_of,
+)
+from heed_server.storage.rows import RECORD_COLUMNS
+from heed_server.storage.schema import IS_STANDING_SUPPRESSION, addresses, changes, records
+from heed_server.storage.statements import Row
+from heed_server.store import Page, RecordFilter, StandingRecord
+
+_LIST_COLUMNS = (
+    records.c.cause,
+    records.c.subject,
+    records.c.slot_reach,
+    records.c.channel,
+    records.c.topic,
+)
+"""The order of pages of suppressions: that of the index which holds nothing else."""
+
+
+def read_suppressions(
+    connection: Connection, tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
+) -> Page[StandingRecord]:
+    """Return a page of standing suppressions, by cause and subject.
+
+    Raises:
+        InvalidArgumentError: the cursor is not one that an earlier page gave.
+    """
+    statement = _selected(tenant_id, filter_).where(IS_STANDING_SUPPRESSION)
+    if cursor:
+        statement = statement.where(tuple_(*_LIST_COLUMNS) > tuple_(*_decode_cursor(cursor)))
+    rows = connection.execute(statement.order_by(*_LIST_COLUMNS).limit(limit + 1)).fetchall()
+    page = rows[:limit]
+    return Page(
+        items=tuple(_with_subject(row) for row in page),
+        next_cursor=_encode_cursor(page[-1]) if len(rows) > limit else "",
+    )
+
+
+def read_export_batch(
+    connection: Connection, tenant_id: TenantId, filter_: RecordFilter, place: Place, limit: int
+) -> tuple[list[StandingRecord], Place | None]:
+    """Return the next records that match in order, and from where to go on; None at the end."""
+    statement = (
+        _selected(tenant_id, filter_)
+        .where(records.c.standing, tuple_(*PLACE_COLUMNS) > tuple_(*place))
+        .order_by(*PLACE_COLUMNS)
+        .limit(limit)
+    )
+    rows = connection.execute(statement).fetchall()
+    found = [_with_subject(row) for row in rows]
+    if len(rows) < limit:
+        return found, None
+    subject, kind, cause, _, channel, topic, *_ = rows[-1]
+    return found, (subject, kind, cause, rows[-1][-1], channel, topic)
+
+
+def _selected(tenant_id: TenantId, filter_: RecordFilter) -> Select[*tuple[Any, ...]]:
+    address_of_record = and_(
+        addresses.c.tenant_id == records.c.tenant_id, addresses.c.subject == records.c.subject
+    )
+    return (
+        select(
+            *RECORD_COLUMNS,
+            *CHANGE_COLUMNS,
+            addresses.c.type,
+            addresses.c.address,
+            records.c.slot_reach,
+        )
+        .select_from(records)
+        .join(changes, CHANGE_OF_RECORD)
+        .outerjoin(addresses, address_of_record)
+        .where(records.c.tenant_id == tenant_id, *_matches(filter_))
+    )
+
+
+def _matches(filter_: RecordFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if filter_.kinds:
+        conditions.append(records.c.kind.in_([int(kind) for kind in filter_.kinds]))
+    if filter_.causes:
+        conditions.append(records.c.cause.in_([int(cause) for cause in filter_.causes]))
+    if filter_.scope is not None:
+        conditions += _within(filter_.scope)
+    return conditions
+
+
+def _within(scope: Scope) -> list[ColumnElement[bool]]:
+    """Say that a record's scope is covered by this one (`heed.topics.covers`)."""
+    covered = {scope.channel}
+    if scope.channel is Channel.ANY:
+        covered |= MESSAGE_CHANNELS
+    conditions: list[ColumnElement[bool]] = [
+        records.c.channel.in_(sorted(int(channel) for channel in covered))
+    ]
+    if scope.topic:
+        # All that begins with `topic.`: "/" is the character after ".".
+        beneath = and_(records.c.topic >= f"{scope.topic}.", records.c.topic < f"{scope.topic}/")
+        conditions.append(or_(records.c.topic == scope.topic, beneath))
+    return conditions
+
+
+def _with_subject(row: Row) -> StandingRecord:
+    read = standing_record_of(row)
+    subject_type, address = row[-3:-1]
+    if address is None:
+        return read
+    return StandingRecord(
+        key=read.key,
+        record=read.record,
+        commit_time=read.commit_time,
+        origin=read.origin,
+        evidence=read.evidence,
+        reason=read.reason,
+        subject=Subject(type=SubjectType(subject_type), value=address),
+    )
+
+
+def _encode_cursor(row: Row) -> str:
+    subject, _, cause, _, channel, topic, *_ = row
+    place = [cause, subject.hex(), row[-1], channel, topic]
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[int, bytes, int, int, str]:
+    try:
+        decoded = base64.b64decode(f"{cursor}==", altchars=b"-_", validate=False)
+        cause, subject, reach, channel, topic = _decode_place(decoded)
+        return cause, bytes.fromhex(subject), reach, channel, topic
+    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        said = "is not one that an earlier page gave; begin again without it"
+        raise InvalidArgumentError(
+            f"page_token {said}", violations=[FieldViolation("page_token", said)]
+        ) from error
+
+
+_decode_place = msgspec.json.Decoder(tuple[int, str, int, int, str]).decode

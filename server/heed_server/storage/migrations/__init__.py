@@ -1,0 +1,70 @@
+"""Numbered, forward-only migrations, and the check that a schema is the one this code knows.
+
+Laws:
+- A migration is never edited once released; the next one has the next number.
+- All that are due run in one transaction: a crash leaves the schema as it was.
+- Nothing is opened that has an older schema or a later one.
+
+Alembic runs them. It is imported only when there is something to run, since that takes long.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.sql.expression import column, table
+
+from heed_server.storage.errors import SchemaError
+from heed_server.storage.schema import SCHEMA_VERSION
+
+_VERSIONS = table("alembic_version", column("version_num"))
+
+
+def schema_version(connection: Connection) -> int:
+    """Return the number of the last migration that ran; 0 in an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return 0
+    return int(connection.execute(select(_VERSIONS.c.version_num)).scalar() or 0)
+
+
+def require_schema(connection: Connection) -> None:
+    """Refuse a database whose schema is not the one this code knows.
+
+    Raises:
+        SchemaError: says which it is, and what to do.
+    """
+    found = schema_version(connection)
+    if found < SCHEMA_VERSION:
+        raise SchemaError(
+            f"the database's schema is {found or 'missing'} and {SCHEMA_VERSION} is needed; "
+            "run `heed-server migrate`"
+        )
+    _refuse_later(found)
+
+
+def upgrade(connection: Connection) -> bool:
+    """Run every migration that is due, in the caller's transaction; False when none was.
+
+    Raises:
+        SchemaError: the schema is of a later heed.
+    """
+    found = schema_version(connection)
+    _refuse_later(found)
+    if found == SCHEMA_VERSION:
+        return False
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return True
+
+
+def _refuse_later(found: int) -> None:
+    if found > SCHEMA_VERSION:
+        raise SchemaError(
+            f"the database's schema is {found} and this heed knows {SCHEMA_VERSION}; "
+            "run the later heed that wrote it"
+        )

@@ -1,0 +1,414 @@
+"""PostgreSQL: its connections, and what differs in its statements.
+
+Laws:
+- One connection of a node writes; it has no timeout that could reach a COMMIT, and cancelling a
+  caller never reaches it: an asyncpg query that is cancelled cancels the server's, and a commit
+  that waits for a standby would then show what is not replicated (reference: faults, decision 4).
+- Any notice during a COMMIT makes its outcome unknown: "canceling wait for synchronous replication"
+  comes with an answer that says COMMIT.
+- A server with fsync off is refused, and a session whose commits would not wait is made to wait.
+- Reads are REPEATABLE READ and read-only: a view is of one revision.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    cast,
+    extract,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import TypeEngine
+
+from heed.errors import ErrorReason, UnavailableError
+from heed_server.storage.backend import StorageLimits, Turns
+from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
+from heed_server.storage.statements import (
+    ON_CONFLICT_KEEP,
+    ON_CONFLICT_REPLACE,
+    AmongSelect,
+    Row,
+)
+
+T = TypeVar("T")
+
+MIGRATION_LOCK: Final = 0x68656564
+"""The advisory lock that one migration at a time holds: `heed` in ASCII."""
+
+_UNREACHABLE = (DBAPIError, OSError, TimeoutError)
+_TRY_AGAIN: Final = frozenset(
+    {
+        "40001",  # serialization failure
+        "40P01",  # deadlock
+        "55P03",  # the lock of a head was not had in time
+        "25006",  # read-only: the primary is another one now
+        "25P03",  # idle in a transaction for too long: this process was stopped for a while
+        "53300",  # too many connections
+        "57014",  # an operator cancelled the statement
+        "57P01",  # shutdown
+        "57P02",  # crash
+        "57P03",  # starting up
+    }
+)
+_IDLE_SECONDS_MAX: Final = 30
+"""After how long in an open transaction the server ends a writer that says nothing."""
+_KEEPALIVE_SECONDS: Final = 5
+_KEEPALIVE_PROBES: Final = 3
+
+
+class PostgresDialect:
+    """What differs in PostgreSQL's statements: lists are arrays, and rows are arrays of columns."""
+
+    def __init__(self) -> None:
+        self.compiler = create_async_engine("postgresql+asyncpg://", poolclass=NullPool).dialect
+        self._among: dict[AmongSelect, str] = {}
+        self._inserts: dict[tuple[str, str], str] = {}
+
+    def fetch_among(
+        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
+    ) -> list[Row]:
+        """Return the rows whose columns are each one of the values of a list."""
+        text = self._among.get(select)
+        if text is None:
+            text = self._among[select] = self._text_among(select)
+        return list(connection.exec_driver_sql(text, lists).fetchall())
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
+    ) -> None:
+        """Insert rows, in the order of the table's columns."""
+        text = self._inserts.get((table.name, on_conflict))
+        if text is None:
+            text = self._text_insert(table, on_conflict)
+            self._inserts[table.name, on_conflict] = text
+        connection.exec_driver_sql(text, tuple(zip(*rows, strict=True)))
+
+    def database_time(self) -> ColumnElement[int]:
+        """Return the server's clock in microseconds."""
+        return cast(
+            extract("epoch", func.clock_timestamp()) * literal_column("1000000"), BigInteger
+        )
+
+    def _text_among(self, among: AmongSelect) -> str:
+        statement = among.select
+        for column in among.among:
+            statement = statement.where(column == any_(_array(column.name, column.type)))
+        return str(statement.compile(dialect=self.compiler))
+
+    def _text_insert(self, table: Table, on_conflict: str) -> str:
+        names = [column.name for column in table.c]
+        arrays = [_array(column.name, column.type) for column in table.c]
+        rows: Select[*tuple[Any, ...]] = select(
+            func.unnest(*arrays).table_valued(*names).render_derived()
+        )
+        statement = postgres_insert(table).from_select(names, rows)
+        if on_conflict == ON_CONFLICT_KEEP:
+            statement = statement.on_conflict_do_nothing()
+        elif on_conflict == ON_CONFLICT_REPLACE:
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key),
+                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
+            )
+        return str(statement.compile(dialect=self.compiler))
+
+
+class PostgresBackend:
+    """One database, a connection that writes and a pool that reads."""
+
+    def __init__(self, url: URL, limits: StorageLimits) -> None:
+        """Nothing is connected yet: `open` is, and tells what is wrong."""
+        self.dialect = PostgresDialect()
+        self._limits = limits
+        self._turns = Turns(limits)
+        self._writing = _writing_engine(url, limits)
+        self._pool = _reading_engine(url, limits)
+        # One transaction at a time has the writing connection.
+        self._lock = asyncio.Lock()
+        self._writer: AsyncConnection | None = None
+        self._notices: list[str] = []
+        self._transactions: set[asyncio.Task[Any]] = set()
+
+    async def open(self, prepare: Callable[[Connection], None]) -> None:
+        """Connect, check that the server is durable, and prepare what must be there.
+
+        Raises:
+            UnavailableError: the server cannot be reached, or does not keep what it commits.
+        """
+        try:
+            await self.write(prepare, must_commit=lambda _: True)
+        except (NotWrittenError, CommitLostError) as error:
+            await self.close()
+            raise store_unavailable(str(error)) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def write(
+        self, body: Callable[[Connection], T], *, must_commit: Callable[[T], bool]
+    ) -> T:
+        """Run a body in a transaction of the writing connection (see `Backend.write`)."""
+        # A task of its own, so that cancelling the caller does not reach the commit.
+        transaction = asyncio.create_task(self._write(body, must_commit))
+        self._transactions.add(transaction)
+        transaction.add_done_callback(self._forget)
+        return await asyncio.shield(transaction)
+
+    @asynccontextmanager
+    async def reading(self, *, is_stream: bool = False) -> AsyncGenerator["_Reading"]:
+        """Open a view of the database as it is now."""
+        async with self._turns.take(is_stream=is_stream):
+            try:
+                connection = await self._pool.connect()
+            except _UNREACHABLE as error:
+                raise store_unavailable(_text(error)) from error
+            reading = _Reading(self._pool, connection)
+            try:
+                yield reading
+            finally:
+                await asyncio.shield(reading.end())
+
+    async def close(self) -> None:
+        """Close every connection, after the transactions under way."""
+        if self._transactions:
+            await asyncio.wait(self._transactions, timeout=self._limits.close_seconds_max)
+        await self._drop_writer()
+        await self._pool.dispose()
+        await self._writing.dispose()
+
+    def _forget(self, transaction: "asyncio.Task[Any]") -> None:
+        self._transactions.discard(transaction)
+        if not transaction.cancelled():
+            # A caller that was cancelled does not ask for it; nothing of it is lost on others.
+            transaction.exception()
+
+    async def _write(self, body: Callable[[Connection], T], must_commit: Callable[[T], bool]) -> T:
+        async with self._lock:
+            connection = await self._connected()
+            try:
+                result = await connection.run_sync(body)
+                if not must_commit(result):
+                    await connection.rollback()
+                    return result
+            except _UNREACHABLE as error:
+                # Nothing was asked to commit: whatever became of the connection, it did not.
+                await self._recover(connection)
+                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+            except BaseException:
+                await self._recover(connection)
+                raise
+            await self._commit(connection)
+            return result
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        self._notices.clear()
+        try:
+            await connection.commit()
+        except BaseException as error:
+            await self._drop_writer()
+            if isinstance(error, (*_UNREACHABLE, SQLAlchemyError)):
+                raise CommitLostError(_text(error)) from error
+            raise
+        if self._notices:
+            await self._drop_writer()
+            raise CommitLostError(f"the commit came with a notice: {'; '.join(self._notices)}")
+
+    async def _recover(self, connection: AsyncConnection) -> None:
+        """Roll back, so that the connection can be used again, or drop it."""
+        try:
+            await connection.rollback()
+        except (*_UNREACHABLE, SQLAlchemyError):
+            await self._drop_writer()
+        else:
+            if connection.invalidated or connection.closed:
+                await self._drop_writer()
+
+    async def _connected(self) -> AsyncConnection:
+        if self._writer is None:
+            try:
+                connection = await self._writing.connect()
+            except _UNREACHABLE as error:
+                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+            try:
+                await self._prepare(connection)
+            except _UNREACHABLE as error:
+                await connection.invalidate()
+                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+            except BaseException:
+                await connection.close()
+                raise
+            self._writer = connection
+        return self._writer
+
+    async def _prepare(self, connection: AsyncConnection) -> None:
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        driver.add_log_listener(lambda _, message: self._notices.append(str(message)))
+        _keep_alive(driver)
+        if await connection.scalar(select(func.current_setting("fsync"))) != "on":
+            raise UnavailableError(
+                "PostgreSQL runs with fsync=off and would lose what it acknowledged; turn it on",
+                reason=ErrorReason.STORE_UNAVAILABLE,
+            )
+        if await connection.scalar(select(func.current_setting("synchronous_commit"))) == "off":
+            await connection.exec_driver_sql("SET SESSION synchronous_commit = 'on'")
+        await connection.commit()
+
+    async def _drop_writer(self) -> None:
+        """Leave the writing connection; the next transaction opens another."""
+        connection, self._writer = self._writer, None
+        if connection is None:
+            return
+        try:
+            await connection.invalidate()
+            await connection.close()
+        except (*_UNREACHABLE, SQLAlchemyError):
+            # It was broken already, and nothing waits for it.
+            return
+
+
+class _Reading:
+    """A view in a connection of the pool; the transaction begins with the first body."""
+
+    def __init__(self, pool: AsyncEngine, connection: AsyncConnection) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._has_read = False
+
+    async def run(self, body: Callable[[Connection], T]) -> T:
+        """Return what a body reads."""
+        try:
+            return await self._run(body)
+        except _UNREACHABLE as error:
+            raise store_unavailable(_text(error)) from error
+
+    async def end(self) -> None:
+        """Give the connection back."""
+        await self._connection.close()
+
+    async def _run(self, body: Callable[[Connection], T]) -> T:
+        try:
+            return await self._connection.run_sync(body)
+        except DBAPIError as error:
+            if self._has_read or not error.connection_invalidated:
+                raise
+            # It was broken while it lay in the pool; nothing was read yet, so another will do.
+            await self._connection.close()
+            self._connection = await self._pool.connect()
+            return await self._connection.run_sync(body)
+        finally:
+            self._has_read = True
+
+
+async def migrate_postgres(
+    url: URL, limits: StorageLimits, upgrade: Callable[[Connection], bool]
+) -> bool:
+    """Bring the schema up to date, one migration at a time; False when it was.
+
+    Raises:
+        UnavailableError: the server cannot be reached, or the schema is of a later heed.
+    """
+    engine = _writing_engine(url, limits)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            return await connection.run_sync(upgrade)
+    except _UNREACHABLE as error:
+        raise store_unavailable(_text(error)) from error
+    finally:
+        await engine.dispose()
+
+
+def _writing_engine(url: URL, limits: StorageLimits) -> AsyncEngine:
+    milliseconds = round(limits.lock_seconds_max * 1_000)
+    return create_async_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={
+            "timeout": limits.connect_seconds_max,
+            "server_settings": {
+                "application_name": "heed writer",
+                "statement_timeout": "0",
+                "lock_timeout": str(milliseconds),
+                "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS_MAX}s",
+                "jit": "off",
+                # Every statement finds its rows by primary key. Plans are kept, and one made while
+                # a table was small must not read all of it when it no longer is.
+                "enable_seqscan": "off",
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
+            },
+        },
+    )
+
+
+def _reading_engine(url: URL, limits: StorageLimits) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        isolation_level="REPEATABLE READ",
+        pool_size=limits.readers_max + limits.streams_max,
+        max_overflow=0,
+        pool_timeout=limits.read_wait_seconds_max,
+        connect_args={
+            "timeout": limits.connect_seconds_max,
+            "command_timeout": limits.read_seconds_max,
+            "server_settings": {
+                "application_name": "heed reader",
+                "default_transaction_read_only": "on",
+                "jit": "off",
+            },
+        },
+    )
+
+
+def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
+    # Without its collation, which belongs to the column and not to a value.
+    return bindparam(name, type_=ARRAY(type(of)()))
+
+
+def _keep_alive(driver: Any) -> None:
+    """Notice a server that is gone without a word, also while waiting for its answer."""
+    transport = driver._transport  # noqa: SLF001 - asyncpg has no setting for it
+    connected: socket.socket | None = transport.get_extra_info("socket")
+    if connected is None or connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_SECONDS),
+        ("TCP_KEEPINTVL", _KEEPALIVE_SECONDS),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+    ):
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the same may well succeed in a moment."""
+    if not isinstance(error, DBAPIError):
+        return True
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or state in _TRY_AGAIN or state.startswith("08")
+
+
+def _text(error: BaseException) -> str:
+    """Return what went wrong, without statement and parameters."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,201 @@
+"""The tables, the same on SQLite and PostgreSQL.
+
+Laws:
+- Changes, records and keys know a subject only as its keyed hash; `addresses` is the one readable
+  place, and nothing refers to it.
+- Instants are whole microseconds since 1970 in UTC, in 64 bits.
+- Numbers of enums are those of `heed.model`.
+- Text compares byte by byte on both databases, whatever the locale, so that orders and primary
+  keys are the same everywhere and survive an upgrade of the operating system.
+
+A change here needs a numbered migration beside it (`migrations/versions`); a test compares them.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+
+SCHEMA_VERSION = 1
+"""The number of the last migration."""
+
+metadata = MetaData(
+    naming_convention={"pk": "%(table_name)s_pk", "uq": "%(table_name)s_%(column_0_name)s_uq"}
+)
+
+_text = Text().with_variant(Text(collation="C"), "postgresql")
+
+store = Table(
+    "store",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", LargeBinary, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+)
+"""One row: which life of the store this is."""
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant_id", Integer, Identity(always=True), primary_key=True),
+    Column("name", _text, nullable=False),
+    Column("lookup_key", LargeBinary, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    UniqueConstraint("name"),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("running_hash", LargeBinary, nullable=False),
+    Column("commit_time", BigInteger, nullable=False),
+    Column("commits", BigInteger, nullable=False),
+    # Every commit rewrites this row; room on its page spares PostgreSQL the indexes.
+    postgresql_with={"fillfactor": "10"},
+)
+"""Where each log ends. Locked first by every transaction that writes to that log.
+
+`commits` counts those transactions: even one that only found replays changes its row, so that the
+answer it gives is as durable as the answer it repeats.
+"""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("effect", SmallInteger, nullable=False),
+    Column("subject", LargeBinary),
+    Column("salt", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("running_hash", LargeBinary, nullable=False),
+    Column("commit_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The log. Rows are inserted, never changed."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("cause", SmallInteger, primary_key=True, autoincrement=False),
+    Column("slot_reach", SmallInteger, primary_key=True, autoincrement=False),
+    Column("channel", SmallInteger, primary_key=True, autoincrement=False),
+    Column("topic", _text, primary_key=True),
+    Column("reach", SmallInteger, nullable=False),
+    Column("decided_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Column("standing", Boolean, nullable=False),
+    Column("release_time", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""What stands, one row a slot; released suppressions stay, with `standing` false.
+
+`slot_reach` is the reach, or 0 for a pause, which has one slot for all reaches.
+"""
+
+IS_STANDING_SUPPRESSION = (records.c.kind == literal_column("4")) & records.c.standing
+"""A constant, not a parameter: only so do queries find the index that holds nothing else."""
+
+Index(
+    "records_suppressions",
+    records.c.tenant_id,
+    records.c.cause,
+    records.c.subject,
+    records.c.slot_reach,
+    records.c.channel,
+    records.c.topic,
+    sqlite_where=IS_STANDING_SUPPRESSION,
+    postgresql_where=IS_STANDING_SUPPRESSION,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("idempotency_key", _text, primary_key=True),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("expire_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row a call that wrote: what it asked (hashed), and the answer that a replay gives again."""
+
+Index("keys_expire_time", keys.c.expire_time)
+
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, primary_key=True),
+    Column("type", SmallInteger, nullable=False),
+    Column("address", _text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The readable, normalised subjects. The only such place."""
+
+topics = Table(
+    "topics",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", _text, primary_key=True),
+    Column("topic_class", SmallInteger, nullable=False),
+    Column("mandatory_channels", Integer, nullable=False),
+    Column("requires_opt_in", Boolean, nullable=False),
+    Column("suppress_undeclared", Boolean, nullable=False),
+    Column("retired", Boolean, nullable=False),
+    Column("title", _text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Declared topics as they stand. `mandatory_channels`: bit n is the channel with the number n."""
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("hold_id", _text, primary_key=True),
+    Column("channel", SmallInteger),
+    Column("topic", _text, nullable=False),
+    Column("campaign", _text, nullable=False),
+    Column("end_time", BigInteger),
+    Column("reason", _text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Holds that were not lifted."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", _text, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("name", _text, nullable=False),
+    Column("rights", _text, nullable=False),
+    Column("tenant", _text, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    Column("expire_time", BigInteger),
+    Column("revoke_time", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""API keys, by hash. `rights` are joined by commas."""

@@ -1,0 +1,244 @@
+"""The store over either database: `heed_server.store.Store`, made by `open_store`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from heed.errors import ConflictError, OutcomeUnknownError
+from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
+from heed_server.acts import Appended, Committed, Write
+from heed_server.storage import admin, lists, log_reads
+from heed_server.storage.backend import Backend, Reading, StorageLimits
+from heed_server.storage.clock import is_trusted, off_ms_by_boot
+from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
+from heed_server.storage.group import GroupRules, GroupStatements
+from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
+from heed_server.storage.writer import Writer
+from heed_server.store import ApiKey, Page, RecordFilter, Standing, StandingRecord, Tenant
+
+T = TypeVar("T")
+
+SNAPSHOT_RECORDS = 5_000
+"""Records of one batch of a snapshot."""
+
+
+class SqlStore:
+    """A store on SQLite or PostgreSQL. Close it, or use it in `async with`."""
+
+    def __init__(self, backend: Backend, rules: GroupRules, limits: StorageLimits) -> None:
+        """`open_store` makes it: the backend is open and its schema is the one this code knows."""
+        self._backend = backend
+        self._rules = rules
+        self._statements = LogStatements(backend.dialect)
+        self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
+
+    @property
+    def epoch(self) -> bytes:
+        """The 8 bytes that name this life of the store."""
+        return self._rules.epoch
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is written any more until this process is started anew; empty: it is."""
+        return self._writer.failure
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish the group under way, refuse the rest with DRAINING, and close."""
+        await self._writer.close()
+        await self._backend.close()
+
+    # ---- the log -----------------------------------------------------------------------------
+
+    async def append(self, write: Write) -> Appended:
+        """Commit a write together with others that are waiting (see `Store.append`)."""
+        return await self._writer.append(write)
+
+    def on_commit(self, publish: Callable[[Committed], None]) -> None:
+        """Name who is told of each commit, on the event loop, in order, before `append` returns."""
+        self._writer.on_commit(publish)
+
+    async def head(self, tenant_id: TenantId) -> Head:
+        """Return where the tenant's log ends."""
+        return await self._read(lambda c: self._head(c, tenant_id))
+
+    async def read_changes(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[Change]:
+        """Return up to `limit` changes after a revision (see `LogReader.read_changes`)."""
+        return await self._read(
+            lambda c: log_reads.read_changes(c, self._statements, tenant_id, after, limit)
+        )
+
+    @asynccontextmanager
+    async def snapshot(self, tenant_id: TenantId) -> "AsyncGenerator[SqlSnapshot]":
+        """Open one consistent view of what stands; its records are read in order, once."""
+        async with self._backend.reading(is_stream=True) as reading:
+
+            def begin(connection: Connection) -> SqlSnapshot:
+                statements = self._statements
+                return SqlSnapshot(
+                    head=self._head(connection, tenant_id),
+                    topics=log_reads.read_topics(connection, statements, tenant_id),
+                    holds=tuple(
+                        one.hold for one in log_reads.read_holds(connection, statements, tenant_id)
+                    ),
+                    read=lambda c, place: log_reads.read_standing_batch(
+                        c, statements, tenant_id, place, SNAPSHOT_RECORDS
+                    ),
+                    reading=reading,
+                )
+
+            yield await reading.run(begin)
+
+    # ---- what stands -------------------------------------------------------------------------
+
+    async def standing(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> Standing:
+        """Return what stands for these subjects, with topics and holds, in one transaction."""
+        return await self._read(
+            lambda c: log_reads.read_standing(c, self._statements, tenant_id, keys, self.epoch)
+        )
+
+    async def list_suppressions(
+        self, tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
+    ) -> Page[StandingRecord]:
+        """Return a page of standing suppressions, `subject` filled where one is kept."""
+        return await self._read(
+            lambda c: lists.read_suppressions(c, tenant_id, filter_, cursor, limit)
+        )
+
+    @asynccontextmanager
+    async def export(
+        self, tenant_id: TenantId, filter_: RecordFilter, batch: int
+    ) -> AsyncGenerator[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]]:
+        """Open every record that matches, of one revision, `subject` filled where one is kept."""
+        async with self._backend.reading(is_stream=True) as reading:
+
+            def read(
+                connection: Connection, place: Place
+            ) -> tuple[list[StandingRecord], Place | None]:
+                return lists.read_export_batch(connection, tenant_id, filter_, place, batch)
+
+            head = await reading.run(lambda c: self._head(c, tenant_id))
+            yield head, _batches(reading, read)
+
+    # ---- tenants and keys --------------------------------------------------------------------
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """Return every tenant, by name."""
+        return await self._read(admin.read_tenants)
+
+    async def create_tenant(self, name: str, lookup_key: bytes) -> Tenant:
+        """Create a tenant. Raises ConflictError TENANT_EXISTS."""
+        now = self._rules.clock.now()
+        return await self._write(
+            lambda c: admin.insert_tenant(c, name, lookup_key, now),
+            is_taken=lambda: admin.tenant_exists(name),
+        )
+
+    async def put_api_key(self, key: ApiKey) -> None:
+        """Add a key."""
+        await self._write(lambda c: admin.insert_api_key(c, key))
+
+    async def api_keys(self) -> Sequence[ApiKey]:
+        """Return every key, revoked ones too, by creation."""
+        return await self._read(admin.read_api_keys)
+
+    async def api_key(self, key_id: str) -> ApiKey | None:
+        """Return one key."""
+        found = await self._read(lambda c: admin.read_api_keys(c, key_id))
+        return found[0] if found else None
+
+    async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
+        """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
+        return await self._write(lambda c: admin.set_revoked(c, key_id, at))
+
+    async def prune_keys(self, now: Instant, limit: int) -> int:
+        """Delete up to `limit` idempotency keys whose time is over, and return how many.
+
+        None while the clock is not trusted: one that is ahead would forget keys too soon.
+        """
+        rules = self._rules
+        if not is_trusted(off_ms_by_boot(rules.clock_start, now, rules.clock.boot())):
+            return 0
+        return await self._write(lambda c: admin.delete_expired_keys(c, now, limit))
+
+    async def ping(self) -> datetime:
+        """Ask the database for its time. Raises UnavailableError when it does not answer."""
+        time = await self._read(self._database_time)
+        return datetime.fromtimestamp(time / 1_000_000, UTC)
+
+    def _database_time(self, connection: Connection) -> int:
+        found = self._statements.database_time.fetch(connection)[0][0]
+        return self._rules.clock.now() if found is None else found
+
+    def _head(self, connection: Connection, tenant_id: TenantId) -> Head:
+        return log_reads.read_head(connection, self._statements, tenant_id, self.epoch)
+
+    async def _read(self, body: Callable[[Connection], T]) -> T:
+        async with self._backend.reading() as reading:
+            return await reading.run(body)
+
+    async def _write(
+        self,
+        body: Callable[[Connection], T],
+        *,
+        is_taken: Callable[[], ConflictError] | None = None,
+    ) -> T:
+        try:
+            return await self._backend.write(body, must_commit=lambda _: True)
+        except NotWrittenError as error:
+            if is_taken is not None and isinstance(error.__cause__, IntegrityError):
+                # Another node was quicker.
+                raise is_taken() from error
+            raise store_unavailable(str(error)) from error
+        except CommitLostError as error:
+            raise OutcomeUnknownError("the commit's answer was lost; look, then retry") from error
+
+
+class SqlSnapshot:
+    """One tenant's current state, all of one revision (see `heed_server.store.Snapshot`)."""
+
+    def __init__(
+        self,
+        *,
+        head: Head,
+        topics: tuple[Topic, ...],
+        holds: tuple[Hold, ...],
+        reading: Reading,
+        read: Callable[[Connection, Place], tuple[list[tuple[SubjectKey, Record]], Place | None]],
+    ) -> None:
+        """`read` reads one batch from a place on, within `reading`."""
+        self.head = head
+        self.topics = topics
+        self.holds = holds
+        self._reading = reading
+        self._read = read
+
+    def records(self) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
+        """Yield every standing record once, in batches, ascending by subject key."""
+        return _batches(self._reading, self._read)
+
+
+async def _batches(
+    reading: Reading, read: Callable[[Connection, Place], tuple[list[T], Place | None]]
+) -> AsyncIterator[Sequence[T]]:
+    place: Place | None = FIRST_PLACE
+    while place is not None:
+        batch, place = await reading.run(partial(_read_from, read, place))
+        if batch:
+            yield batch
+
+
+def _read_from(read: Callable[[Connection, Place], T], place: Place, connection: Connection) -> T:
+    return read(connection, place)

@@ -1,0 +1,423 @@
+"""SQLite: its engine, its connections and threads, and what differs in its statements.
+
+Laws:
+- The engine is one without the WAL-reset bug, which silently drops committed transactions (3.7.0 to
+  3.51.2; fixed in 3.51.3, 3.50.7 and 3.44.6; sqlite.org/wal.html#walresetbug). Others are refused.
+- Commits are fsynced: WAL with synchronous=FULL, verified after opening.
+- One process owns the database: an advisory lock on a file beside it, held while the store is open.
+- One connection writes and does every checkpoint; the others never do. It checkpoints between
+  transactions, where an I/O error is seen and stops the writer.
+- After an I/O error nothing more is written: what the kernel still shows may not be on the disk.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pysqlite3 import dbapi2
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    null,
+)
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql import ColumnElement
+
+from heed.errors import ErrorReason, UnavailableError
+from heed_server.storage.backend import StorageLimits, Turns
+from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
+from heed_server.storage.statements import (
+    ON_CONFLICT_KEEP,
+    ON_CONFLICT_REPLACE,
+    AmongSelect,
+    Row,
+)
+
+T = TypeVar("T")
+
+_driver: Any = dbapi2
+
+CHECKPOINT_BYTES: Final = 16 << 20
+"""The size of the WAL from which it is copied into the database."""
+_WAL_BYTES_KEPT: Final = 4 << 20
+_AMONG_MAX: Final = 512
+"""Values compared with in one statement."""
+
+_BUSY, _LOCKED, _FULL = 5, 6, 13
+_TRY_AGAIN: Final = frozenset({_BUSY, _LOCKED})
+_STOPS_WRITER: Final = frozenset({7, 8, 10, 11, 14, 26})
+"""NOMEM, READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB."""
+
+
+def is_safe_engine(version: tuple[int, ...]) -> bool:
+    """Whether a SQLite of this version keeps what it committed in WAL mode."""
+    return (
+        version >= (3, 51, 3)
+        or (3, 50, 7) <= version < (3, 51, 0)
+        or (3, 44, 6) <= version < (3, 45, 0)
+    )
+
+
+class SqliteDialect:
+    """What differs in SQLite's statements."""
+
+    def __init__(self) -> None:
+        self.compiler = _new_engine(Path(":memory:")).dialect
+        self._among: dict[tuple[AmongSelect, tuple[int, ...]], str] = {}
+        self._inserts: dict[tuple[str, str], str] = {}
+
+    def fetch_among(
+        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
+    ) -> list[Row]:
+        """Return the rows whose columns are each one of the values of a list."""
+        found: list[Row] = []
+        *first, last = lists
+        head = [_padded(values) for values in first]
+        for start in range(0, len(last), _AMONG_MAX):
+            full = [*head, _padded(last[start : start + _AMONG_MAX])]
+            text = self._text_among(select, tuple(len(values) for values in full))
+            values = tuple(value for values in full for value in values)
+            found += connection.exec_driver_sql(text, values).fetchall()
+        return found
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
+    ) -> None:
+        """Insert rows, in the order of the table's columns."""
+        text = self._inserts.get((table.name, on_conflict))
+        if text is None:
+            text = self._text_insert(table, on_conflict)
+            self._inserts[table.name, on_conflict] = text
+        connection.exec_driver_sql(text, list(rows))
+
+    def database_time(self) -> ColumnElement[int]:
+        """Return NULL: SQLite's clock is this node's own."""
+        return cast(null(), BigInteger)
+
+    def _text_among(self, select: AmongSelect, sizes: tuple[int, ...]) -> str:
+        text = self._among.get((select, sizes))
+        if text is None:
+            statement = select.select
+            for column, size in zip(select.among, sizes, strict=True):
+                values: list[BindParameter[Any]] = [
+                    bindparam(f"{column.name}_{index}") for index in range(size)
+                ]
+                statement = statement.where(column.in_(values))
+            text = self._among[select, sizes] = str(statement.compile(dialect=self.compiler))
+        return text
+
+    def _text_insert(self, table: Table, on_conflict: str) -> str:
+        statement = sqlite_insert(table).values({c.name: bindparam(c.name) for c in table.c})
+        if on_conflict == ON_CONFLICT_KEEP:
+            statement = statement.on_conflict_do_nothing()
+        elif on_conflict == ON_CONFLICT_REPLACE:
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key),
+                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
+            )
+        return str(statement.compile(dialect=self.compiler))
+
+
+class SqliteBackend:
+    """One database file, its writing thread and its reading threads."""
+
+    def __init__(self, path: Path, limits: StorageLimits) -> None:
+        """Nothing is opened yet: `open` does, and tells what is wrong."""
+        self.dialect = SqliteDialect()
+        self._path = path
+        self._limits = limits
+        self._lock_file = -1
+        self._writer = _Thread(path, limits, "heed-writer")
+        self._readers: list[_Thread] = []
+        self._turns = Turns(limits)
+        self._checkpoint_at = CHECKPOINT_BYTES
+        self._failure = ""
+
+    async def open(self, prepare: Callable[[Connection], None]) -> None:
+        """Lock the file, open the writing connection, and prepare the schema.
+
+        Raises:
+            UnavailableError: another process owns the database, the engine is not a safe one, or
+                the file cannot be opened as it must be.
+        """
+        if not is_safe_engine(_driver.sqlite_version_info):
+            raise UnavailableError(
+                f"SQLite {_driver.sqlite_version} can lose committed transactions in WAL mode; "
+                "install the package pysqlite3, 0.6.1 or later",
+                reason=ErrorReason.STORE_UNAVAILABLE,
+            )
+        self._lock_file = _lock(self._path)
+        try:
+            await self._writer.run(lambda connection: _prepare_writer(connection, prepare))
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, DBAPIError):
+                raise store_unavailable(f"{self._path}: {error.orig}") from error
+            raise
+
+    async def write(
+        self, body: Callable[[Connection], T], *, must_commit: Callable[[T], bool]
+    ) -> T:
+        """Run a body in a transaction in the writing thread (see `Backend.write`)."""
+        if self._failure:
+            raise NotWrittenError(self._failure, fatal=True)
+        result = await self._writer.run(
+            lambda connection: _in_transaction(connection, body, must_commit)
+        )
+        if _size(self._wal) >= self._checkpoint_at:
+            # Not awaited: the answer of this commit need not wait for it, the next commit does.
+            self._writer.start(self._checkpoint)
+        return result
+
+    @asynccontextmanager
+    async def reading(self, *, is_stream: bool = False) -> AsyncGenerator["_Reading"]:
+        """Open a view of the database as it is now."""
+        async with self._turns.take(is_stream=is_stream):
+            thread = (
+                self._readers.pop()
+                if self._readers
+                else _Thread(self._path, self._limits, "heed-reader")
+            )
+            try:
+                yield _Reading(thread)
+            finally:
+                # Not awaited: a reader that is cancelled gives its thread back all the same.
+                thread.start(_roll_back)
+                self._readers.append(thread)
+
+    async def close(self) -> None:
+        """Copy the WAL into the database, close every connection, and give up the lock."""
+        try:
+            for thread in self._readers:
+                await thread.close()
+            if self._writer.is_open and not self._failure:
+                await self._writer.run(_checkpoint_all)
+        finally:
+            await self._writer.close()
+            if self._lock_file >= 0:
+                os.close(self._lock_file)
+                self._lock_file = -1
+
+    @property
+    def _wal(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
+    def _checkpoint(self, connection: Connection) -> None:
+        """Copy what no reader needs any more into the database. Runs in the writing thread."""
+        try:
+            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        except DBAPIError as error:
+            if _code(error) not in _TRY_AGAIN:
+                self._failure = f"the checkpoint failed: {error.orig}"
+            return
+        _, wal_pages, copied_pages = row
+        is_done = wal_pages == copied_pages
+        self._checkpoint_at = CHECKPOINT_BYTES + (0 if is_done else _size(self._wal))
+
+
+class _Thread:
+    """A connection and the one thread that uses it; opened by its first use."""
+
+    def __init__(self, path: Path, limits: StorageLimits, name: str) -> None:
+        self._path = path
+        self._limits = limits
+        self._is_reader = name == "heed-reader"
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._connection: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def run(self, body: Callable[[Connection], T]) -> T:
+        """Run a body to its end, also when the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: body(self._opened()))
+
+    def start(self, body: Callable[[Connection], object]) -> None:
+        """Run a body, which raises nothing, after all that was asked before."""
+        self._executor.submit(lambda: body(self._opened()))
+
+    async def close(self) -> None:
+        """Close the connection after all that was asked before."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._executor, self._close)
+        finally:
+            self._executor.shutdown(wait=False)
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            connection = _new_engine(self._path).connect()
+            busy_ms = round(self._limits.lock_seconds_max * 1_000)
+            for pragma in (
+                f"busy_timeout={busy_ms}",
+                "wal_autocheckpoint=0",
+                "mmap_size=0",
+                "temp_store=MEMORY",
+                "cache_size=-32768",
+                *(("query_only=ON",) if self._is_reader else ()),
+            ):
+                connection.exec_driver_sql(f"PRAGMA {pragma}")
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _Reading:
+    """A view in a reading thread; the transaction begins with the first body."""
+
+    def __init__(self, thread: _Thread) -> None:
+        self._thread = thread
+        self._has_begun = False
+
+    async def run(self, body: Callable[[Connection], T]) -> T:
+        """Return what a body reads."""
+        try:
+            return await self._thread.run(lambda connection: self._run(connection, body))
+        except DBAPIError as error:
+            raise store_unavailable(str(error.orig)) from error
+
+    def _run(self, connection: Connection, body: Callable[[Connection], T]) -> T:
+        if not self._has_begun:
+            connection.exec_driver_sql("BEGIN")
+            self._has_begun = True
+        return body(connection)
+
+
+def _new_engine(path: Path) -> Engine:
+    # Autocommit for SQLAlchemy: BEGIN and COMMIT are said here, where their errors are told apart.
+    return create_engine(
+        f"sqlite:///{path}",
+        module=_driver,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "cached_statements": 512},
+    )
+
+
+def _prepare_writer(connection: Connection, prepare: Callable[[Connection], None]) -> None:
+    wanted = {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "fullfsync": 1,
+        "journal_size_limit": _WAL_BYTES_KEPT,
+    }
+    for name, value in wanted.items():
+        connection.exec_driver_sql(f"PRAGMA {name}={value}")
+    for name, value in {**wanted, "wal_autocheckpoint": 0}.items():
+        found = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+        if found != value:
+            raise UnavailableError(
+                f"SQLite answers {name}={found} where it must be {value}; "
+                "keep the database on a local disk",
+                reason=ErrorReason.STORE_UNAVAILABLE,
+            )
+    _in_transaction(connection, prepare, lambda _: True)
+
+
+def _in_transaction(
+    connection: Connection, body: Callable[[Connection], T], must_commit: Callable[[T], bool]
+) -> T:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        result = body(connection)
+        if not must_commit(result):
+            connection.exec_driver_sql("ROLLBACK")
+            return result
+    except DBAPIError as error:
+        # A crash or an error here leaves nothing: the transaction was not yet to be committed.
+        is_clean = _roll_back(connection)
+        code = _code(error)
+        raise NotWrittenError(
+            str(error.orig),
+            again=code in _TRY_AGAIN,
+            fatal=code in _STOPS_WRITER or not is_clean,
+        ) from error
+    except BaseException:
+        _roll_back(connection)
+        raise
+    _commit(connection)
+    return result
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("COMMIT")
+    except DBAPIError as error:
+        code = _code(error)
+        # A full disk or a lock is met before the last frame is written, so that rolling back is
+        # certain; after any other error what is on the disk is not known.
+        if code in {_BUSY, _LOCKED, _FULL} and _roll_back(connection):
+            raise NotWrittenError(str(error.orig), again=code in _TRY_AGAIN) from error
+        raise CommitLostError(str(error.orig), fatal=True) from error
+
+
+def _roll_back(connection: Connection) -> bool:
+    """Roll back what is open; False when even that failed."""
+    try:
+        driver: Any = connection.connection.driver_connection
+        if driver.in_transaction:
+            connection.exec_driver_sql("ROLLBACK")
+    except DBAPIError:
+        return False
+    return True
+
+
+def _checkpoint_all(connection: Connection) -> None:
+    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _lock(path: Path) -> int:
+    """Take the lock beside the database; the kernel gives it up with the process."""
+    lock_path = path.with_name(f"{path.name}-lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise store_unavailable(f"{lock_path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UnavailableError(
+            f"another process has {path} open; stop it, or ask that server instead",
+            reason=ErrorReason.STORE_UNAVAILABLE,
+        ) from error
+    return descriptor
+
+
+def _padded(values: Sequence[object]) -> Sequence[object]:
+    """Repeat the last value up to a power of two, so that few statements are compiled."""
+    size = 1 << max(len(values) - 1, 0).bit_length()
+    return [*values, *([values[-1]] * (size - len(values)))]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _code(error: DBAPIError) -> int:
+    """Return SQLite's primary result code."""
+    code: Any = getattr(error.orig, "sqlite_errorcode", 0)
+    return int(code) & 0xFF

@@ -1,0 +1,102 @@
+"""Statements written in SQLAlchemy Core and compiled once for the dialect at hand.
+
+Compiling (or even looking up what was compiled) for every execution costs more than most of these
+statements do. A `Statement` is compiled when the store opens; running it hands values to the driver
+by position, and rows come back as the driver has them: bytes, integers, text, booleans as they are.
+
+Laws:
+- No text of SQL is put together by hand; values are always parameters.
+- What differs between the databases is behind `Dialect`: one small file each.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import BindParameter, Column, Connection, Select, Table, bindparam
+from sqlalchemy.engine import Dialect as Compiler
+from sqlalchemy.sql import ClauseElement, ColumnElement
+from sqlalchemy.types import TypeEngine
+
+Row = Sequence[Any]
+"""A row of a result, by position."""
+
+ON_CONFLICT_FAIL = "fail"
+ON_CONFLICT_KEEP = "keep"
+ON_CONFLICT_REPLACE = "replace"
+
+
+class Dialect(Protocol):
+    """What differs between the databases in a transaction's statements."""
+
+    compiler: Compiler
+
+    def fetch_among(
+        self, connection: Connection, select: "AmongSelect", *lists: Sequence[object]
+    ) -> list[Row]:
+        """Return the rows whose columns (`select.among`) are each one of the values of a list."""
+        ...
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
+    ) -> None:
+        """Insert rows, in the order of the table's columns."""
+        ...
+
+    def database_time(self) -> ColumnElement[int]:
+        """Return the database's clock in microseconds, NULL where it is this node's own."""
+        ...
+
+
+class Statement:
+    """One statement, compiled."""
+
+    __slots__ = ("_constants", "_order", "_text")
+
+    def __init__(self, statement: ClauseElement, compiler: Compiler, *names: str) -> None:
+        """`names` are the statement's parameters in the order in which values will be given."""
+        compiled = statement.compile(dialect=compiler)
+        positions = {name: index for index, name in enumerate(names)}
+        order = getattr(compiled, "positiontup", None)
+        if order is None or not set(names) <= set(order):
+            raise ValueError(f"a statement has the parameters {order}, not {names}")
+        self._text = str(compiled)
+        # What is not named is a constant of the statement.
+        constants = [name for name in dict.fromkeys(order) if name not in positions]
+        values: Mapping[str, object] = compiled.params or {}
+        self._constants = tuple(values[name] for name in constants)
+        positions |= {name: index for index, name in enumerate(constants, start=len(names))}
+        self._order = tuple(positions[name] for name in order)
+
+    def fetch(self, connection: Connection, *values: object) -> Sequence[Row]:
+        """Run it and return its rows."""
+        return connection.exec_driver_sql(self._text, self._arranged(values)).fetchall()
+
+    def run(self, connection: Connection, *values: object) -> int:
+        """Run it and return how many rows it changed."""
+        return connection.exec_driver_sql(self._text, self._arranged(values)).rowcount
+
+    def run_each(self, connection: Connection, rows: Iterable[Sequence[object]]) -> None:
+        """Run it once for each row of values."""
+        arranged = [self._arranged(row) for row in rows]
+        if arranged:
+            connection.exec_driver_sql(self._text, arranged)
+
+    def _arranged(self, values: Sequence[object]) -> tuple[object, ...]:
+        full = (*values, *self._constants)
+        return tuple([full[index] for index in self._order])
+
+
+class AmongSelect:
+    """A select with columns that are each compared with a list of any length."""
+
+    __slots__ = ("among", "select")
+
+    def __init__(self, select: Select[*tuple[Any, ...]], *among: Column[Any]) -> None:
+        """`among` are the columns that are each to be one of a list's values."""
+        self.select = select
+        self.among = among
+
+
+def parameter(name: str, of: TypeEngine[Any] | None = None) -> BindParameter[Any]:
+    """Return a named parameter of a type."""
+    return bindparam(name, type_=of)

@@ -1,0 +1,305 @@
+"""The one task of a node that appends to logs, in groups.
+
+Laws:
+- While one group commits, the next collects; a group is one transaction and one fsync.
+- A small write never waits behind more than the one bulk write under way.
+- Cancelling a caller never reaches a transaction: a write not yet taken is dropped, one that was
+  taken happens or not, and its key tells.
+- Each commit is published before its callers get their answers, in the order of commits.
+- A commit whose answer was lost is judged again: under the head's lock the key rows tell whether it
+  happened. If that cannot be learnt in time, the callers get OUTCOME_UNKNOWN.
+- After an error that leaves in doubt what is on the disk, nothing more is written by this process.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from heed.errors import (
+    ErrorReason,
+    ExhaustedError,
+    HeedError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from heed_server.acts import (
+    AddProtections,
+    Appended,
+    Committed,
+    ReleaseSuppression,
+    SetPreferences,
+    Write,
+)
+from heed_server.storage.backend import Backend, StorageLimits
+from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
+from heed_server.storage.group import Answered, GroupRules, GroupStatements, append_group
+
+SMALL_RECORDS_MAX = 400
+"""The records of the largest SetPreference: 8 subjects times 50 choices. More is a bulk write."""
+
+_RETRY_SECONDS_MIN = 0.01
+_RETRY_SECONDS_MAX = 0.5
+
+_log = structlog.stdlib.get_logger("heed_server.storage")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    write: Write
+    answer: "asyncio.Future[Appended]"
+    records: int
+
+
+class Writer:
+    """Takes writes, and answers each once its group is committed."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        statements: GroupStatements,
+        rules: GroupRules,
+        limits: StorageLimits,
+    ) -> None:
+        """Starts the writing task, which `close` ends; to be made on the event loop."""
+        self.failure = ""
+        self._backend = backend
+        self._statements = statements
+        self._rules = rules
+        self._limits = limits
+        self._publish: list[Callable[[Committed], None]] = []
+        # Filled by `append`, emptied by the task; both on the event loop.
+        self._small: deque[_Waiting] = deque()
+        self._bulk: deque[_Waiting] = deque()
+        self._bulk_records = 0
+        self._wake = asyncio.Event()
+        self._is_draining = False
+        # Lives as long as the store, which closes it; no task group lasts from open to close.
+        self._task = asyncio.create_task(self._run(), name="heed-writer")
+
+    def on_commit(self, publish: Callable[[Committed], None]) -> None:
+        """Name who is told of each commit; it must not raise."""
+        self._publish.append(publish)
+
+    async def append(self, write: Write) -> Appended:
+        """Wait for the write's group to be committed (see `Store.append`)."""
+        self._require_running()
+        records = _records_of(write)
+        self._require_room(records)
+        waiting = _Waiting(write, asyncio.get_running_loop().create_future(), records)
+        if records > SMALL_RECORDS_MAX:
+            self._bulk.append(waiting)
+            self._bulk_records += records
+        else:
+            self._small.append(waiting)
+        self._wake.set()
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """Finish the group under way and refuse the rest with DRAINING."""
+        self._is_draining = True
+        self._refuse_waiting(_draining)
+        self._wake.set()
+        done, _ = await asyncio.wait({self._task}, timeout=self._limits.close_seconds_max)
+        if not done:
+            # The database holds the commit up (a standby that is away); its keys will tell.
+            _log.error("writer_abandoned", seconds=self._limits.close_seconds_max)
+            self._task.cancel()
+
+    def _require_running(self) -> None:
+        if self._is_draining:
+            raise _draining()
+        if self.failure:
+            raise store_unavailable(self.failure)
+
+    def _require_room(self, records: int) -> None:
+        if len(self._small) + len(self._bulk) >= self._limits.writes_queued_max:
+            raise _overloaded("writes_queued_max", self._limits.writes_queued_max)
+        is_bulk = records > SMALL_RECORDS_MAX
+        if is_bulk and self._bulk_records + records > self._limits.records_queued_max:
+            raise _overloaded("records_queued_max", self._limits.records_queued_max)
+
+    async def _run(self) -> None:
+        while not self._is_draining:
+            await self._wake.wait()
+            self._wake.clear()
+            while group := self._take():
+                try:
+                    await self._commit(group)
+                except Exception as error:  # noqa: BLE001 - the task's root
+                    # A fault of ours must leave no caller waiting for ever.
+                    _log.exception("group_failed", writes=len(group))
+                    _refuse(group, partial(_same, error))
+                if self.failure:
+                    self._refuse_waiting(partial(store_unavailable, self.failure))
+
+    def _take(self) -> list[_Waiting]:
+        """Take the next group: the small writes that wait, then bulk ones, at least one."""
+        limits = self._limits
+        group: list[_Waiting] = []
+        records = 0
+        # One place is kept for a bulk write, so that many small ones never keep it out.
+        for queue, places in (
+            (self._small, limits.group_writes_max - bool(self._bulk)),
+            (self._bulk, limits.group_writes_max),
+        ):
+            is_first = True
+            while queue and len(group) < places:
+                waiting = queue[0]
+                if records + waiting.records > limits.group_records_max and not is_first:
+                    break
+                queue.popleft()
+                if queue is self._bulk:
+                    self._bulk_records -= waiting.records
+                if waiting.answer.cancelled():
+                    continue
+                is_first = False
+                records += waiting.records
+                group.append(waiting)
+        return group
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        """Commit a group, as often as it takes to know what became of it."""
+        writes = [waiting.write for waiting in group]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.retry_seconds_max
+        lost: list[Answered] = []
+        attempts = 0
+        while True:
+            attempted: list[Answered] = []
+
+            def body(connection: Connection, attempted: list[Answered] = attempted) -> Answered:
+                answered = append_group(connection, self._statements, writes, self._rules)
+                attempted.append(answered)
+                return answered
+
+            try:
+                answered = await self._backend.write(body, must_commit=_must_commit)
+            except NotWrittenError as error:
+                if error.fatal:
+                    self._stop(str(error))
+                if error.fatal or not error.again or loop.time() >= deadline:
+                    _refuse(group, _unknown if lost else partial(store_unavailable, str(error)))
+                    return
+            except CommitLostError as error:
+                _log.warning("commit_lost", error=str(error), writes=len(writes))
+                lost += attempted
+                if error.fatal:
+                    self._stop(str(error))
+                if error.fatal or loop.time() >= deadline:
+                    _refuse(group, _unknown)
+                    return
+            else:
+                self._finish(group, answered, lost)
+                return
+            attempts += 1
+            await asyncio.sleep(self._pause_seconds(attempts))
+
+    def _finish(self, group: list[_Waiting], answered: Answered, lost: list[Answered]) -> None:
+        """Publish what was committed, then answer."""
+        answers = answered.answers
+        for earlier in lost:
+            mine = [
+                _is_repeated(first, now)
+                for first, now in zip(earlier.answers, answers, strict=True)
+            ]
+            if any(mine):
+                # That commit did happen: these are first answers, and nobody has published it.
+                answers = [
+                    first if is_mine else now
+                    for first, now, is_mine in zip(earlier.answers, answers, mine, strict=True)
+                ]
+                self._tell(earlier.committed)
+        self._tell(answered.committed)
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.answer.done():
+                continue
+            if isinstance(answer, Appended):
+                waiting.answer.set_result(answer)
+            else:
+                waiting.answer.set_exception(answer)
+
+    def _tell(self, committed: list[Committed]) -> None:
+        for one in committed:
+            for publish in self._publish:
+                try:
+                    publish(one)
+                except Exception:  # noqa: BLE001 - whatever a subscriber does
+                    # It is committed whatever a subscriber does; followers fill gaps from the log.
+                    _log.exception("publish_failed", revision=one.head.revision)
+
+    def _stop(self, why: str) -> None:
+        _log.critical("writer_stopped", why=why)
+        self.failure = f"writing stopped, restart this server: {why}"
+
+    def _refuse_waiting(self, error: "Callable[[], HeedError]") -> None:
+        waiting = [*self._small, *self._bulk]
+        self._small.clear()
+        self._bulk.clear()
+        self._bulk_records = 0
+        _refuse(waiting, error)
+
+    def _pause_seconds(self, attempts: int) -> float:
+        """Return the wait before another attempt: doubled each time, half of it by chance."""
+        longest: float = min(_RETRY_SECONDS_MIN * 2.0**attempts, _RETRY_SECONDS_MAX)
+        return longest * (0.5 + self._rules.random_bytes(1)[0] / 512)
+
+
+def _must_commit(answered: Answered) -> bool:
+    return answered.must_commit
+
+
+def _records_of(write: Write) -> int:
+    match write.act:
+        case SetPreferences(people=people):
+            return sum(len(person.subjects) * len(person.choices) for person in people)
+        case AddProtections(protections=protections):
+            return len(protections)
+        case ReleaseSuppression(scopes=scopes):
+            return len(scopes)
+        case _:
+            return 1
+
+
+def _is_repeated(first: Appended | Exception, now: Appended | Exception) -> bool:
+    """Whether a replay repeats what an attempt of our own answered, which nobody was given."""
+    return (
+        isinstance(first, Appended)
+        and isinstance(now, Appended)
+        and now.replayed
+        and not first.replayed
+        and first.answer == now.answer
+    )
+
+
+def _refuse(group: list[_Waiting], error: Callable[[], Exception]) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error())
+
+
+def _same(error: Exception) -> Exception:
+    return error
+
+
+def _unknown() -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "the commit's answer was lost: the write may or may not have happened; "
+        "send the same call with the same key again"
+    )
+
+
+def _draining() -> UnavailableError:
+    return UnavailableError("this node is stopping; another is not", reason=ErrorReason.DRAINING)
+
+
+def _overloaded(limit: str, most: int) -> ExhaustedError:
+    return ExhaustedError(
+        f"{most} are waiting already ({limit}); wait and try again",
+        reason=ErrorReason.OVERLOADED,
+        metadata={"limit": limit},
+    )
