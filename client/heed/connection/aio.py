@@ -13,7 +13,7 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
-from heed.connection.failures import Failed, failure
+from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import channel_options
 from heed.connection.target import Target, pem
@@ -44,13 +44,12 @@ class AioCalls:
         channel = self._opened()
         call = self._callables.get(spec.name)
         if call is None:
-            call = channel.unary_unary(
-                spec.path, spec.request.SerializeToString, spec.answer.FromString
-            )
-            self._callables[spec.name] = call
+            call = self._callables[spec.name] = channel.unary_unary(spec.path)
         seconds = self._seconds(spec, timeout)
         try:
-            answer = await call(request, timeout=seconds, metadata=self._target.metadata)
+            data = await call(
+                request.SerializeToString(), timeout=seconds, metadata=self._target.metadata
+            )
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),
@@ -59,20 +58,18 @@ class AioCalls:
                 timeout_seconds=seconds,
                 idempotency_key=idempotency_key,
             ) from error
-        return cast("A", answer)
+        return decoded(data, spec, address=self._target.address, idempotency_key=idempotency_key)
 
     async def stream(
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
         """Call, and yield the messages of the answer."""
         seconds = self._seconds(spec, timeout)
-        start = self._opened().unary_stream(
-            spec.path, spec.request.SerializeToString, spec.answer.FromString
-        )
-        call = start(request, timeout=seconds, metadata=self._target.metadata)
+        start: Any = self._opened().unary_stream(spec.path)
+        call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
         try:
-            async for answer in call:
-                yield answer
+            async for data in call:
+                yield decoded(data, spec, address=self._target.address, idempotency_key="")
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import grpc
 
-from heed.connection.failures import Failed, failure
+from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import channel_options
 from heed.connection.target import Target, pem
@@ -35,13 +35,12 @@ class GrpcCalls:
         channel = self._opened()
         call = self._callables.get(spec.name)
         if call is None:
-            call = channel.unary_unary(
-                spec.path, spec.request.SerializeToString, spec.answer.FromString
-            )
-            self._callables[spec.name] = call
+            call = self._callables[spec.name] = channel.unary_unary(spec.path)
         seconds = self._seconds(spec, timeout)
         try:
-            answer = call(request, timeout=seconds, metadata=self._target.metadata)
+            data = call(
+                request.SerializeToString(), timeout=seconds, metadata=self._target.metadata
+            )
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),
@@ -50,17 +49,16 @@ class GrpcCalls:
                 timeout_seconds=seconds,
                 idempotency_key=idempotency_key,
             ) from error
-        return cast("A", answer)
+        return decoded(data, spec, address=self._target.address, idempotency_key=idempotency_key)
 
     def stream(self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None) -> Iterator[A]:
         """Call, and yield the messages of the answer."""
         seconds = self._seconds(spec, timeout)
-        start = self._opened().unary_stream(
-            spec.path, spec.request.SerializeToString, spec.answer.FromString
-        )
-        call = start(request, timeout=seconds, metadata=self._target.metadata)
+        start: Any = self._opened().unary_stream(spec.path)
+        call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
         try:
-            yield from call
+            for data in call:
+                yield decoded(data, spec, address=self._target.address, idempotency_key="")
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
-from heed.connection.methods import Kind, MethodSpec
+from heed.connection.methods import A, Kind, MethodSpec, Q
 from heed.errors import (
     SAFE_ANSWER,
     ErrorReason,
@@ -67,6 +67,21 @@ def unreachable(
     return _advised(
         _no_answer(spec, f"no heed server answered at {address} ({why})"), spec, idempotency_key
     )
+
+
+def decoded(data: bytes, spec: MethodSpec[Q, A], *, address: str, idempotency_key: str) -> A:
+    """Return the answer that these bytes are.
+
+    gRPC is not asked to do this: its asyncio side makes None of what cannot be decoded.
+
+    Raises:
+        UnavailableError: they are none.
+    """
+    try:
+        return spec.answer.FromString(data)
+    except DecodeError:
+        why = f"what came is no {spec.answer.DESCRIPTOR.full_name}"
+        raise unreachable(spec, address, why, idempotency_key) from None
 
 
 def error_from_rpc(failed: Failed) -> HeedError | None:
