@@ -42,7 +42,10 @@ def encode_token(
             f"a token needs {EPOCH_BYTES} bytes of epoch and at least {HASH_BYTES} of hash, not "
             f"{len(epoch)} and {len(running_hash)}"
         )
-    packed = _LAYOUT.pack(_VERSION, epoch, tenant_id, revision, running_hash[:HASH_BYTES])
+    try:
+        packed = _LAYOUT.pack(_VERSION, epoch, tenant_id, revision, running_hash[:HASH_BYTES])
+    except struct.error as error:
+        raise ValueError(f"tenant {tenant_id} or revision {revision} does not fit") from error
     return urlsafe_b64encode(packed).decode().rstrip("=")
 
 
