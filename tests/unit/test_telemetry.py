@@ -57,6 +57,15 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
 
 
+def test_of_libraries_only_what_is_wrong_is_written(stream: io.StringIO) -> None:
+    configure_logs(log_format="json", level="info", stream=stream)
+
+    logging.getLogger("alembic.runtime").info("plugin loaded")
+    logging.getLogger("grpc").warning("connection lost")
+
+    assert [line["event"] for line in _lines(stream)] == ["connection lost"]
+
+
 def test_away_from_a_terminal_auto_means_json(stream: io.StringIO) -> None:
     configure_logs(log_format="auto", level="info", stream=stream)
 
@@ -110,9 +119,11 @@ def test_calls_are_counted_by_method_and_code_and_refusals_by_reason() -> None:
     registry = CollectorRegistry()
     calls = CallMetrics(registry)
 
-    calls.observe("SetPreference", "OK", 0.002)
-    calls.observe("SetPreference", "OK", 0.2)
-    calls.observe("SetPreference", "FAILED_PRECONDITION", 0.1, "CONSENT_REQUIRED")
+    calls.observe("SetPreference", "OK", 0.002, reason="", caller="k")
+    calls.observe("SetPreference", "OK", 0.2, reason="", caller="k")
+    calls.observe(
+        "SetPreference", "FAILED_PRECONDITION", 0.1, reason="CONSENT_REQUIRED", caller="k"
+    )
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(name, labels)
@@ -168,7 +179,7 @@ def test_otlp_gets_the_numbers_of_the_one_registry() -> None:
     registry = _registry({"shop": 17})
     calls = CallMetrics(registry)
     for seconds in (0.0004, 0.003, 99.0):
-        calls.observe("SetPreference", "OK", seconds)
+        calls.observe("SetPreference", "OK", seconds, reason="", caller="k")
 
     found = metrics_of(registry, version="1", started_ns=1, now_ns=lambda: 2)
 

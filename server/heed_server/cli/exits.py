@@ -1,11 +1,14 @@
-"""How a command ends: the exit codes that scripts decide by, and errors as people read them."""
+"""How a command ends: the exit codes that scripts decide by.
+
+They are those of the command `heed` where both have them, and errors are told in its words.
+"""
 
 import enum
-import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from heed.cli.exits import tell
 from heed.errors import ConflictError, HeedError, InvalidArgumentError, NotFoundError
 
 
@@ -14,12 +17,14 @@ class Exit(enum.IntEnum):
 
     OK = 0
     NO = 1
-    """It was asked and the answer is no: a check failed, a server does not serve, no such key."""
+    """It was asked, and the answer is no: a check failed, a server does not serve."""
     USAGE = 2
     """The command or the settings are wrong; nothing was done."""
     UNAVAILABLE = 3
     """The server, the database, a port or a file cannot be had now."""
-    STOPPED = 4
+    REFUSED = 4
+    """It does not fit what stands: no such key."""
+    STOPPED = 5
     """The server stopped itself, because it could not go on safely."""
 
 
@@ -29,7 +34,7 @@ def exit_of(error: HeedError) -> Exit:
         case InvalidArgumentError():
             return Exit.USAGE
         case NotFoundError() | ConflictError():
-            return Exit.NO
+            return Exit.REFUSED
         case _:
             return Exit.UNAVAILABLE
 
@@ -40,22 +45,5 @@ def errors_as_exits(*, as_json: bool = False) -> Generator[None]:
     try:
         yield
     except HeedError as error:
-        print_error(error, as_json=as_json)
+        tell(error, as_json=as_json)
         sys.exit(exit_of(error))
-
-
-def print_error(error: HeedError, *, as_json: bool) -> None:
-    """Say on standard error what is wrong, every violation on a line of its own."""
-    violations = error.violations if isinstance(error, InvalidArgumentError) else ()
-    if as_json:
-        said = {
-            "error": error.message,
-            "reason": error.reason.value,
-            "violations": {one.field: one.description for one in violations},
-        }
-        print(json.dumps(said), file=sys.stderr)
-        return
-    if not violations:
-        print(f"heed-server: {error.message}", file=sys.stderr)
-    for one in violations:
-        print(f"heed-server: {one.field}: {one.description}", file=sys.stderr)

@@ -26,11 +26,10 @@ def probe(
 ) -> Exit:
     """Print what the server says of a service's health, and return how the command ends."""
     try:
-        roots = None if ca_file is None else ca_file.read_bytes()
+        status, said = status_of(address, service, timeout_seconds, ca_file, server_name)
     except OSError as error:
         print(f"heed-server: {ca_file} cannot be read: {error.strerror}", file=sys.stderr)
         return Exit.USAGE
-    status, said = _ask(address, service, timeout_seconds, roots, server_name)
     if as_json:
         print(json.dumps({"address": address, "service": service, "status": status, "why": said}))
     else:
@@ -44,10 +43,15 @@ def probe(
             return Exit.NO
 
 
-def _ask(
-    address: str, service: str, timeout_seconds: float, roots: bytes | None, server_name: str
+def status_of(
+    address: str, service: str, timeout_seconds: float, ca_file: Path | None, server_name: str
 ) -> tuple[str, str]:
-    """The status's name, and why if there was none."""
+    """Return the status's name, and why if there was none.
+
+    Raises:
+        OSError: `ca_file` cannot be read.
+    """
+    roots = None if ca_file is None else ca_file.read_bytes()
     options: list[tuple[str, object]] = [("grpc.enable_http_proxy", 0)]
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))

@@ -24,6 +24,9 @@ class ListenConfig(Section):
     reflection: bool = setting(
         True, "Describe the contract to any caller (grpc.reflection), so that tools need no protos."
     )
+    event_loop: Literal["auto", "uvloop", "asyncio"] = setting(
+        "auto", "What runs the server. `auto`: uvloop where it is installed, which is quicker."
+    )
 
 
 class TlsConfig(Section):

@@ -24,6 +24,7 @@ REDACTED = "[address]"
 LINE_CHARACTERS_MAX = 20_000
 """A longer field of a line is cut: a traceback through C can hold a whole message."""
 
+_OUR_LOGGERS = ("heed", "heed_server")
 _EMAIL = re.compile(r"[^\s\"'<>()\[\]{},;:=]{1,128}@[^\s\"'<>()\[\]{},;:@/]{1,255}")
 _PHONE = re.compile(r"(?<![\w.])\+[\d][\d .()/-]{5,22}\d")
 
@@ -67,7 +68,11 @@ def configure_logs(*, log_format: LogFormat, level: str, stream: TextIO | None =
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # Of libraries only what is wrong is worth a line, unless somebody looks for a fault.
+    wanted = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(wanted if wanted == logging.DEBUG else max(wanted, logging.WARNING))
+    for ours in _OUR_LOGGERS:
+        logging.getLogger(ours).setLevel(wanted)
 
 
 def redact(

@@ -86,7 +86,7 @@ class CallMetrics:
         self._counters: dict[tuple[str, str], Counter] = {}
         self._timers: dict[str, Histogram] = {}
 
-    def observe(self, method: str, code: str, seconds: float, reason: str = "") -> None:
+    def observe(self, method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:  # noqa: ARG002 - a key's name is no label
         """Count one call that ended, and why if it was refused."""
         counter = self._counters.get((method, code))
         if counter is None:

@@ -1,0 +1,108 @@
+"""`heed-server keys`: make, list and revoke API keys.
+
+On PostgreSQL the database is asked. On SQLite, which one process owns, the server that runs is
+asked through its socket, and the database itself only while none runs.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from heed.errors import FieldViolation, InvalidArgumentError
+from heed.model import Instant
+from heed_server.auth.key_socket import KeySocket, is_served, socket_path
+from heed_server.auth.keys import make_key
+from heed_server.auth.policy import Right
+from heed_server.cli.times import text_of
+from heed_server.config import Config
+from heed_server.config.places import database_file
+from heed_server.store import ApiKey, KeyStore
+
+NAME_CHARACTERS_MAX = 64
+
+
+@asynccontextmanager
+async def open_keys(config: Config) -> AsyncGenerator[KeyStore]:
+    """Open the keys of this database, wherever they can be changed.
+
+    Raises:
+        UnavailableError: the database does not answer, or another process owns it and offers no
+            socket.
+    """
+    database = database_file(config)
+    if database is not None:
+        socket = socket_path(database)
+        if await is_served(socket):
+            yield KeySocket(socket)
+            return
+    from heed_server.primary.database import open_database
+
+    async with open_database(config) as store:
+        yield store
+
+
+async def create(
+    config: Config,
+    *,
+    name: str,
+    rights: frozenset[Right],
+    tenant: str,
+    lifetime: timedelta | None,
+    now: Instant,
+) -> tuple[str, ApiKey]:
+    """Make a key; return its text, which nobody can read again, and what is kept of it."""
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
+        said = f"is 1 to {NAME_CHARACTERS_MAX} printable characters"
+        raise InvalidArgumentError(f"name: {said}", violations=[FieldViolation("name", said)])
+    text, made = make_key(secrets.token_bytes)
+    expire_time = None
+    if lifetime is not None:
+        expire_time = Instant(now + lifetime // timedelta(microseconds=1))
+    key = ApiKey(
+        key_id=made.key_id,
+        secret_hash=made.secret_hash,
+        name=name,
+        rights=frozenset(right.value for right in rights),
+        tenant=tenant,
+        create_time=now,
+        expire_time=expire_time,
+    )
+    async with open_keys(config) as keys:
+        await keys.put_api_key(key)
+    return text, key
+
+
+async def every(config: Config) -> list[ApiKey]:
+    """Return every key, by creation."""
+    async with open_keys(config) as keys:
+        return list(await keys.api_keys())
+
+
+async def revoke(config: Config, key_id: str, *, now: Instant) -> bool:
+    """Revoke a key; False if there is no such key."""
+    async with open_keys(config) as keys:
+        return await keys.revoke_api_key(key_id, now)
+
+
+def state_of(key: ApiKey, now: Instant) -> str:
+    """In one word: `active`, `revoked` or `expired`."""
+    if key.revoke_time is not None:
+        return "revoked"
+    if key.expire_time is not None and now >= key.expire_time:
+        return "expired"
+    return "active"
+
+
+def in_json(key: ApiKey, now: Instant) -> dict[str, object]:
+    """Return what may be shown of a key."""
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "rights": sorted(key.rights),
+        "tenant": key.tenant,
+        "state": state_of(key, now),
+        "create_time": text_of(key.create_time),
+        "expire_time": None if key.expire_time is None else text_of(key.expire_time),
+        "revoke_time": None if key.revoke_time is None else text_of(key.revoke_time),
+    }

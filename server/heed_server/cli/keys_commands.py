@@ -1,0 +1,155 @@
+"""The commands `heed-server keys create`, `list` and `revoke`."""
+
+import asyncio
+import json
+import sys
+import time
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError
+from heed.model import Instant
+from heed_server.auth.policy import EVERY_TENANT, Right
+from heed_server.cli.exits import Exit, errors_as_exits
+from heed_server.cli.flags import (
+    ACCEPTS_SETTINGS,
+    SETTINGS_EPILOG,
+    AsJson,
+    ConfigFile,
+    Database,
+    DataDir,
+    settings_of,
+)
+from heed_server.cli.times import lifetime_of, text_of
+
+DEFAULT_TENANT = "default"
+
+app = typer.Typer(
+    help="API keys: who may call, with which rights, in which tenant.", no_args_is_help=True
+)
+
+
+@app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who will use it: `mailer`.")],
+    right: Annotated[
+        list[Right], typer.Option("--right", help="One of its rights; give several times.")
+    ],
+    tenant: Annotated[
+        str, typer.Option("--tenant", help="The tenant it is bound to.")
+    ] = DEFAULT_TENANT,
+    all_tenants: Annotated[
+        bool, typer.Option("--all-tenants", help="Bind it to no tenant.")
+    ] = False,
+    expires_in: Annotated[
+        str | None, typer.Option("--expires-in", help="90d or 12h. [default: never]")
+    ] = None,
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    from heed_server.cli import keys
+
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of(ctx, config, _short(database, data_dir))
+        now = _now()
+        text, key = asyncio.run(
+            keys.create(
+                effective.config,
+                name=name,
+                rights=frozenset(right),
+                tenant=EVERY_TENANT if all_tenants else tenant,
+                lifetime=None if expires_in is None else _lifetime(expires_in),
+                now=now,
+            )
+        )
+    if as_json:
+        print(json.dumps({"key": text, **keys.in_json(key, now)}))
+        return
+    print(text)
+    bound = f"tenant {key.tenant}" if key.tenant else "every tenant"
+    print(f"{key.name} ({key.key_id}): {', '.join(sorted(key.rights))}; {bound}", file=sys.stderr)
+    print("it is shown this once; a server knows it within seconds", file=sys.stderr)
+
+
+@app.command("list", context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def list_keys(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every key, revoked and expired ones too. No secret is shown: none is kept."""
+    from heed_server.cli import keys
+
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of(ctx, config, _short(database, data_dir))
+        found = asyncio.run(keys.every(effective.config))
+    now = _now()
+    if as_json:
+        for key in found:
+            print(json.dumps(keys.in_json(key, now)))
+        return
+    from heed.cli.output import print_table
+
+    rows = (
+        [
+            key.key_id,
+            key.name,
+            " ".join(sorted(key.rights)),
+            key.tenant or "(every)",
+            keys.state_of(key, now),
+            text_of(key.create_time),
+            "never" if key.expire_time is None else text_of(key.expire_time),
+        ]
+        for key in found
+    )
+    columns = ("id", "name", "rights", "tenant", "state", "created", "expires")
+    print_table(columns, rows, empty="there is no key; `heed-server keys create` makes one")
+
+
+@app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def revoke(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(help="Its id, as `list` shows it.")],
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key: the server of a SQLite database refuses it at once, others within seconds."""
+    from heed_server.cli import keys
+
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of(ctx, config, _short(database, data_dir))
+        is_known = asyncio.run(keys.revoke(effective.config, key_id, now=_now()))
+    if as_json:
+        print(json.dumps({"key_id": key_id, "revoked": is_known}))
+    else:
+        print(f"revoked {key_id}" if is_known else f"there is no key {key_id}")
+    sys.exit(Exit.OK if is_known else Exit.REFUSED)
+
+
+def _short(database: str | None, data_dir: object) -> dict[str, object | None]:
+    return {"storage.url": database, "storage.data_dir": data_dir}
+
+
+def _lifetime(text: str) -> timedelta:
+    try:
+        return lifetime_of(text)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            str(error),
+            reason=ErrorReason.INVALID_FIELD,
+            violations=[FieldViolation("--expires-in", str(error))],
+        ) from None
+
+
+def _now() -> Instant:
+    return Instant(time.time_ns() // 1000)

@@ -1,0 +1,68 @@
+"""Opening the database that the settings name."""
+
+import dataclasses
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from heed.errors import UnavailableError
+from heed_server.config import Config
+from heed_server.config.places import database_file, database_url
+from heed_server.storage import Clock, SqlStore, StorageLimits, SystemClock, migrate, open_store
+
+L = TypeVar("L")
+
+
+@asynccontextmanager
+async def open_database(config: Config, *, clock: Clock | None = None) -> AsyncGenerator[SqlStore]:
+    """Open the database, its schema brought up to date first where the settings say so.
+
+    Raises:
+        UnavailableError: it cannot be had, another process owns it, or its schema is another.
+    """
+    database = database_file(config)
+    if database is not None:
+        _make_private(database)
+    migrates = None if config.storage.migrate == "auto" else config.storage.migrate
+    async with await open_store(
+        database_url(config),
+        clock=clock or SystemClock(),
+        limits=limits_of(StorageLimits, config.storage),
+        migrates=migrates,
+    ) as store:
+        yield store
+
+
+async def migrate_database(config: Config) -> None:
+    """Bring the schema up to date."""
+    if database_file(config) is None:
+        await migrate(database_url(config))
+        return
+    # One process owns a SQLite database, so that it is opened as a server would.
+    migrating = config.model_copy(
+        update={"storage": config.storage.model_copy(update={"migrate": True})}
+    )
+    async with open_database(migrating):
+        pass
+
+
+def limits_of(kind: type[L], section: BaseModel) -> L:
+    """Return the limits that a part of heed declares, as a section of the settings has them."""
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: value for name, value in section if name in names})
+
+
+def _make_private(database: Path) -> None:
+    """Make a new database's file this user's alone; SQLite gives its other files the same mode.
+
+    Raises:
+        UnavailableError: it cannot be made there.
+    """
+    try:
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"{database} cannot be made: {error.strerror}") from error

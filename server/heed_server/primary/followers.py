@@ -1,0 +1,71 @@
+"""The followers of this node: one a tenant, each with its index and its loop."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from heed.model import TenantId
+from heed_server.acts import Committed
+from heed_server.follow import Follower, FollowLimits
+from heed_server.primary.background import Background
+from heed_server.store import LogReader, Tenant
+
+
+class Followers:
+    """Starts followers, tells them what this node commits, and closes them all."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        directory: Path,
+        *,
+        boot_seconds: Callable[[], float],
+        limits: FollowLimits,
+    ) -> None:
+        """`directory` is for the indexes of this node alone."""
+        self._reader = reader
+        self._directory = directory
+        self._boot_seconds = boot_seconds
+        self._limits = limits
+        self._by_tenant: dict[TenantId, Follower] = {}
+
+    async def follow(self, tenant: Tenant, background: Background) -> Follower:
+        """Return a tenant's follower once its index is in step with the log.
+
+        Raises:
+            HeedError: as `Follower.start`; nothing is followed.
+        """
+        follower = Follower(
+            self._reader,
+            tenant,
+            self._directory,
+            boot_seconds=self._boot_seconds,
+            limits=self._limits,
+        )
+        try:
+            await follower.start()
+        except BaseException:
+            await follower.close()
+            raise
+        self._by_tenant[tenant.tenant_id] = follower
+        background.start(f"follow-{tenant.name}", follower.run())
+        return follower
+
+    def publish(self, committed: Committed) -> None:
+        """Tell the tenant's follower of a commit of this node; it must not raise."""
+        follower = self._by_tenant.get(committed.tenant_id)
+        if follower is not None:
+            follower.offer(committed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for follower in self._by_tenant.values():
+            await follower.close()

@@ -1,0 +1,63 @@
+"""Binding the addresses, with TLS where they are TCP and a certificate is set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import grpc
+import structlog
+from grpc import aio
+
+from heed.errors import UnavailableError
+from heed_server.config import Config
+from heed_server.config.addresses import Address, parse_address
+from heed_server.config.exposure import open_addresses
+
+_EVERY_INTERFACE = "[::]"
+
+_log = structlog.stdlib.get_logger("heed_server.primary")
+
+
+def listen(
+    server: aio.Server, config: Config, credentials: grpc.ServerCredentials | None
+) -> tuple[Address, ...]:
+    """Bind every address; return them with the ports they got.
+
+    Raises:
+        UnavailableError: one is in use, or is not this host's.
+    """
+    return tuple(_bind(server, parse_address(text), credentials) for text in config.listen.address)
+
+
+def warn_of_exposure(config: Config, *, keys_required: bool) -> None:
+    """Log what `listen.insecure` lets others do."""
+    reachable = open_addresses(config)
+    if reachable and (config.tls.certificate_file is None or not keys_required):
+        _log.warning(
+            "listening_insecurely",
+            addresses=[str(address) for address in reachable],
+            tls=config.tls.certificate_file is not None,
+            keys_required=keys_required,
+        )
+
+
+def shown(addresses: Sequence[Address]) -> str:
+    """Return the addresses as one types them."""
+    return ", ".join(str(address) for address in addresses)
+
+
+def _bind(
+    server: aio.Server, address: Address, credentials: grpc.ServerCredentials | None
+) -> Address:
+    target = str(address) if address.host or address.path else f"{_EVERY_INTERFACE}:{address.port}"
+    try:
+        # A unix socket is this host's own: its permissions say who may, and TLS adds nothing.
+        if credentials is None or address.path:
+            port = server.add_insecure_port(target)
+        else:
+            port = server.add_secure_port(target, credentials)
+    except RuntimeError as error:
+        raise UnavailableError(
+            f"cannot listen on {address}: it is in use, or is no address of this host; "
+            "choose another with --listen"
+        ) from error
+    return address if address.path else replace(address, port=port)

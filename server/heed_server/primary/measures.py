@@ -1,0 +1,152 @@
+"""What this node knows of itself, as metrics; docs/operations.md says what each is good for.
+
+Law: numbers are read off the event loop, so that each is a plain one that a single assignment sets;
+what can only be read on the loop (the size of an index) is sampled there.
+"""
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from heed.errors import UnavailableError
+from heed_server.auth.credentials import Authenticator
+from heed_server.service import TenantContext, Tenants
+from heed_server.telemetry.metrics import Declaration, Gauges, Reading
+
+SAMPLE_SECONDS = 5.0
+"""How often the size of the indexes is read."""
+
+_ReadTenant = Callable[[TenantContext], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How large a tenant's index is."""
+
+    subjects: int
+    data_bytes: int
+
+
+class Measures:
+    """The node's own metrics."""
+
+    def __init__(
+        self, *, tenants: Tenants, authenticator: Authenticator, registry: CollectorRegistry
+    ) -> None:
+        """Adds them to the registry."""
+        self._tenants = tenants
+        self._authenticator = authenticator
+        # Replaced as a whole by `sample`, on the loop; read by scrapes.
+        self._sizes: dict[str, _Size] = {}
+        registry.register(Gauges(self._declarations()))
+        ProcessCollector(registry=registry)
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            self.sample()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def sample(self) -> None:
+        """Read what can only be read on the loop."""
+        sizes: dict[str, _Size] = {}
+        for context in self._tenants.all():
+            try:
+                stats = context.follower.index.stats()
+            except UnavailableError:
+                continue  # it is being made anew; `heed_index_usable` says so
+            sizes[context.tenant.name] = _Size(stats.subjects, stats.data_bytes)
+        self._sizes = sizes
+
+    def _declarations(self) -> list[Declaration]:
+        return [
+            Declaration(
+                name="heed_build_info",
+                meaning="1; the labels say what runs.",
+                labels=("version", "python", "grpc"),
+                read=_build,
+            ),
+            self._of_tenants(
+                "heed_head_revision",
+                "The newest revision of the tenant's log that this node has heard of.",
+                lambda context: context.follower.head_revision,
+            ),
+            self._of_tenants(
+                "heed_index_revision",
+                "The revision that this node's Checks are answered at.",
+                lambda context: context.follower.revision,
+            ),
+            self._of_tenants(
+                "heed_source_age_seconds",
+                "How old what Checks are answered by may be.",
+                lambda context: context.follower.source_age_seconds(),
+            ),
+            self._of_tenants(
+                "heed_index_usable",
+                "1 when there is an index to answer from, 0 while it is made anew.",
+                lambda context: context.follower.is_usable,
+            ),
+            self._of_tenants(
+                "heed_index_rebuilds_total",
+                "How often the index was made anew since the start.",
+                lambda context: context.follower.rebuilds,
+                is_counter=True,
+            ),
+            self._of_tenants(
+                "heed_undeclared_topics_total",
+                "Checks answered about a topic that nobody declared.",
+                lambda context: context.undeclared_checks,
+                is_counter=True,
+            ),
+            Declaration(
+                name="heed_index_subjects",
+                meaning="Subjects with records in the index.",
+                labels=("tenant",),
+                read=lambda: [
+                    Reading(value=size.subjects, labels=(tenant,))
+                    for tenant, size in self._sizes.items()
+                ],
+            ),
+            Declaration(
+                name="heed_index_bytes",
+                meaning="The size of the index's file in use.",
+                labels=("tenant",),
+                read=lambda: [
+                    Reading(value=size.data_bytes, labels=(tenant,))
+                    for tenant, size in self._sizes.items()
+                ],
+            ),
+            Declaration(
+                name="heed_api_keys",
+                meaning="API keys known to this node, revoked and expired ones too.",
+                read=lambda: [Reading(value=self._authenticator.key_count)],
+            ),
+            Declaration(
+                name="heed_credentials_refused_total",
+                meaning="Calls refused for want of a good API key.",
+                read=lambda: [Reading(value=self._authenticator.refused)],
+                is_counter=True,
+            ),
+        ]
+
+    def _of_tenants(
+        self, name: str, meaning: str, read: _ReadTenant, *, is_counter: bool = False
+    ) -> Declaration:
+        def readings() -> Iterable[Reading]:
+            return [
+                Reading(value=float(read(context)), labels=(context.tenant.name,))
+                for context in self._tenants.all()
+            ]
+
+        return Declaration(
+            name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
+        )
+
+
+def _build() -> list[Reading]:
+    running = (version("heed-server"), platform.python_version(), version("grpcio"))
+    return [Reading(value=1, labels=running)]

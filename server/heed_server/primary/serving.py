@@ -1,0 +1,121 @@
+"""The run of `heed-server serve`, from its settings to its exit."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+import structlog
+
+from heed.errors import HeedError
+from heed_server.config import Effective
+from heed_server.config.page import effective_values, masked_url
+from heed_server.config.places import database_file, database_url
+from heed_server.primary.listening import shown
+from heed_server.primary.node import Node, open_node
+from heed_server.primary.stopping import Stop
+from heed_server.telemetry.logs import configure_logs
+
+_FIRST_CHECK = "heed check --email ada@example.com --topic marketing.weekly"
+
+_log = structlog.stdlib.get_logger("heed_server.primary")
+
+
+def run(effective: Effective) -> bool:
+    """Serve until told to stop; False when the node had to stop by itself.
+
+    Raises:
+        HeedError: it could not start.
+    """
+    telemetry = effective.config.telemetry
+    configure_logs(log_format=telemetry.log_format, level=telemetry.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory(effective)) as runner:
+        return runner.run(serve(effective, on_serving=say_first_words))
+
+
+async def serve(
+    effective: Effective, *, on_serving: Callable[[Node], None], stop: Stop | None = None
+) -> bool:
+    """Serve until `stop`, or a signal, says otherwise; False when the node stopped by itself.
+
+    Raises:
+        HeedError: it could not start.
+    """
+    stop = stop or Stop()
+    is_serving = False
+    _log.info("settings", settings=_told_at_start(effective))
+    try:
+        with stop.on_signals():
+            async with open_node(effective.config, stop) as node:
+                is_serving = True
+                on_serving(node)
+                await stop.asked.wait()
+    except HeedError as error:
+        if not is_serving:
+            raise
+        _log.critical("node_failed", reason=error.reason, why=error.message)
+        return False
+    except Exception:  # noqa: BLE001 - the root of a run
+        # The root of the run: a loop met what nobody foresaw, and everything is closed by now.
+        _log.exception("node_failed")
+        return False
+    _log.info("stopped")
+    return True
+
+
+def say_first_words(node: Node) -> None:
+    """Say where it listens and what to try: to a person on a terminal, to the log elsewhere."""
+    config = node.config
+    addresses = shown(node.addresses)
+    _log.info(
+        "serving",
+        version=version("heed-server"),
+        addresses=[str(address) for address in node.addresses],
+        tls=config.tls.certificate_file is not None,
+        keys_required=node.keys_required,
+        metrics_port=node.metrics_port,
+        tenants=[context.tenant.name for context in node.tenants.all()],
+    )
+    if node.keys_required and not node.key_count:
+        _log.warning("no_keys", try_="heed-server keys create mailer --right check --right write")
+    if not sys.stdout.isatty():
+        return
+    file = database_file(config)
+    where = str(file) if file is not None else masked_url(database_url(config))
+    how = "TLS" if config.tls.certificate_file else "plaintext"
+    who = "API keys required" if node.keys_required else "open to this host"
+    first = (
+        _FIRST_CHECK
+        if addresses.startswith("127.0.0.1:50051")
+        else (f"{_FIRST_CHECK} --address {node.addresses[0]}")
+    )
+    lines = (
+        f"heed {version('heed-server')} serves on {addresses} ({how}, {who})",
+        f"  database  {where}",
+        f"  try       {first}",
+        "  stop      Ctrl-C",
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _told_at_start(effective: Effective) -> dict[str, object]:
+    """On a terminal only what was set; `--print-config` prints all."""
+    values = effective_values(effective.config)
+    if not sys.stderr.isatty():
+        return values
+    return {name: values[name] for name, origin in effective.origins.items() if origin != "default"}
+
+
+def _loop_factory(
+    effective: Effective,
+) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if effective.config.listen.event_loop == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if effective.config.listen.event_loop == "uvloop":
+            raise
+        return None
+    return uvloop.new_event_loop

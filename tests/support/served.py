@@ -1,0 +1,228 @@
+"""A real `heed-server serve` in a process of its own, and certificates for it.
+
+    with Served(tmp_path) as server:
+        with server.client() as client: …
+
+Nothing waits by sleeping: the server's log is read line by line, and its events are waited for.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from heed import SyncClient, Tls
+
+WAIT_SECONDS_MAX = 30
+"""How long anything is waited for before the test fails."""
+
+COMMAND = [sys.executable, "-m", "heed_server"]
+
+
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The process's own environment without anything of heed's, and then what is given."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("HEED_")}
+    return {**bare, **(variables or {})}
+
+
+def run_command(
+    *arguments: str, cwd: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `heed-server` to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS_MAX,
+        check=False,
+    )
+
+
+class Served:
+    """A server on a port of its own, with SQLite in `folder/heed-data` unless told otherwise."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self._flags = (
+            *("serve", "--listen", listen, "--telemetry-metrics-address", "127.0.0.1:0"),
+            *("--drain-announce-seconds", "0.2", "--telemetry-log-format", "json"),
+            *flags,
+        )
+        self._variables = variables
+        self._process: subprocess.Popen[str] | None = None
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._reader: threading.Thread | None = None
+        self.serving: dict[str, Any] = {}
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def addresses(self) -> list[str]:
+        return list(self.serving["addresses"])
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    @property
+    def log(self) -> str:
+        """Everything it wrote so far."""
+        return "\n".join(self.lines)
+
+    def client(self, **said: Any) -> SyncClient:
+        return SyncClient(said.pop("address", self.address), timeout=10, **said)
+
+    def start(self) -> Self:
+        self.launch()
+        self.serving = self.wait_for("serving")
+        return self
+
+    def launch(self) -> None:
+        """Start the process, and read what it writes."""
+        self._process = subprocess.Popen(
+            [*COMMAND, *self._flags],
+            cwd=self.folder,
+            env=environment(self._variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """Return the next event of this name; fails if the server ends first."""
+        while True:
+            found = self._events.get(timeout=WAIT_SECONDS_MAX)
+            if found is None:
+                raise AssertionError(f"the server ended without {event!r}:\n{self.log}")
+            if found["event"] == event:
+                return found
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit code."""
+        code = self.process.wait(WAIT_SECONDS_MAX)
+        if self._reader is not None:
+            self._reader.join(WAIT_SECONDS_MAX)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        if self._process is not None:
+            self.wait()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("{"):
+                self._events.put(json.loads(line))
+        self._events.put(None)
+
+
+class Authority:
+    """A certificate authority of one test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate = _certificate(
+            "test authority", self._key, signer=None, signer_key=self._key, is_authority=True
+        )
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    @property
+    def tls(self) -> Tls:
+        """What a client that trusts this authority says."""
+        return Tls(root_certificates=self.file)
+
+    def issue(self, name: str = "server") -> tuple[Path, Path]:
+        """Write a certificate of localhost and 127.0.0.1 with its key; again: new ones."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certificate(name, key, signer=self._certificate, signer_key=self._key)
+        certificate_file, key_file = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        key_file.touch(mode=0o600)
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return certificate_file, key_file
+
+    def flags(self, name: str = "server") -> tuple[str, ...]:
+        """The flags of a server that shows a certificate of this authority."""
+        certificate_file, key_file = self.issue(name)
+        return (
+            *("--tls-certificate-file", str(certificate_file)),
+            *("--tls-private-key-file", str(key_file)),
+        )
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    signer: x509.Certificate | None,
+    signer_key: ec.EllipticCurvePrivateKey,
+    is_authority: bool = False,
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if signer is None else signer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+            ),
+            critical=False,
+        )
+    )
+    return builder.sign(signer_key, hashes.SHA256())
