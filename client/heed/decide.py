@@ -11,7 +11,7 @@ Laws:
    kind of record, cause or reach stops every class, an unknown channel of a stop is every channel,
    and of an opt-in none (ADR 0010).
 
-Theory of operation: one pass over the records keeps those that cover, reach and are active, sorted
+Theory of operation: one pass over the records keeps those that cover, reach and count now, sorted
 by what they are; each rule then looks only at its own. What a topic is on a channel
 (`heed.topics`) is resolved once and remembered, and so is the decision where nothing stands.
 
@@ -44,8 +44,10 @@ from heed.topics import MESSAGE_CHANNELS, ResolvedTopic, TopicTable
 
 @dataclass(slots=True)
 class Facts:
-    """What stands for the subjects of a query. Frozen in spirit: thawed because every check makes
-    one, and a frozen one costs twice as much.
+    """What stands for the subjects of a query.
+
+    Nobody changes one; it is not frozen because every check makes one, and a frozen one costs
+    several times as much to make.
     """
 
     records: tuple[tuple[Record, ...], ...]
@@ -89,12 +91,12 @@ def explain(facts: Facts, query: Query, now: Instant) -> Decision:
 
 
 _Voice = tuple[int, Record]
-"""A record that covers the message and is active, after the position of its subject."""
+"""A record that covers the message and counts now, after the position of its subject."""
 
 
 @dataclass(slots=True)
 class _Standing:
-    """What the rules look at: only what covers the message, reaches its class and is active."""
+    """What the rules look at: only what covers the message, reaches its class and counts now."""
 
     topic_class: TopicClass
     requires_opt_in: bool

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.model import ChangeKind, Instant, Revision, SubjectKey, TenantId
@@ -82,6 +82,7 @@ def test_a_subject_and_a_content_of_the_same_bytes_have_two_commitments() -> Non
     assert commit_subject(SALT, SubjectKey(same)) != commit_content(SALT, same)
 
 
+@settings(deadline=None)
 @given(salt=st.binary(min_size=16, max_size=16), content=st.binary(max_size=40))
 def test_without_its_salt_a_commitment_is_not_the_hash_of_what_it_names(
     salt: bytes, content: bytes

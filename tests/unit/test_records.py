@@ -360,6 +360,7 @@ def test_bytes_that_were_cut_short_raise(written: list[Record], data: st.DataObj
         decode_records(encoded[:size])
 
 
+@quick
 @given(noise=st.binary(max_size=80))
 def test_noise_raises(noise: bytes) -> None:
     with pytest.raises(DamagedRecordError):

@@ -4,7 +4,7 @@ import string
 from base64 import urlsafe_b64encode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, InvalidArgumentError
@@ -39,11 +39,13 @@ def refused(token: str) -> None:
     assert [violation.field for violation in raised.value.violations] == ["token"]
 
 
+@settings(deadline=None)
 @given(token=some_token)
 def test_a_token_is_decoded_as_it_was_encoded(token: Token) -> None:
     assert decode_token(encoded(token)) == token
 
 
+@settings(deadline=None)
 @given(token=some_token)
 def test_a_token_is_39_characters_that_need_no_quoting(token: Token) -> None:
     written = encoded(token)
@@ -64,6 +66,7 @@ def test_a_token_is_laid_out_as_documented() -> None:
     assert written == urlsafe_b64encode(packed).decode().rstrip("=")
 
 
+@settings(deadline=None)
 @given(token=some_token, data=st.data())
 def test_a_token_has_one_spelling(token: Token, data: st.DataObject) -> None:
     """A changed character is another position or a refusal, never the same position."""
@@ -81,6 +84,7 @@ def test_a_token_has_one_spelling(token: Token, data: st.DataObject) -> None:
     assert encoded(other) == changed
 
 
+@settings(deadline=None)
 @given(noise=st.text(max_size=60))
 def test_noise_is_refused(noise: str) -> None:
     refused(noise)
