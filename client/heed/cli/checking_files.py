@@ -18,7 +18,7 @@ import typer
 
 from heed.answers import CheckAnswer
 from heed.cli.arguments import channel_or_own, refusal
-from heed.cli.exits import DONE, INVALID
+from heed.cli.exits import DONE, SOME_REJECTED
 from heed.cli.files import reading, writing
 from heed.cli.options import Session
 from heed.cli.output import print_json, reason_of
@@ -70,7 +70,7 @@ def check_file(
             if size is not None:
                 done(raw.tell())
     _tell(session, counts)
-    raise typer.Exit(INVALID if counts[_INVALID] else DONE)
+    raise typer.Exit(SOME_REJECTED if counts[_INVALID] else DONE)
 
 
 def _query(row: Row, channel: str | None, topic: str, campaign: str) -> Query | str:

@@ -24,17 +24,19 @@ from heed.errors import (
 )
 
 DONE: Final = 0
-"""Done; of a check: allowed; of a file of checks: every row was answered."""
+"""Done; of a check: allowed; of a list: every row was answered or imported."""
 FAILED: Final = 1
 """heed itself failed; please report it."""
 INVALID: Final = 2
-"""What was asked is malformed; of a file of checks: some rows are."""
+"""What was asked is malformed; nothing was done."""
 UNAVAILABLE: Final = 3
 """No answer could be had. Of a check: do not send."""
 REFUSED: Final = 4
 """The server refused: a right is missing, it conflicts with what stands, or it is not there."""
 OUTCOME_UNKNOWN: Final = 5
 """A write may or may not have happened; the same call with the same key tells."""
+SOME_REJECTED: Final = 6
+"""Of a list: some rows are malformed; all others were answered or imported."""
 SUPPRESSED: Final = 10
 """Of a check: suppressed."""
 INTERRUPTED: Final = 130

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from heed.cli.arguments import Actor, OptionalChannel, refusal
-from heed.cli.exits import DONE
+from heed.cli.exits import DONE, SOME_REJECTED
 from heed.cli.files import STREAM
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json
@@ -29,8 +29,6 @@ from heed.names import named
 if TYPE_CHECKING:
     from heed.importing import ImportPlan, ImportSummary, RejectedEntry, RejectsFile
 
-SOME_REJECTED: Final = 6
-"""Some records were rejected; all others were imported."""
 REJECTED_SHOWN_MAX: Final = 20
 """Rejected records that are told on stderr; all stand in the file of `--rejects`."""
 

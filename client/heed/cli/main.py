@@ -54,7 +54,8 @@ def check(
     """Ask whether a message may be sent: 0 allowed, 10 suppressed, anything else do not send.
 
     With a FILE, ask for every row of it: columns email, phone, user, device, address, channel,
-    topic, campaign. The rows come out with verdict, rule and reason; 0 if all were answered.
+    topic, campaign. The rows come out with verdict, rule and reason: 0 if all were answered, 6 if
+    some are malformed.
     """
     if file is None:
         if output is not None or only is not None:

@@ -67,25 +67,24 @@ class RowsIn(Protocol):
         ...
 
 
-def read_rows(stream: TextIO) -> RowsIn:
-    """Return the rows of a stream, whose format its first line tells.
+def read_rows(lines: Iterator[str]) -> RowsIn:
+    """Return the rows of a text's lines; its first one tells the format.
 
     Raises:
         InvalidArgumentError: it is empty, or names no column that says whom to ask about.
     """
     blanks = 0
-    for first in stream:
+    for first in lines:
         if first.strip():
             break
         blanks += 1
     else:
         raise refusal("file", "is empty; give addresses, one a line, or CSV with a header")
-    lines = itertools.chain([first.removeprefix("\ufeff")], stream)
-    return (
-        _JsonRows(lines, blanks)
-        if first.lstrip("\ufeff \t").startswith("{")
-        else _csv_rows(first.removeprefix("\ufeff"), lines, blanks)
-    )
+    first = first.removeprefix("\ufeff")
+    whole = itertools.chain([first], lines)
+    if first.lstrip().startswith("{"):
+        return _JsonRows(whole, blanks)
+    return _csv_rows(first, whole, blanks)
 
 
 class RowsOut(Protocol):
