@@ -24,7 +24,7 @@ DAY_END = Instant(1_790_035_200_000_000)
 
 
 def options(**said: object) -> Options:
-    return Options(day_end=DAY_END, **said)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return Options(**{"day_end": DAY_END, **said})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def read(source: bytes | BinaryIO, said: Options | None = None) -> list[Entry]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from heed.formats import Entry, ImportedRow, Nothing, Rejected
+from heed.formats import Entry, ImportedRow, Nothing, Rejected, UnusableInputError
 from heed.model import Cause, SubjectType
 from heed_proto.v1 import admin_service_pb2 as admin
 
@@ -61,14 +61,23 @@ class Chunk:
 
 
 def chunks_of(entries: Iterable[Entry]) -> Iterator[Chunk]:
-    """Yield the chunks of a list; some may have no rows, and are only to be counted."""
+    """Yield the chunks of a list; some may have no rows, and are only to be counted.
+
+    Raises:
+        UnusableInputError: the list is damaged from here on; what stands before is yielded first.
+    """
     chunk = Chunk(1, "")
-    for entry in entries:
-        if chunk.is_full or entry.member != chunk.member:
-            if chunk.read:
-                yield chunk
-            chunk = Chunk(chunk.number + 1 if chunk.read else chunk.number, entry.member)
-        _put(chunk, entry)
+    try:
+        for entry in entries:
+            if chunk.is_full or entry.member != chunk.member:
+                if chunk.read:
+                    yield chunk
+                chunk = Chunk(chunk.number + 1 if chunk.read else chunk.number, entry.member)
+            _put(chunk, entry)
+    except UnusableInputError:
+        if chunk.read:
+            yield chunk
+        raise
     if chunk.read:
         yield chunk
 

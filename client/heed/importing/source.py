@@ -48,6 +48,7 @@ def opened_source(path: Path | None, stdin: BinaryIO) -> Generator[BinaryIO]:
 def _copied(pipe: BinaryIO) -> Generator[BinaryIO]:
     with tempfile.TemporaryFile() as copy:
         shutil.copyfileobj(pipe, copy, _COPIED_BYTES)
+        copy.seek(0)
         yield cast("BinaryIO", copy)
 
 
