@@ -62,8 +62,9 @@ types: setup ## mypy --strict and pyright strict
 imports: setup ## imports run one way: server, heed, heed_proto
 	$(BIN)/lint-imports
 
-proto: .venv-gen/.stamp ## generate the code of the contract into generated/
+proto: setup .venv-gen/.stamp ## generate the contract's code, and the synchronous client
 	$(GEN)/python scripts/generate_proto.py
+	$(BIN)/python scripts/generate_sync_client.py
 
 proto-lint: setup ## buf: lint and format of the contract
 	$(BIN)/buf lint
@@ -72,8 +73,9 @@ proto-lint: setup ## buf: lint and format of the contract
 proto-breaking: setup ## buf: nothing that a client relies on has changed since the last commit
 	$(BIN)/python scripts/breaking.py
 
-proto-in-step: .venv-gen/.stamp ## generated/ is what the contract generates
+proto-in-step: setup .venv-gen/.stamp ## what is generated is what would be generated
 	$(GEN)/python scripts/generate_proto.py --check
+	$(BIN)/python scripts/generate_sync_client.py --check
 
 test: setup ## all tests, with a real PostgreSQL
 	$(BIN)/pytest -n $(WORKERS)
