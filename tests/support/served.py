@@ -64,12 +64,14 @@ class Served:
     ) -> None:
         self.folder = folder
         self.lines: list[str] = []
-        self._flags = (
-            *("serve", "--listen", listen, "--telemetry-metrics-address", "127.0.0.1:0"),
-            *("--drain-announce-seconds", "0.2", "--telemetry-log-format", "json"),
-            *flags,
-        )
-        self._variables = variables
+        self._flags = flags
+        self._variables = {
+            "HEED_LISTEN_ADDRESS": listen,
+            "HEED_TELEMETRY_METRICS_ADDRESS": "127.0.0.1:0",
+            "HEED_TELEMETRY_LOG_FORMAT": "json",
+            "HEED_DRAIN_ANNOUNCE_SECONDS": "0.2",
+            **(variables or {}),
+        }
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader: threading.Thread | None = None
@@ -98,13 +100,17 @@ class Served:
 
     def start(self) -> Self:
         self.launch()
-        self.serving = self.wait_for("serving")
+        try:
+            self.serving = self.wait_for("serving")
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def launch(self) -> None:
         """Start the process, and read what it writes."""
         self._process = subprocess.Popen(
-            [*COMMAND, *self._flags],
+            [*COMMAND, "serve", *self._flags],
             cwd=self.folder,
             env=environment(self._variables),
             stdout=subprocess.PIPE,
@@ -143,10 +149,15 @@ class Served:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
+        self.end()
+
+    def end(self) -> None:
+        """See to it that the process has ended, however."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
             self._process.kill()
-        if self._process is not None:
-            self.wait()
+        self.wait()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

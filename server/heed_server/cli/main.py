@@ -96,8 +96,11 @@ def migrate(
 
         from heed_server.primary.database import migrate_database
 
-        asyncio.run(migrate_database(effective.config))
-    print(json.dumps({"migrated": True}) if as_json else "the schema is up to date")
+        changed = asyncio.run(migrate_database(effective.config))
+    if as_json:
+        print(json.dumps({"changed": changed}))
+    else:
+        print("the schema is up to date" + ("" if changed else " already"))
 
 
 @app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)

@@ -36,17 +36,16 @@ async def open_database(config: Config, *, clock: Clock | None = None) -> AsyncG
         yield store
 
 
-async def migrate_database(config: Config) -> None:
-    """Bring the schema up to date."""
-    if database_file(config) is None:
-        await migrate(database_url(config))
-        return
-    # One process owns a SQLite database, so that it is opened as a server would.
-    migrating = config.model_copy(
-        update={"storage": config.storage.model_copy(update={"migrate": True})}
-    )
-    async with open_database(migrating):
-        pass
+async def migrate_database(config: Config) -> bool:
+    """Bring the schema up to date; False when it was already.
+
+    Raises:
+        UnavailableError: as `open_database`.
+    """
+    database = database_file(config)
+    if database is not None:
+        _make_private(database)
+    return await migrate(database_url(config), limits=limits_of(StorageLimits, config.storage))
 
 
 def limits_of(kind: type[L], section: BaseModel) -> L:

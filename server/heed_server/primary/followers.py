@@ -29,6 +29,10 @@ class Followers:
         self._boot_seconds = boot_seconds
         self._limits = limits
         self._by_tenant: dict[TenantId, Follower] = {}
+        self.commits = 0
+        """Commits to a tenant's log by this node since it started."""
+        self.changes = 0
+        """The changes that they held."""
 
     async def follow(self, tenant: Tenant, background: Background) -> Follower:
         """Return a tenant's follower once its index is in step with the log.
@@ -54,6 +58,8 @@ class Followers:
 
     def publish(self, committed: Committed) -> None:
         """Tell the tenant's follower of a commit of this node; it must not raise."""
+        self.commits += 1
+        self.changes += len(committed.changes)
         follower = self._by_tenant.get(committed.tenant_id)
         if follower is not None:
             follower.offer(committed)

@@ -51,7 +51,7 @@ async def prune_keys(store: SqlStore, clock: Clock) -> None:
             while not is_done:
                 is_done = await store.prune_keys(clock.now(), PRUNED_MAX) < PRUNED_MAX
         except HeedError as error:
-            _log.warning("keys_not_pruned", why=error.message)
+            _log.warning("idempotency_keys_not_pruned", why=error.message)
 
 
 async def watch_store(store: SqlStore) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed.errors import UnavailableError
 from heed_server.auth.credentials import Authenticator
+from heed_server.primary.followers import Followers
 from heed_server.service import TenantContext, Tenants
 from heed_server.telemetry.metrics import Declaration, Gauges, Reading
 
@@ -35,10 +36,16 @@ class Measures:
     """The node's own metrics."""
 
     def __init__(
-        self, *, tenants: Tenants, authenticator: Authenticator, registry: CollectorRegistry
+        self,
+        *,
+        tenants: Tenants,
+        followers: Followers,
+        authenticator: Authenticator,
+        registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry."""
         self._tenants = tenants
+        self._followers = followers
         self._authenticator = authenticator
         # Replaced as a whole by `sample`, on the loop; read by scrapes.
         self._sizes: dict[str, _Size] = {}
@@ -119,6 +126,18 @@ class Measures:
                     Reading(value=size.data_bytes, labels=(tenant,))
                     for tenant, size in self._sizes.items()
                 ],
+            ),
+            Declaration(
+                name="heed_commits_total",
+                meaning="Commits of this node to a tenant's log.",
+                read=lambda: [Reading(value=self._followers.commits)],
+                is_counter=True,
+            ),
+            Declaration(
+                name="heed_changes_total",
+                meaning="Changes in these commits; how many share one is their ratio.",
+                read=lambda: [Reading(value=self._followers.changes)],
+                is_counter=True,
             ),
             Declaration(
                 name="heed_api_keys",

@@ -91,7 +91,12 @@ async def open_node(
         await health.refresh()
 
         registry = CollectorRegistry()
-        measures = Measures(tenants=tenants, authenticator=authenticator, registry=registry)
+        measures = Measures(
+            tenants=tenants,
+            followers=followers,
+            authenticator=authenticator,
+            registry=registry,
+        )
         interceptors = await _tracing(opened, background, config, registry)
         server = build_server(
             service,

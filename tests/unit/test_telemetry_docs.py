@@ -1,0 +1,41 @@
+"""docs/operations.md says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from heed_server.auth.policy import Right
+from heed_server.cli.exits import Exit
+from heed_server.service.rights import RIGHT_OF_METHOD
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+BEYOND_THE_TABLE = {"consent": {"SetPreference", "BatchSetPreferences"}, "write": {"ImportRecords"}}
+"""Methods that need a second right for some of what they do."""
+
+
+def _rows(heading: str) -> dict[str, str]:
+    """The first two cells of a section's table."""
+    section = re.split(r"(?m)^#+ ", PAGE.partition(f"# {heading}\n")[2])[0]
+    return dict(re.findall(r"(?m)^\| `?([\w.]+)`?[^|]* \| ([^|]+) \|$", section))
+
+
+@pytest.mark.parametrize("right", Right)
+def test_every_right_is_explained_with_the_methods_that_need_it(right: Right) -> None:
+    words = set(re.findall(r"\w+", _rows("Rights")[right.value]))
+
+    needing = {method for method, needed in RIGHT_OF_METHOD.items() if needed is right}
+    assert words & set(RIGHT_OF_METHOD) == needing | BEYOND_THE_TABLE.get(right.value, set())
+
+
+def test_every_exit_code_is_explained() -> None:
+    assert set(_rows("Exit codes")) == {"code", *(str(code.value) for code in Exit)}
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    logged = set[str]()
+    for file in (ROOT / "server" / "heed_server").rglob("*.py"):
+        logged |= set(re.findall(r"_log\.[a-z]+\(\s*\"(\w+)\"", file.read_text()))
+
+    assert set(_rows("Logs")) - {"event"} == logged
