@@ -9,6 +9,14 @@
 
 from heed.testing.clock import FakeClock
 from heed.testing.fakes import FakeClient, FakeSyncClient
+from heed.testing.running import RunningServer, server
 from heed.testing.service import FakeService
 
-__all__ = ["FakeClient", "FakeClock", "FakeService", "FakeSyncClient"]
+__all__ = [
+    "FakeClient",
+    "FakeClock",
+    "FakeService",
+    "FakeSyncClient",
+    "RunningServer",
+    "server",
+]
