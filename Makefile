@@ -95,7 +95,7 @@ demo: setup ## a throw-away server, sample files, and what each check says and w
 bench: setup ## measure, print a table, write bench/results.json
 	$(BIN)/python -m tests.bench
 
-bench-scale: setup ## the same with a million and ten million subjects
+bench-scale: setup ## what a number of subjects changes, with ten million; half an hour
 	$(BIN)/python -m tests.bench --scale
 
 # In the order of how soon each fails. The last step is the whole suite.

@@ -57,7 +57,8 @@ def _write_records(env: Environment, txn: "lmdb.Transaction[bytes]", change: Cha
         encoded = txn.get(key, db=env.records)
         records = () if encoded is None else decode_records(encoded)
         if change.kind is not ChangeKind.RELEASE:
-            records = replace(records, record)
+            # Most people have no record yet; sorting one takes as long as writing it.
+            records = replace(records, record) if records else (record,)
         else:
             left = remove(records, record.slot)
             if left == records:

@@ -1,0 +1,202 @@
+"""Calls against the bare handler: Check, BatchCheck, SetPreference, BatchSetPreferences."""
+
+import itertools
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import types_pb2 as types
+from tests.bench import messages
+from tests.bench.figures import Figure
+from tests.bench.load import LoadSpec
+from tests.bench.measure import Arm, alternate, cpu_ratio, load, rate, ratio, requests_file
+from tests.bench.nodes import SERVER_CORE, BenchError, HeedNode, bare_server
+from tests.support.postgres import Postgres
+
+SEEDED: Final = 10_000
+"""People with an opt-out before anything is timed."""
+
+ASKED: Final = 5 * SEEDED
+"""Who is asked about: one in five has an opt-out, more than most lists have."""
+BATCH_QUERIES: Final = 1_000
+BATCH_PEOPLE: Final = 1_000
+IN_FLIGHT: Final = 64
+SETS_MAX: Final = 15_000
+"""Requests of one round, each of which is sent once: more than any server here answers in it."""
+BATCH_SETS_MAX: Final = 80
+CHECK_ROUNDS: Final = 7
+OTHER_ROUNDS: Final = 5
+_ON = f"both on core {SERVER_CORE}, load from another process on another core"
+
+
+def measure_checks(folder: Path) -> list[Figure]:
+    """`check_over_bare` and `batch_over_unary`."""
+    people = list(range(ASKED))
+    random.Random(1).shuffle(people)
+    with (
+        _seeded_node(folder) as node,
+        requests_file(messages.checks(iter(people))) as unary,
+        requests_file(
+            messages.batch_checks(itertools.cycle(people), calls=40, size=BATCH_QUERIES)
+        ) as batches,
+    ):
+        spec = LoadSpec(port=node.port, method=messages.CHECK, requests=unary, in_flight=IN_FLIGHT)
+        reply = _verified_reply(spec)
+        heed = Arm(name="check", spec=spec, pid=node.pid)
+        with bare_server({messages.CHECK: reply}) as (port, pid):
+            bare = Arm(name="bare", spec=replace(spec, port=port), pid=pid)
+            results = alternate([heed, bare], CHECK_ROUNDS)
+        batch = Arm(
+            name="batch",
+            spec=LoadSpec(
+                port=node.port,
+                method=messages.BATCH_CHECK,
+                requests=batches,
+                connections=2,
+                in_flight=4,
+            ),
+            units=BATCH_QUERIES,
+            pid=node.pid,
+        )
+        _verify_batch(node)
+        batch_results = alternate([batch, heed], OTHER_ROUNDS)
+    return [
+        ratio(
+            "check_over_bare", heed, bare, results,
+            f"unary Check over a bare grpc.aio handler, {IN_FLIGHT} in flight, "
+            f"one in {ASKED // SEEDED} suppressed, {_ON}",
+        ),
+        cpu_ratio(
+            "check_over_bare_by_cpu", heed, bare, results,
+            "the same rounds, by the servers' processor time",
+        ),
+        rate("check_calls_per_second", heed, results, "calls/s", "the same rounds"),
+        rate("bare_calls_per_second", bare, results, "calls/s", "the same rounds"),
+        ratio(
+            "batch_over_unary", batch, heed, batch_results,
+            f"decisions/s in batches of {BATCH_QUERIES} (4 in flight) over unary Checks, {_ON}",
+        ),
+        rate("batch_decisions_per_second", batch, batch_results, "decisions/s", "the same rounds"),
+    ]  # fmt: skip
+
+
+def measure_sets(folder: Path) -> list[Figure]:
+    """`set_over_bare` and `batch_set_over_set`, on SQLite."""
+    with _seeded_node(folder) as node:
+        return _measure_sets(node, "", f"SQLite, fsynced, {_ON}")
+
+
+def measure_sets_postgres(folder: Path) -> list[Figure]:
+    """The same on PostgreSQL, which shares the server's core."""
+    with Postgres() as postgres:
+        postgres.pin([SERVER_CORE])
+        url = postgres.create_database("heed_bench_sets")
+        with _seeded_node(folder, database_url=url) as node:
+            return _measure_sets(
+                node, "_postgres", f"PostgreSQL on the server's core, fsynced, {_ON}"
+            )
+
+
+def _measure_sets(node: HeedNode, suffix: str, on: str) -> list[Figure]:
+    people = itertools.count(10 * SEEDED)
+    spec = LoadSpec(
+        port=node.port, method=messages.SET, requests="", in_flight=IN_FLIGHT, seconds=2.0
+    )
+    one_set = Arm(
+        name="set", spec=spec, fresh=lambda: messages.sets(people, calls=SETS_MAX), pid=node.pid
+    )
+    reply = _set_reply(node)
+    with (
+        bare_server({messages.SET: reply}) as (port, pid),
+        requests_file(messages.sets(people, calls=1000)) as again,
+    ):
+        bare = Arm(name="bare", spec=replace(spec, port=port, requests=again), pid=pid)
+        results = alternate([one_set, bare], OTHER_ROUNDS)
+    figures = [
+        ratio(
+            f"set_over_bare{suffix}", one_set, bare, results,
+            f"SetPreference over a bare grpc.aio handler, {IN_FLIGHT} in flight, {on}",
+        ),
+        cpu_ratio(
+            f"set_over_bare_by_cpu{suffix}", one_set, bare, results,
+            "the same rounds, by the servers' processor time (not the database's)",
+        ),
+        rate(f"set_calls_per_second{suffix}", one_set, results, "calls/s", "the same rounds"),
+    ]  # fmt: skip
+    batch = Arm(
+        name="batch_set",
+        spec=LoadSpec(
+            port=node.port,
+            method=messages.BATCH_SET,
+            requests="",
+            connections=2,
+            in_flight=4,
+            seconds=2.0,
+        ),
+        fresh=lambda: messages.batch_sets(people, calls=BATCH_SETS_MAX, size=BATCH_PEOPLE),
+        units=BATCH_PEOPLE,
+        pid=node.pid,
+    )
+    batch_results = alternate([batch, one_set], OTHER_ROUNDS)
+    return [
+        *figures,
+        ratio(
+            f"batch_set_over_set{suffix}", batch, one_set, batch_results,
+            f"records/s in batches of {BATCH_PEOPLE} (4 in flight) over SetPreference "
+            f"({IN_FLIGHT} in flight), {on}",
+        ),
+        rate(
+            f"batch_set_records_per_second{suffix}", batch, batch_results, "records/s",
+            "the same rounds",
+        ),
+    ]  # fmt: skip
+
+
+@contextmanager
+def _seeded_node(folder: Path, *, database_url: str = "") -> Generator[HeedNode, None, None]:
+    """A server that knows the first `SEEDED` people's opt-outs."""
+    with HeedNode(folder, database_url=database_url) as node:
+        people = iter(range(SEEDED))
+        requests = messages.batch_sets(people, calls=SEEDED // BATCH_PEOPLE, size=BATCH_PEOPLE)
+        for request in requests:
+            node.call(messages.BATCH_SET, request)
+        yield node
+
+
+def _verified_reply(spec: LoadSpec) -> bytes:
+    """The longest of some replies, after looking that they say what they should.
+
+    Longest, so that the bare handler never sends less than heed does.
+    """
+    replies = [bytes.fromhex(one) for one in load(spec).replies]
+    decisions = [preference.CheckSuppressionResponse.FromString(one).decision for one in replies]
+    _require_both_verdicts(decisions)
+    return max(replies, key=len)
+
+
+def _verify_batch(node: HeedNode) -> None:
+    people = iter(range(SEEDED - BATCH_QUERIES // 2, SEEDED + BATCH_QUERIES // 2))
+    (request,) = messages.batch_checks(people, calls=1, size=BATCH_QUERIES)
+    reply = node.call(messages.BATCH_CHECK, request)
+    decisions = preference.BatchCheckSuppressionResponse.FromString(reply).decisions
+    known = [one.verdict == types.VERDICT_SUPPRESSED for one in decisions]
+    if known != [True] * (BATCH_QUERIES // 2) + [False] * (BATCH_QUERIES // 2):
+        raise BenchError("a batch is not answered as it should be")
+
+
+def _require_both_verdicts(decisions: list[types.Decision]) -> None:
+    verdicts = {decision.verdict for decision in decisions}
+    if verdicts != {types.VERDICT_ALLOWED, types.VERDICT_SUPPRESSED}:
+        raise BenchError(f"the checks are answered {verdicts}, not both ways")
+
+
+def _set_reply(node: HeedNode) -> bytes:
+    (request,) = messages.sets(itertools.count(5 * SEEDED), calls=1)
+    reply = node.call(messages.SET, request)
+    if node.check(messages.email(5 * SEEDED)).decision.verdict != types.VERDICT_SUPPRESSED:
+        raise BenchError("an opt-out is not known to the next check")
+    return reply

@@ -1,0 +1,180 @@
+"""The processes that are measured: heed servers and the bare handler, each pinned to a core.
+
+The server side has `SERVER_CORE` to itself, and the load `LOAD_CORE`; on one core both share it, and
+the ratios say less.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+
+from heed_proto.v1 import preference_service_pb2 as preference
+from tests.bench import messages
+from tests.bench.bare import BareSpec
+
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = _CORES[0]
+LOAD_CORE = _CORES[-1]
+START_SECONDS_MAX = 120.0
+STOP_SECONDS_MAX = 60.0
+
+
+class BenchError(Exception):
+    """A measurement that would not mean what its name says."""
+
+
+class HeedNode:
+    """One heed server on a folder of its own: `with HeedNode(folder) as node: node.port`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str = "",
+        variables: Mapping[str, str] | None = None,
+        libraries: Path | None = None,
+    ) -> None:
+        """`libraries` is searched before the environment's own, for another grpcio."""
+        self.folder = folder
+        self.port = _free_port()
+        self.start_seconds = 0.0
+        """From the start of the process to its first answer to a Check."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "server.log"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HEED_")},
+            **_python_path(libraries),
+            "HEED_LISTEN_ADDRESS": f"127.0.0.1:{self.port}",
+            "HEED_STORAGE_DATA_DIR": str(folder / "data"),
+            "HEED_STORAGE_URL": database_url,
+            "HEED_STORAGE_MIGRATE": "true",
+            "HEED_TELEMETRY_METRICS_ADDRESS": "",
+            "HEED_TELEMETRY_LOG_FORMAT": "json",
+            "HEED_DRAIN_ANNOUNCE_SECONDS": "0",
+            **(variables or {}),
+        }
+
+    def start(self) -> None:
+        """Start it and wait for its first answer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._log.touch()
+        begun = time.perf_counter()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "heed_server.cli.main", "serve"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+            )
+        os.sched_setaffinity(self._process.pid, {SERVER_CORE})
+        _await_port(self.port, self._process, self._log)
+        self.check(messages.email(0))
+        self.start_seconds = time.perf_counter() - begun
+
+    def call(self, method: str, request: bytes) -> bytes:
+        """Make one call by a real client: the bytes of its request and of its answer."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            return unary(request, timeout=START_SECONDS_MAX, wait_for_ready=True)
+
+    def check(self, email: str) -> preference.CheckSuppressionResponse:
+        """Ask about one person."""
+        query = messages.query_of(email)
+        request = preference.CheckSuppressionRequest(query=query).SerializeToString()
+        return preference.CheckSuppressionResponse.FromString(self.call(messages.CHECK, request))
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise BenchError(f"the server did not stop in {STOP_SECONDS_MAX} s") from None
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        if self._process is None:
+            raise BenchError("the server does not run")
+        return self._process.pid
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return what it logged under a name since it was started."""
+        lines = self._log.read_text().splitlines()
+        logged = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in logged if event.get("event") == name]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@contextmanager
+def bare_server(
+    replies: Mapping[str, bytes], *, libraries: Path | None = None, **tls: str
+) -> Generator[tuple[int, int], None, None]:
+    """Run the bare handler and yield its port and its process."""
+    spec = BareSpec(
+        replies={method: reply.hex() for method, reply in replies.items()}, core=SERVER_CORE, **tls
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.bare"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **_python_path(libraries)},
+    )
+    try:
+        if process.stdin is None or process.stdout is None:
+            raise BenchError("the bare handler has no pipes")
+        process.stdin.write(json.dumps(asdict(spec)).encode())
+        process.stdin.close()
+        yield int(process.stdout.readline()), process.pid
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.perf_counter() + START_SECONDS_MAX
+    while time.perf_counter() < deadline:
+        if process.poll() is not None:
+            raise BenchError(f"the server ended:\n{log.read_text()[-3000:]}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
+    raise BenchError(f"the server did not listen within {START_SECONDS_MAX} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _python_path(libraries: Path | None) -> dict[str, str]:
+    paths = [str(libraries)] if libraries else []
+    return {"PYTHONPATH": os.pathsep.join([*paths, str(Path.cwd())])}
