@@ -139,7 +139,7 @@ class GroupStatements:
             delete(holds).where(
                 holds.c.tenant_id == parameter("tenant"), holds.c.hold_id == parameter("hold")
             ),
-            dialect.compiler,
+            dialect,
             "tenant",
             "hold",
         )
@@ -418,4 +418,5 @@ def _insert(
     ):
         if batch:
             insert(connection, table, batch, on_conflict)
-    statements.delete_hold.run_each(connection, rows.lifted)
+    for tenant_id, hold_id in rows.lifted:
+        statements.delete_hold.run(connection, tenant_id, hold_id)

@@ -57,7 +57,6 @@ class LogStatements:
     """The statements that read logs and what stands, compiled for one database."""
 
     def __init__(self, dialect: Dialect) -> None:
-        compiler = dialect.compiler
         self.dialect = dialect
         tenant = parameter("tenant", BigInteger())
         limit = parameter("limit", BigInteger())
@@ -65,7 +64,7 @@ class LogStatements:
             select(heads.c.revision, heads.c.running_hash, heads.c.commit_time).where(
                 heads.c.tenant_id == tenant
             ),
-            compiler,
+            dialect,
             "tenant",
         )
         self.changes_after = Statement(
@@ -76,7 +75,7 @@ class LogStatements:
             )
             .order_by(changes.c.revision)
             .limit(limit),
-            compiler,
+            dialect,
             *("tenant", "after", "limit"),
         )
         place = [column.name for column in PLACE_COLUMNS]
@@ -90,12 +89,12 @@ class LogStatements:
             )
             .order_by(*PLACE_COLUMNS)
             .limit(limit),
-            compiler,
+            dialect,
             *("tenant", *place, "limit"),
         )
         self.topics = Statement(
             select(*TOPIC_COLUMNS).where(topics.c.tenant_id == tenant).order_by(topics.c.name),
-            compiler,
+            dialect,
             "tenant",
         )
         change_of_hold = and_(
@@ -106,7 +105,7 @@ class LogStatements:
             .join_from(holds, changes, change_of_hold)
             .where(holds.c.tenant_id == tenant)
             .order_by(holds.c.revision),
-            compiler,
+            dialect,
             "tenant",
         )
         self.standing_of = AmongSelect(
@@ -116,7 +115,7 @@ class LogStatements:
             records.c.tenant_id,
             records.c.subject,
         )
-        self.database_time = Statement(select(dialect.database_time()), compiler)
+        self.database_time = Statement(select(dialect.database_time()), dialect)
 
 
 def read_head(

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -54,9 +55,11 @@ T = TypeVar("T")
 MIGRATION_LOCK: Final = 0x68656564
 """The advisory lock that one migration at a time holds: `heed` in ASCII."""
 
-_UNREACHABLE = (DBAPIError, OSError, TimeoutError)
+_UNREACHABLE = (AsyncAdapt_asyncpg_dbapi.Error, DBAPIError, OSError, TimeoutError)
+"""What a statement raises, by the driver's own way or by SQLAlchemy's, and connecting."""
 _TRY_AGAIN: Final = frozenset(
     {
+        "0A000",  # a kept plan no longer fits: a migration ran
         "40001",  # serialization failure
         "40P01",  # deadlock
         "55P03",  # the lock of a head was not had in time
@@ -90,7 +93,7 @@ class PostgresDialect:
         text = self._among.get(select)
         if text is None:
             text = self._among[select] = self._text_among(select)
-        return list(connection.exec_driver_sql(text, lists).fetchall())
+        return self.fetch(connection, text, lists)
 
     def insert(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
@@ -100,7 +103,17 @@ class PostgresDialect:
         if text is None:
             text = self._text_insert(table, on_conflict)
             self._inserts[table.name, on_conflict] = text
-        connection.exec_driver_sql(text, tuple(zip(*rows, strict=True)))
+        self.run(connection, text, tuple(zip(*rows, strict=True)))
+
+    def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
+        """Run one statement and return its rows."""
+        cursor = connection.connection.cursor()
+        cursor.execute(text, values)
+        return list[Row](cursor.fetchall())
+
+    def run(self, connection: Connection, text: str, values: tuple[Any, ...]) -> None:
+        """Run one statement that returns none."""
+        connection.connection.cursor().execute(text, values)
 
     def database_time(self) -> ColumnElement[int]:
         """Return the server's clock in microseconds."""
@@ -206,14 +219,14 @@ class PostgresBackend:
             try:
                 result = await connection.run_sync(body)
                 if not must_commit(result):
-                    await connection.rollback()
+                    await connection.run_sync(_roll_back)
                     return result
             except _UNREACHABLE as error:
                 # Nothing was asked to commit: whatever became of the connection, it did not.
-                await self._recover(connection)
+                await self._drop_writer()
                 raise NotWrittenError(_text(error), again=_is_passing(error)) from error
             except BaseException:
-                await self._recover(connection)
+                await self._drop_writer()
                 raise
             await self._commit(connection)
             return result
@@ -221,25 +234,15 @@ class PostgresBackend:
     async def _commit(self, connection: AsyncConnection) -> None:
         self._notices.clear()
         try:
-            await connection.commit()
+            await connection.run_sync(_commit)
         except BaseException as error:
             await self._drop_writer()
-            if isinstance(error, (*_UNREACHABLE, SQLAlchemyError)):
+            if isinstance(error, _UNREACHABLE):
                 raise CommitLostError(_text(error)) from error
             raise
         if self._notices:
             await self._drop_writer()
             raise CommitLostError(f"the commit came with a notice: {'; '.join(self._notices)}")
-
-    async def _recover(self, connection: AsyncConnection) -> None:
-        """Roll back, so that the connection can be used again, or drop it."""
-        try:
-            await connection.rollback()
-        except (*_UNREACHABLE, SQLAlchemyError):
-            await self._drop_writer()
-        else:
-            if connection.invalidated or connection.closed:
-                await self._drop_writer()
 
     async def _connected(self) -> AsyncConnection:
         if self._writer is None:
@@ -295,27 +298,25 @@ class _Reading:
 
     async def run(self, body: Callable[[Connection], T]) -> T:
         """Return what a body reads."""
+        is_first, self._has_read = not self._has_read, True
         try:
-            return await self._run(body)
+            return await self._connection.run_sync(body)
+        except _UNREACHABLE as error:
+            await self._connection.invalidate()
+            if not is_first or not _is_passing(error):
+                raise store_unavailable(_text(error)) from error
+        # It broke while it lay in the pool, as others may have; nothing was read yet.
+        try:
+            await self._connection.close()
+            await self._pool.dispose()
+            self._connection = await self._pool.connect()
+            return await self._connection.run_sync(body)
         except _UNREACHABLE as error:
             raise store_unavailable(_text(error)) from error
 
     async def end(self) -> None:
         """Give the connection back."""
         await self._connection.close()
-
-    async def _run(self, body: Callable[[Connection], T]) -> T:
-        try:
-            return await self._connection.run_sync(body)
-        except DBAPIError as error:
-            if self._has_read or not error.connection_invalidated:
-                raise
-            # It was broken while it lay in the pool; nothing was read yet, so another will do.
-            await self._connection.close()
-            self._connection = await self._pool.connect()
-            return await self._connection.run_sync(body)
-        finally:
-            self._has_read = True
 
 
 async def migrate_postgres(
@@ -379,6 +380,14 @@ def _reading_engine(url: URL, limits: StorageLimits) -> AsyncEngine:
     )
 
 
+def _commit(connection: Connection) -> None:
+    connection.connection.commit()
+
+
+def _roll_back(connection: Connection) -> None:
+    connection.connection.rollback()
+
+
 def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
     # Without its collation, which belongs to the column and not to a value.
     return bindparam(name, type_=ARRAY(type(of)()))
@@ -402,13 +411,19 @@ def _keep_alive(driver: Any) -> None:
 
 def _is_passing(error: BaseException) -> bool:
     """Whether the same may well succeed in a moment."""
-    if not isinstance(error, DBAPIError):
+    cause = _cause(error)
+    if not isinstance(cause, AsyncAdapt_asyncpg_dbapi.Error):
         return True
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or state in _TRY_AGAIN or state.startswith("08")
+    state = getattr(cause, "sqlstate", None) or ""
+    # A connection that broke has no state of the server's to tell.
+    return not state or state in _TRY_AGAIN or state.startswith("08")
 
 
 def _text(error: BaseException) -> str:
     """Return what went wrong, without statement and parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = _cause(error)
     return str(cause) or type(cause).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error

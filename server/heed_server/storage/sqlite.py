@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from typing import cast as cast_type
 
-from pysqlite3 import dbapi2
 from sqlalchemy import (
     BigInteger,
     BindParameter,
@@ -37,6 +37,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ColumnElement
 
 from heed.errors import ErrorReason, UnavailableError
+from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.statements import (
@@ -48,13 +49,14 @@ from heed_server.storage.statements import (
 
 T = TypeVar("T")
 
-_driver: Any = dbapi2
-
 CHECKPOINT_BYTES: Final = 16 << 20
 """The size of the WAL from which it is copied into the database."""
 _WAL_BYTES_KEPT: Final = 4 << 20
 _AMONG_MAX: Final = 512
 """Values compared with in one statement."""
+
+_REFUSED = (apsw_driver.Error, DBAPIError)
+"""What a statement raises: by the driver's own way, or by SQLAlchemy's."""
 
 _BUSY, _LOCKED, _FULL = 5, 6, 13
 _TRY_AGAIN: Final = frozenset({_BUSY, _LOCKED})
@@ -90,7 +92,7 @@ class SqliteDialect:
             full = [*head, _padded(last[start : start + _AMONG_MAX])]
             text = self._text_among(select, tuple(len(values) for values in full))
             values = tuple(value for values in full for value in values)
-            found += connection.exec_driver_sql(text, values).fetchall()
+            found += self.fetch(connection, text, values)
         return found
 
     def insert(
@@ -101,7 +103,15 @@ class SqliteDialect:
         if text is None:
             text = self._text_insert(table, on_conflict)
             self._inserts[table.name, on_conflict] = text
-        connection.exec_driver_sql(text, list(rows))
+        _driver_of(connection).run_each(text, rows)
+
+    def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
+        """Run one statement and return its rows."""
+        return list[Row](_driver_of(connection).fetch(text, values))
+
+    def run(self, connection: Connection, text: str, values: tuple[Any, ...]) -> None:
+        """Run one statement that returns none."""
+        _driver_of(connection).run(text, values)
 
     def database_time(self) -> ColumnElement[int]:
         """Return NULL: SQLite's clock is this node's own."""
@@ -153,10 +163,10 @@ class SqliteBackend:
             UnavailableError: another process owns the database, the engine is not a safe one, or
                 the file cannot be opened as it must be.
         """
-        if not is_safe_engine(_driver.sqlite_version_info):
+        if not is_safe_engine(apsw_driver.sqlite_version_info):
             raise UnavailableError(
-                f"SQLite {_driver.sqlite_version} can lose committed transactions in WAL mode; "
-                "install the package pysqlite3, 0.6.1 or later",
+                f"SQLite {apsw_driver.sqlite_version} can lose committed transactions in WAL mode; "
+                "install the package apsw, 3.51.3 or later",
                 reason=ErrorReason.STORE_UNAVAILABLE,
             )
         self._lock_file = _lock(self._path)
@@ -164,8 +174,8 @@ class SqliteBackend:
             await self._writer.run(lambda connection: _prepare_writer(connection, prepare))
         except BaseException as error:
             await self.close()
-            if isinstance(error, DBAPIError):
-                raise store_unavailable(f"{self._path}: {error.orig}") from error
+            if isinstance(error, _REFUSED):
+                raise store_unavailable(f"{self._path}: {_text(error)}") from error
             raise
 
     async def write(
@@ -218,12 +228,12 @@ class SqliteBackend:
     def _checkpoint(self, connection: Connection) -> None:
         """Copy what no reader needs any more into the database. Runs in the writing thread."""
         try:
-            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-        except DBAPIError as error:
-            if _code(error) not in _TRY_AGAIN:
-                self._failure = f"the checkpoint failed: {error.orig}"
+            rows = _driver_of(connection).fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
+        except apsw_driver.Error as error:
+            if error.code not in _TRY_AGAIN:
+                self._failure = f"the checkpoint failed: {_text(error)}"
             return
-        _, wal_pages, copied_pages = row
+        _, wal_pages, copied_pages = rows[0]
         is_done = wal_pages == copied_pages
         self._checkpoint_at = CHECKPOINT_BYTES + (0 if is_done else _size(self._wal))
 
@@ -292,12 +302,12 @@ class _Reading:
         """Return what a body reads."""
         try:
             return await self._thread.run(lambda connection: self._run(connection, body))
-        except DBAPIError as error:
-            raise store_unavailable(str(error.orig)) from error
+        except _REFUSED as error:
+            raise store_unavailable(_text(error)) from error
 
     def _run(self, connection: Connection, body: Callable[[Connection], T]) -> T:
         if not self._has_begun:
-            connection.exec_driver_sql("BEGIN")
+            _driver_of(connection).run("BEGIN")
             self._has_begun = True
         return body(connection)
 
@@ -306,10 +316,9 @@ def _new_engine(path: Path) -> Engine:
     # Autocommit for SQLAlchemy: BEGIN and COMMIT are said here, where their errors are told apart.
     return create_engine(
         f"sqlite:///{path}",
-        module=_driver,
+        module=apsw_driver,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"check_same_thread": False, "cached_statements": 512},
     )
 
 
@@ -336,18 +345,19 @@ def _prepare_writer(connection: Connection, prepare: Callable[[Connection], None
 def _in_transaction(
     connection: Connection, body: Callable[[Connection], T], must_commit: Callable[[T], bool]
 ) -> T:
+    driver = _driver_of(connection)
     try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        driver.run("BEGIN IMMEDIATE")
         result = body(connection)
         if not must_commit(result):
-            connection.exec_driver_sql("ROLLBACK")
+            driver.run("ROLLBACK")
             return result
-    except DBAPIError as error:
+    except _REFUSED as error:
         # A crash or an error here leaves nothing: the transaction was not yet to be committed.
         is_clean = _roll_back(connection)
         code = _code(error)
         raise NotWrittenError(
-            str(error.orig),
+            _text(error),
             again=code in _TRY_AGAIN,
             fatal=code in _STOPS_WRITER or not is_clean,
         ) from error
@@ -360,23 +370,23 @@ def _in_transaction(
 
 def _commit(connection: Connection) -> None:
     try:
-        connection.exec_driver_sql("COMMIT")
-    except DBAPIError as error:
+        _driver_of(connection).run("COMMIT")
+    except apsw_driver.Error as error:
         code = _code(error)
         # A full disk or a lock is met before the last frame is written, so that rolling back is
         # certain; after any other error what is on the disk is not known.
         if code in {_BUSY, _LOCKED, _FULL} and _roll_back(connection):
-            raise NotWrittenError(str(error.orig), again=code in _TRY_AGAIN) from error
-        raise CommitLostError(str(error.orig), fatal=True) from error
+            raise NotWrittenError(_text(error), again=code in _TRY_AGAIN) from error
+        raise CommitLostError(_text(error), fatal=True) from error
 
 
 def _roll_back(connection: Connection) -> bool:
     """Roll back what is open; False when even that failed."""
     try:
-        driver: Any = connection.connection.driver_connection
+        driver = _driver_of(connection)
         if driver.in_transaction:
-            connection.exec_driver_sql("ROLLBACK")
-    except DBAPIError:
+            driver.run("ROLLBACK")
+    except apsw_driver.Error:
         return False
     return True
 
@@ -417,7 +427,21 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _code(error: DBAPIError) -> int:
-    """Return SQLite's primary result code."""
-    code: Any = getattr(error.orig, "sqlite_errorcode", 0)
-    return int(code) & 0xFF
+def _driver_of(connection: Connection) -> apsw_driver.Connection:
+    """Return the driver's connection beneath SQLAlchemy's."""
+    return cast_type("apsw_driver.Connection", connection.connection.dbapi_connection)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _code(error: BaseException) -> int:
+    """Return SQLite's primary result code, 0 for what is not SQLite's."""
+    cause = _cause(error)
+    return cause.code if isinstance(cause, apsw_driver.Error) else 0
+
+
+def _text(error: BaseException) -> str:
+    """Return what went wrong, without statement and parameters."""
+    return str(_cause(error))
