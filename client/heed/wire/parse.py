@@ -54,7 +54,7 @@ def message(class_: type[M], data: bytes) -> M:
     except DecodeError:
         name = class_.DESCRIPTOR.full_name
         raise InvalidArgumentError(
-            f"the {len(data)} bytes are not a {name}; its strings are UTF-8 without surrogates",
+            f"what was sent ({len(data)} bytes) is not a {name}, whose strings are UTF-8",
             reason=ErrorReason.MALFORMED_MESSAGE,
             metadata={"message": name},
         ) from None

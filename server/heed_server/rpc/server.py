@@ -11,6 +11,7 @@ grpc/impl/channel_arg_names.h.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
@@ -34,7 +35,7 @@ CONTRACT: tuple[FileDescriptor, ...] = (
 )
 """The files of the contract that hold services."""
 
-_Handler = grpc.RpcMethodHandler[bytes, bytes]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 STREAMS = {"ExportRecords": export_records}
 """The methods that answer with many messages."""

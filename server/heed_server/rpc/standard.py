@@ -5,7 +5,7 @@ themselves and answer INVALID_ARGUMENT.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -20,7 +20,7 @@ from heed_server.rpc.status import abort
 
 M = TypeVar("M", bound=Message)
 
-_Handler = grpc.RpcMethodHandler[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 HEALTH_NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 

@@ -37,7 +37,7 @@ async def abort(context: Context, error: HeedError) -> NoReturn:
 
 def unforeseen(method: str, error: Exception, *, is_write: bool) -> HeedError:
     """Log a mistake of ours, and return what its caller is told."""
-    _log.error("call_failed", method=method, error=type(error).__name__, stack=_stack(error))
+    _log.error("call_failed", method=method, error=type(error).__name__, at=_frames(error))
     if is_write:
         return OutcomeUnknownError(
             "this node failed at the call, which may or may not have been written; "
@@ -46,7 +46,7 @@ def unforeseen(method: str, error: Exception, *, is_write: bool) -> HeedError:
     return UnavailableError("this node failed to answer; ask another node, or do not send")
 
 
-def _stack(error: Exception) -> list[str]:
+def _frames(error: Exception) -> list[str]:
     """Where it happened, innermost last. No message and no source line: either may hold a value."""
     frames: list[str] = []
     traceback = error.__traceback__
