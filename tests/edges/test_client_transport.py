@@ -1,8 +1,12 @@
 """The library on the wire: deadlines, retries, connections, credentials; against real sockets."""
 
 import asyncio
+import select
+import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +130,69 @@ async def test_a_check_waits_fifty_milliseconds_and_no_longer(server: FakeServer
     release.set()
 
     assert 0.04 < waited < 2
+
+
+SLOW_SECONDS = 0.2
+"""Longer than a check's deadline, shorter than a first connection may take."""
+
+
+@contextmanager
+def slow_network(address: str) -> Generator[str]:
+    """Pass one connection on to a server, its first bytes only after a while."""
+    host, _, port = address.rpartition(":")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def pass_on() -> None:
+            near, _ = listening.accept()
+            with near, socket.create_connection((host, int(port))) as far:
+                select.select([], [], [], SLOW_SECONDS)
+                while True:
+                    for one in select.select([near, far], [], [])[0]:
+                        data = one.recv(65_536)
+                        if not data:
+                            return
+                        (far if one is near else near).sendall(data)
+
+        thread = threading.Thread(target=pass_on)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+async def test_the_first_check_waits_for_its_connection_besides(server: FakeServer) -> None:
+    with slow_network(server.address) as address:
+        async with heed.Client(address) as client:
+            assert (await client.check(user="u", channel="in_app")).allowed
+
+
+def test_the_first_check_without_await_waits_for_its_connection_besides(
+    server: FakeServer,
+) -> None:
+    with slow_network(server.address) as address, heed.SyncClient(address) as client:
+        assert client.check(user="u", channel="in_app").allowed
+
+
+async def test_a_timeout_that_is_given_counts_the_connection_too(server: FakeServer) -> None:
+    with slow_network(server.address) as address:
+        async with heed.Client(address) as client:
+            with pytest.raises(heed.UnavailableError, match=r"within 0\.05 s"):
+                await client.check(user="u", channel="in_app", timeout=0.05)
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_server_that_never_answers_the_first_connection_is_waited_for_once(
+    attempts: int,
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        heed.SyncClient(f"127.0.0.1:{silent.getsockname()[1]}") as client,
+    ):
+        started = time.monotonic()
+        for _ in range(attempts):
+            with pytest.raises(heed.UnavailableError, match=heed.SAFE_ANSWER):
+                client.check(user="u", channel="in_app")
+
+    assert time.monotonic() - started < 1.9
 
 
 async def test_a_deadline_of_a_call_and_of_a_client_can_be_given(server: FakeServer) -> None:

@@ -3,11 +3,13 @@
 Laws:
 - A channel belongs to the event loop that it was opened on, which is the one of the first call;
   so a client can be made before there is a loop.
+- The default deadline of a call does not count the making of the first connection.
 - Cancelling a call cancels it on the wire. A write that was cancelled may have happened.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, cast
 
 import grpc
@@ -15,7 +17,7 @@ import grpc.aio
 
 from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
-from heed.connection.options import channel_options
+from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
 
@@ -30,6 +32,7 @@ class AioCalls:
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._callables: dict[str, Any] = {}
+        self._has_connected = False
         self._is_closed = False
 
     async def unary(
@@ -41,7 +44,7 @@ class AioCalls:
         idempotency_key: str = "",
     ) -> A:
         """Call, and return the answer."""
-        channel = self._opened()
+        channel = await self._connected(timeout)
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
@@ -65,7 +68,8 @@ class AioCalls:
     ) -> AsyncIterator[A]:
         """Call, and yield the messages of the answer."""
         seconds = self._seconds(spec, timeout)
-        start: Any = self._opened().unary_stream(spec.path)
+        channel = await self._connected(timeout)
+        start: Any = channel.unary_stream(spec.path)
         call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
         try:
             async for data in call:
@@ -105,15 +109,26 @@ class AioCalls:
             return timeout
         return self._timeout if self._timeout is not None else spec.timeout_seconds
 
+    async def _connected(self, timeout: float | None) -> grpc.aio.Channel:
+        """The channel; before the first call, once its first connection is made or has failed."""
+        channel = self._opened()
+        if self._has_connected or timeout is not None or self._timeout is not None:
+            return channel
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                while (state := channel.get_state(try_to_connect=True)) in CONNECTING:
+                    await channel.wait_for_state_change(state)
+        self._has_connected = True
+        return channel
+
     def _opened(self) -> grpc.aio.Channel:
-        """The channel, connecting from its opening on."""
+        """The channel."""
         if self._is_closed:
             raise RuntimeError("this client is closed; make another one")
         loop = asyncio.get_running_loop()
         if self._channel is None:
             self._loop = loop
             self._channel = _open(self._target)
-            self._channel.get_state(try_to_connect=True)
         elif self._loop is not loop:
             raise RuntimeError("this client was first used on another event loop; make one a loop")
         return self._channel

@@ -1,5 +1,9 @@
-"""Calls over `grpc`, for code without an event loop. Safe to share between threads."""
+"""Calls over `grpc`, for code without an event loop. Safe to share between threads.
 
+The default deadline of a call does not count the making of the first connection.
+"""
+
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -7,7 +11,7 @@ import grpc
 
 from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
-from heed.connection.options import channel_options
+from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
 
@@ -21,6 +25,7 @@ class GrpcCalls:
         self._timeout = timeout
         self._channel: grpc.Channel = _open(target)
         self._callables: dict[str, Any] = {}
+        self._has_connected = False
         self._is_closed = False
 
     def unary(
@@ -32,7 +37,7 @@ class GrpcCalls:
         idempotency_key: str = "",
     ) -> A:
         """Call, and return the answer."""
-        channel = self._opened()
+        channel = self._connected(timeout)
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
@@ -54,7 +59,7 @@ class GrpcCalls:
     def stream(self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None) -> Iterator[A]:
         """Call, and yield the messages of the answer."""
         seconds = self._seconds(spec, timeout)
-        start: Any = self._opened().unary_stream(spec.path)
+        start: Any = self._connected(timeout).unary_stream(spec.path)
         call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
         try:
             for data in call:
@@ -92,6 +97,23 @@ class GrpcCalls:
         if timeout is not None:
             return timeout
         return self._timeout if self._timeout is not None else spec.timeout_seconds
+
+    def _connected(self, timeout: float | None) -> grpc.Channel:
+        """The channel; before the first call, once its first connection is made or has failed."""
+        channel = self._opened()
+        if self._has_connected or timeout is not None or self._timeout is not None:
+            return channel
+        settled = threading.Event()
+
+        def note(state: grpc.ChannelConnectivity) -> None:
+            if state not in CONNECTING:
+                settled.set()
+
+        channel.subscribe(note, try_to_connect=True)
+        settled.wait(CONNECT_SECONDS_MAX)
+        channel.unsubscribe(note)
+        self._has_connected = True
+        return channel
 
     def _opened(self) -> grpc.Channel:
         if self._is_closed:

@@ -9,6 +9,7 @@ Source: gRFC A6 (retries), A8 (keepalive), gRPC's keepalive guide.
 import json
 from typing import Final
 
+import grpc
 from google.protobuf.message import Message
 
 from heed.connection.methods import METHODS, Kind, MethodSpec
@@ -18,6 +19,12 @@ KEEPALIVE_MILLISECONDS: Final = 20_000
 KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
 RECONNECT_FIRST_MILLISECONDS: Final = 250
 RECONNECT_MAX_MILLISECONDS: Final = 10_000
+CONNECT_SECONDS_MAX: Final = 1.0
+"""How long the first call of a client waits for its connection before its own deadline begins.
+
+The 50 ms of a check are for a check: a handshake over TLS may take longer, and is made once. A
+timeout that the caller names counts everything.
+"""
 RECEIVED_BYTES_MAX: Final = 16 * 1024 * 1024
 """The largest answer that is taken; a server sends no more than 4 MiB."""
 
@@ -25,6 +32,9 @@ ATTEMPTS_MAX: Final = 3
 READ_BACKOFF_SECONDS: Final = (0.02, 0.2)
 WRITE_BACKOFF_SECONDS: Final = (0.1, 1.0)
 """The wait before the second attempt, doubled for each further one, and its upper end."""
+
+CONNECTING: Final = frozenset({grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING})
+"""The states in which a first connection is neither made nor has failed."""
 
 ChannelOption = tuple[str, str | int]
 

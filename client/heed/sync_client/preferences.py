@@ -46,7 +46,7 @@ class PreferenceMethods(Calling):
 
         Name every identifier that is known of the person: naming one more never allows more.
         `token`, of an earlier answer: this answer is of that revision or later. `timeout` is in
-        seconds, 0.05 if not given.
+        seconds; if it is not given 0.05, once the client has made its first connection.
 
         Raises:
             UnavailableError: no answer; the safe one is to suppress, that is not to send.
