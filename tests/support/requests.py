@@ -56,7 +56,9 @@ def origin(*, decided: bool = False) -> pb.Origin:
 
 
 def opt_out(
-    topic: str = "", channel: pb.Channel.ValueType = pb.CHANNEL_EMAIL, reach: pb.Reach.ValueType = 0
+    topic: str = "",
+    channel: pb.Channel.ValueType = pb.CHANNEL_EMAIL,
+    reach: pb.Reach.ValueType = pb.REACH_UNSPECIFIED,
 ) -> pb.Choice:
     """Stop."""
     return pb.Choice(scope=pb.Scope(channel=channel, topic=topic), opt_out=pb.OptOut(reach=reach))
@@ -157,7 +159,8 @@ def import_records(count: int = 2, key: str = "batch/1") -> admin.ImportRecordsR
         admin.ImportRow(
             row=at + 1,
             subject=subject(f"user{at}@example.com"),
-            **({"suppression": suppression()} if at % 2 == 0 else {"opt_out": pb.OptOut()}),
+            suppression=suppression() if at % 2 == 0 else None,
+            opt_out=pb.OptOut() if at % 2 else None,
         )
         for at in range(count)
     ]

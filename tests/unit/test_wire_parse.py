@@ -52,7 +52,7 @@ def read_batch(data: bytes) -> None:
 # ---- checks -----------------------------------------------------------------------------------
 
 
-def test_a_check_is_read_as_it_was_asked():
+def test_a_check_is_read_as_it_was_asked() -> None:
     asked = ask.check("Ada@Example.com", token="t")
     asked.tenant = "shop"
     asked.query.campaign = "spring"
@@ -64,7 +64,7 @@ def test_a_check_is_read_as_it_was_asked():
     assert checks.keys(read, KEYER.key_of) == [KEYER.key_of(SubjectType.EMAIL, "ada@example.com")]
 
 
-def test_subjects_of_every_type_are_keyed_in_their_order():
+def test_subjects_of_every_type_are_keyed_in_their_order() -> None:
     asked = preference.CheckSuppressionRequest(
         query=pb.Query(
             subjects=[
@@ -87,7 +87,7 @@ def test_subjects_of_every_type_are_keyed_in_their_order():
     ]
 
 
-def test_a_batch_keeps_the_order_of_its_queries():
+def test_a_batch_keeps_the_order_of_its_queries() -> None:
     asked = ask.batch_check(3)
     asked.queries[1].subjects.append(ask.subject("second@example.com"))
 
@@ -103,13 +103,13 @@ def test_a_batch_keeps_the_order_of_its_queries():
     assert {query.topic for query in read.queries} == {"marketing.weekly"}
 
 
-def test_an_empty_check_names_all_that_is_missing():
+def test_an_empty_check_names_all_that_is_missing() -> None:
     found = violations_of(read_check, preference.CheckSuppressionRequest())
 
     assert found.keys() == {"query.subjects", "query.channel"}
 
 
-def test_every_wrong_field_of_a_check_is_named():
+def test_every_wrong_field_of_a_check_is_named() -> None:
     asked = preference.CheckSuppressionRequest(
         query=pb.Query(
             subjects=[pb.Subject(), pb.Subject(email="nobody"), pb.Subject(phone="0660 123")],
@@ -129,7 +129,7 @@ def test_every_wrong_field_of_a_check_is_named():
     }
 
 
-def test_a_wrong_channel_is_told_with_the_right_ones():
+def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
     asked = ask.check()
     asked.query.channel = pb.CHANNEL_ANY
 
@@ -140,7 +140,7 @@ def test_a_wrong_channel_is_told_with_the_right_ones():
     assert "CHANNEL_ANY" not in description
 
 
-def test_wrong_addresses_of_a_check_are_named_and_never_repeated():
+def test_wrong_addresses_of_a_check_are_named_and_never_repeated() -> None:
     asked = ask.check("ada.lovelace@exam ple.com")
     asked.query.subjects.append(pb.Subject(phone="call me on 5551234"))
 
@@ -151,14 +151,14 @@ def test_wrong_addresses_of_a_check_are_named_and_never_repeated():
     assert "555" not in str(found)
 
 
-def test_a_wrong_address_in_a_batch_is_named_by_its_query():
+def test_a_wrong_address_in_a_batch_is_named_by_its_query() -> None:
     asked = ask.batch_check(3)
     asked.queries[2].subjects.append(ask.subject("nobody"))
 
     assert violations_of(read_batch, asked).keys() == {"queries[2].subjects[1].email"}
 
 
-def test_every_wrong_query_of_a_batch_is_named_also_those_after_the_first():
+def test_every_wrong_query_of_a_batch_is_named_also_those_after_the_first() -> None:
     asked = ask.batch_check(4)
     asked.queries[1].channel = pb.CHANNEL_UNSPECIFIED
     asked.queries[3].topic = "a..b"
@@ -171,13 +171,13 @@ def test_every_wrong_query_of_a_batch_is_named_also_those_after_the_first():
     }
 
 
-def test_a_batch_of_nothing_is_refused():
+def test_a_batch_of_nothing_is_refused() -> None:
     assert violations_of(read_batch, preference.BatchCheckSuppressionRequest()).keys() == {
         "queries"
     }
 
 
-def test_more_queries_than_a_batch_may_carry_are_refused():
+def test_more_queries_than_a_batch_may_carry_are_refused() -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         checks.batch_check(ask.batch_check(limits.QUERIES_MAX + 1).SerializeToString())
 
@@ -186,7 +186,7 @@ def test_more_queries_than_a_batch_may_carry_are_refused():
 
 
 @pytest.mark.parametrize("count", [0, 9])
-def test_a_query_names_1_to_8_identifiers(count: int):
+def test_a_query_names_1_to_8_identifiers(count: int) -> None:
     asked = ask.check()
     del asked.query.subjects[:]
     asked.query.subjects.extend(ask.subject(f"user{at}@example.com") for at in range(count))
@@ -194,7 +194,7 @@ def test_a_query_names_1_to_8_identifiers(count: int):
     assert violations_of(read_check, asked).keys() == {"query.subjects"}
 
 
-def test_the_same_identifier_twice_in_a_check_is_tolerated():
+def test_the_same_identifier_twice_in_a_check_is_tolerated() -> None:
     asked = ask.check()
     asked.query.subjects.append(ask.subject("ADA@example.com"))
 
@@ -203,7 +203,7 @@ def test_the_same_identifier_twice_in_a_check_is_tolerated():
     assert first == second
 
 
-def test_queries_that_are_remembered_do_not_grow_without_bound():
+def test_queries_that_are_remembered_do_not_grow_without_bound() -> None:
     for at in range(limits.QUERIES_MAX):
         asked = ask.check()
         asked.query.campaign = f"c{at}"
@@ -217,7 +217,7 @@ def test_queries_that_are_remembered_do_not_grow_without_bound():
     [b"\xff", b"\x0a\x05ab", b"\x0a\x03\xed\xa0\x80", b"\x0a\x02\xc3\x28"],
     ids=["no field", "cut short", "surrogate", "not UTF-8"],
 )
-def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes):
+def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         checks.check(data)
 
@@ -225,13 +225,13 @@ def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes):
     assert refused.value.metadata == {"message": "heed.v1.CheckSuppressionRequest"}
 
 
-def test_fields_that_are_not_known_are_tolerated():
+def test_fields_that_are_not_known_are_tolerated() -> None:
     later = b"\xfa\x3f\x03abc"
 
     assert checks.check(ask.check().SerializeToString() + later).query.topic == "marketing.weekly"
 
 
-def test_at_most_100_violations_are_named_and_all_are_counted():
+def test_at_most_100_violations_are_named_and_all_are_counted() -> None:
     asked = ask.batch_check(150)
     for query in asked.queries:
         query.channel = pb.CHANNEL_UNSPECIFIED
@@ -247,7 +247,7 @@ def test_at_most_100_violations_are_named_and_all_are_counted():
 # ---- what a person is asked about -----------------------------------------------------------
 
 
-def test_explain_asks_for_normalised_subjects():
+def test_explain_asks_for_normalised_subjects() -> None:
     read = parse.explain(
         audit.ExplainRequest(query=ask.query("ADA@example.com")).SerializeToString()
     )
@@ -256,7 +256,7 @@ def test_explain_asks_for_normalised_subjects():
     assert read.query.channel is Channel.EMAIL
 
 
-def test_get_preferences_refuses_an_identifier_named_twice():
+def test_get_preferences_refuses_an_identifier_named_twice() -> None:
     asked = preference.GetPreferencesRequest(
         subjects=[ask.subject(), ask.subject("ADA@example.com"), pb.Subject(), pb.Subject()]
     )
@@ -270,7 +270,7 @@ def test_get_preferences_refuses_an_identifier_named_twice():
 # ---- choices ----------------------------------------------------------------------------------
 
 
-def test_an_opt_out_is_read_as_it_was_asked():
+def test_an_opt_out_is_read_as_it_was_asked() -> None:
     read = parse.set_preference(ask.set_preference(ask.opt_out("news")).SerializeToString())
 
     (person,) = read.people
@@ -285,7 +285,7 @@ def test_an_opt_out_is_read_as_it_was_asked():
     assert read.call.idempotency_key == "key-1"
 
 
-def test_a_choice_without_a_scope_is_about_everything():
+def test_a_choice_without_a_scope_is_about_everything() -> None:
     asked = ask.set_preference(pb.Choice(opt_out=pb.OptOut(reach=pb.REACH_ALL)))
 
     (choice,) = parse.set_preference(asked.SerializeToString()).people[0].choices
@@ -294,7 +294,7 @@ def test_a_choice_without_a_scope_is_about_everything():
     assert choice.reach is Reach.ALL
 
 
-def test_an_opt_in_carries_its_evidence_its_time_and_its_end():
+def test_an_opt_in_carries_its_evidence_its_time_and_its_end() -> None:
     asked = ask.set_preference(ask.opt_in("news"))
     asked.choices[0].opt_in.end_time.CopyFrom(ask.timestamp(ask.DECIDED + timedelta(days=1)))
 
@@ -313,7 +313,7 @@ def test_an_opt_in_carries_its_evidence_its_time_and_its_end():
     assert choice.end_time == person.origin.decided_time + 86_400_000_000
 
 
-def test_a_pause_and_its_end_are_read_as_they_were_asked():
+def test_a_pause_and_its_end_are_read_as_they_were_asked() -> None:
     ends = pb.Choice(scope=pb.Scope(topic="news"), end_pause=pb.EndPause())
     asked = ask.set_preference(ask.pause(datetime(2026, 5, 1, tzinfo=UTC)), ends)
 
@@ -324,7 +324,7 @@ def test_a_pause_and_its_end_are_read_as_they_were_asked():
     assert end.kind is ChoiceKind.END_PAUSE
 
 
-def test_times_lose_what_is_finer_than_a_microsecond():
+def test_times_lose_what_is_finer_than_a_microsecond() -> None:
     asked = ask.set_preference()
     asked.origin.decided_time.CopyFrom(Timestamp(seconds=7, nanos=1_999))
 
@@ -333,7 +333,7 @@ def test_times_lose_what_is_finer_than_a_microsecond():
     assert person.origin.decided_time == 7_000_001
 
 
-def test_an_empty_set_names_all_that_is_missing():
+def test_an_empty_set_names_all_that_is_missing() -> None:
     found = violations_of(parse.set_preference, preference.SetPreferenceRequest())
 
     assert found.keys() == {"idempotency_key", "origin", "subjects", "choices"}
@@ -369,7 +369,7 @@ SET_WRONG: list[tuple[str, Callable[[preference.SetPreferenceRequest], Any], set
 )
 def test_a_wrong_field_of_a_set_is_named(
     spoil: Callable[[preference.SetPreferenceRequest], Any], paths: set[str]
-):
+) -> None:
     asked = ask.set_preference()
     spoil(asked)
 
@@ -401,7 +401,7 @@ OPT_IN_WRONG: list[tuple[str, Callable[[preference.SetPreferenceRequest], Any], 
 )
 def test_a_wrong_field_of_an_opt_in_is_named(
     spoil: Callable[[preference.SetPreferenceRequest], Any], paths: set[str]
-):
+) -> None:
     asked = ask.set_preference(ask.opt_in())
     spoil(asked)
 
@@ -417,7 +417,7 @@ def test_a_wrong_field_of_an_opt_in_is_named(
         ("", ""),
     ],
 )
-def test_a_network_is_stored_in_its_canonical_form(written: str, stored: str):
+def test_a_network_is_stored_in_its_canonical_form(written: str, stored: str) -> None:
     asked = ask.set_preference(ask.opt_in())
     asked.choices[0].opt_in.evidence.truncated_ip = written
 
@@ -441,7 +441,7 @@ def test_a_network_is_stored_in_its_canonical_form(written: str, stored: str):
         "nowhere/24",
     ],
 )
-def test_a_network_that_may_name_a_host_is_refused(written: str):
+def test_a_network_that_may_name_a_host_is_refused(written: str) -> None:
     asked = ask.set_preference(ask.opt_in())
     asked.choices[0].opt_in.evidence.truncated_ip = written
 
@@ -451,7 +451,7 @@ def test_a_network_that_may_name_a_host_is_refused(written: str):
     assert "192.0.2.7" not in str(found)
 
 
-def test_a_pause_needs_an_end_and_never_stops_mandatory_messages():
+def test_a_pause_needs_an_end_and_never_stops_mandatory_messages() -> None:
     asked = ask.set_preference(
         pb.Choice(pause=pb.Pause(reach=pb.REACH_ALL)),
         ask.pause(ask.DECIDED - timedelta(days=1), topic="news"),
@@ -465,14 +465,14 @@ def test_a_pause_needs_an_end_and_never_stops_mandatory_messages():
     }
 
 
-def test_ending_a_pause_needs_a_method():
+def test_ending_a_pause_needs_a_method() -> None:
     asked = ask.set_preference(pb.Choice(end_pause=pb.EndPause()))
     asked.origin.ClearField("method")
 
     assert violations_of(parse.set_preference, asked).keys() == {"origin.method"}
 
 
-def test_two_choices_of_one_kind_at_one_scope_are_refused():
+def test_two_choices_of_one_kind_at_one_scope_are_refused() -> None:
     asked = ask.set_preference(
         ask.opt_out("news"),
         ask.opt_out("news", reach=pb.REACH_ALL),
@@ -490,7 +490,7 @@ def test_two_choices_of_one_kind_at_one_scope_are_refused():
 # ---- batches ----------------------------------------------------------------------------------
 
 
-def test_people_take_the_origin_of_the_batch_or_their_own():
+def test_people_take_the_origin_of_the_batch_or_their_own() -> None:
     asked = ask.batch_set_preferences(2)
     asked.people[1].origin.CopyFrom(pb.Origin(source="call-centre"))
 
@@ -499,7 +499,7 @@ def test_people_take_the_origin_of_the_batch_or_their_own():
     assert [person.origin.source for person in read.people] == ["preference-page", "call-centre"]
 
 
-def test_a_batch_needs_no_origin_where_everybody_has_one():
+def test_a_batch_needs_no_origin_where_everybody_has_one() -> None:
     asked = ask.batch_set_preferences(1)
     asked.people[0].origin.CopyFrom(asked.origin)
     asked.ClearField("origin")
@@ -509,7 +509,7 @@ def test_a_batch_needs_no_origin_where_everybody_has_one():
     assert person.origin.source == "preference-page"
 
 
-def test_wrong_fields_of_people_are_named_by_their_place():
+def test_wrong_fields_of_people_are_named_by_their_place() -> None:
     asked = ask.batch_set_preferences(3)
     asked.people[0].choices[0].opt_out.reach = pb.Reach.ValueType(8)
     asked.people[1].subjects[0].email = "nobody"
@@ -525,13 +525,13 @@ def test_wrong_fields_of_people_are_named_by_their_place():
     }
 
 
-def test_a_batch_of_nobody_is_refused():
+def test_a_batch_of_nobody_is_refused() -> None:
     asked = ask.batch_set_preferences(0)
 
     assert violations_of(parse.batch_set_preferences, asked).keys() == {"people"}
 
 
-def test_more_people_or_records_than_a_batch_may_carry_are_refused():
+def test_more_people_or_records_than_a_batch_may_carry_are_refused() -> None:
     many = ask.batch_set_preferences(limits.PEOPLE_MAX + 1)
     heavy = ask.batch_set_preferences(251)
     for person in heavy.people:
@@ -552,7 +552,7 @@ def hash_of(asked: preference.SetPreferenceRequest) -> bytes:
     return parse.set_preference(asked.SerializeToString()).call.payload_hash
 
 
-def test_equal_payloads_have_one_hash_whatever_the_key_the_tenant_and_the_bytes():
+def test_equal_payloads_have_one_hash_whatever_the_key_the_tenant_and_the_bytes() -> None:
     asked = ask.set_preference()
     other = ask.set_preference(key="key-2")
     other.tenant = "shop"
@@ -567,7 +567,7 @@ def test_equal_payloads_have_one_hash_whatever_the_key_the_tenant_and_the_bytes(
     assert parse.set_preference(shuffled).call.payload_hash == hash_of(asked)
 
 
-def test_another_payload_or_method_has_another_hash():
+def test_another_payload_or_method_has_another_hash() -> None:
     asked = ask.set_preference()
     others = [ask.set_preference(ask.opt_out("news")), ask.set_preference(email="b@example.com")]
     as_batch = preference.BatchSetPreferencesRequest(
