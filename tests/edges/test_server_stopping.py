@@ -77,8 +77,9 @@ def _statuses(channel: grpc.Channel, service: str) -> "Iterator[str]":
             health_pb2.HealthCheckRequest(service=service), timeout=WAIT_SECONDS_MAX
         ):
             yield health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        yield "ENDED"
     except grpc.RpcError:
-        yield "GONE"
+        yield "CUT OFF"
 
 
 def _require_stopped(server: Served, users: list[str]) -> None:
@@ -107,7 +108,7 @@ def test_sigterm_under_load_tells_health_first_and_loses_nothing(tmp_path: Path)
 
     assert before == ["SERVING"] * len(NAMES)
     assert after == ["NOT_SERVING"] * len(NAMES)
-    assert ends == [["GONE"]] * len(NAMES)
+    assert ends == [["ENDED"]] * len(NAMES)
     assert [error for error in writers.errors if not isinstance(error, UnavailableError)] == []
     with Served(tmp_path) as server:
         # A sealed index is opened, not made anew.
@@ -163,16 +164,38 @@ def test_a_second_signal_stops_faster(tmp_path: Path, number: signal.Signals) ->
         assert time.monotonic() - began < WAIT_SECONDS_MAX
 
 
-def test_a_call_that_outlasts_the_grace_time_is_cut_off(tmp_path: Path) -> None:
-    """A watch of health never ends by itself."""
-    flags = ("--drain-announce-seconds", "0", "--drain-grace-seconds", "0.2")
+def test_a_watch_of_health_holds_up_no_stop(tmp_path: Path) -> None:
+    flags = ("--drain-announce-seconds", "0", "--drain-grace-seconds", "100")
     with Served(tmp_path, *flags) as server, grpc.insecure_channel(server.address) as channel:
         statuses = _statuses(channel, "")
         assert next(statuses) == "SERVING"
 
         assert server.stop() == 0
 
-        assert list(statuses)[-1] == "GONE"
+        assert list(statuses) == ["NOT_SERVING", "ENDED"]
+
+
+def test_a_call_that_outlasts_the_grace_time_is_cut_off(tmp_path: Path) -> None:
+    """A description of the contract that is never asked for anything never ends by itself."""
+    flags = ("--drain-announce-seconds", "0", "--drain-grace-seconds", "0.2")
+    with Served(tmp_path, *flags) as server, grpc.insecure_channel(server.address) as channel:
+        asking = threading.Event()
+
+        def never() -> Iterator[bytes]:
+            asking.wait(WAIT_SECONDS_MAX)
+            yield b""
+
+        describe: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        )
+        call = describe(never(), timeout=WAIT_SECONDS_MAX)
+        grpc.channel_ready_future(channel).result(WAIT_SECONDS_MAX)
+
+        assert server.stop() == 0
+
+        asking.set()
+        with pytest.raises(grpc.RpcError):
+            list(call)
 
 
 def test_the_time_to_drain_is_shorter_than_the_time_to_be_killed() -> None:

@@ -74,6 +74,7 @@ async def drain(server: aio.Server, health: Health, stop: Stop, config: DrainCon
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(config.announce_seconds):
             await stop.hurried.wait()
+    health.end_watches()  # they never end by themselves, and would take all the time there is
     grace_seconds = None if stop.hurried.is_set() else config.grace_seconds
     async with asyncio.TaskGroup() as group:
         hurrying = group.create_task(_cancel_calls(server, stop))

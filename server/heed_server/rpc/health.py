@@ -31,6 +31,8 @@ class Health:
 
     def __init__(self, service: Service) -> None:
         self.servicer = health_aio.HealthServicer()
+        self.watches_ended = asyncio.Event()
+        """Set once watches of health shall end; by themselves they never do."""
         self._service = service
 
     async def refresh(self) -> None:
@@ -47,6 +49,10 @@ class Health:
     async def drain(self) -> None:
         """Say NOT_SERVING of everything, from now on and for ever."""
         await self.servicer.enter_graceful_shutdown()
+
+    def end_watches(self) -> None:
+        """End every watch of health, so that none holds up the server's stop."""
+        self.watches_ended.set()
 
     def _can_check(self) -> bool:
         age_max = self._service.max_staleness_seconds[TopicClass.PROMOTIONAL]

@@ -92,7 +92,7 @@ def build_server(
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(described.full_name, of_service),)
         )
-    add_health(server, health.servicer)
+    add_health(server, health.servicer, health.watches_ended)
     if with_reflection:
         names = [described.full_name for described in services()]
         add_reflection(server, [*names, HEALTH_NAME])

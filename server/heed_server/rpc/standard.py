@@ -4,6 +4,7 @@ Their libraries' handlers answer bytes that are no message with INTERNAL. These 
 themselves and answer INVALID_ARGUMENT.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -25,8 +26,10 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 HEALTH_NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
-def add_health(server: aio.Server, servicer: health_aio.HealthServicer) -> None:
-    """Serve grpc.health.v1."""
+def add_health(
+    server: aio.Server, servicer: health_aio.HealthServicer, watches_ended: asyncio.Event
+) -> None:
+    """Serve grpc.health.v1; watches of it end when `watches_ended` is set."""
 
     async def check(data: bytes, context: Any) -> health_pb2.HealthCheckResponse:
         asked = await _read(health_pb2.HealthCheckRequest, data, context)
@@ -34,7 +37,10 @@ def add_health(server: aio.Server, servicer: health_aio.HealthServicer) -> None:
 
     async def watch(data: bytes, context: Any) -> None:
         asked = await _read(health_pb2.HealthCheckRequest, data, context)
-        await servicer.Watch(asked, context)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(servicer.Watch(asked, context))
+            await watches_ended.wait()
+            watching.cancel()
 
     to_bytes = health_pb2.HealthCheckResponse.SerializeToString
     handlers: dict[str, _Handler] = {
