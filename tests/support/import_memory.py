@@ -1,0 +1,59 @@
+"""Import a list into nothing, and print how much memory that took: a process for one measurement.
+
+python -m tests.support.import_memory FILE FORMAT
+"""
+
+import asyncio
+import resource
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+from heed.connection.methods import A, MethodSpec, Q
+from heed.importing import ImportPlan, opened_source, prepare, send
+from heed_proto.v1 import admin_service_pb2 as admin
+from tests.support.imported import options
+
+
+class Nowhere:
+    """Calls that are answered at once, without a server: every row is added."""
+
+    async def unary(
+        self,
+        spec: MethodSpec[Q, A],
+        request: Q,
+        *,
+        timeout: float | None,
+        idempotency_key: str = "",
+    ) -> A:
+        assert isinstance(request, admin.ImportRecordsRequest)
+        size = len(request.SerializeToString())
+        await asyncio.sleep(0)
+        assert size > 0
+        return cast("A", admin.ImportRecordsResponse(added=len(request.rows)))
+
+    def stream(
+        self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
+    ) -> AsyncIterator[A]:
+        raise NotImplementedError
+
+    async def wait_ready(self, timeout: float) -> None:
+        """It is ready."""
+
+    async def close(self) -> None:
+        """It holds nothing."""
+
+
+def main(path: Path, format_name: str) -> None:
+    with opened_source(path, sys.stdin.buffer) as stream:
+        prepared = prepare(stream, ImportPlan(options=options(format_name=format_name)))
+        summary = asyncio.run(
+            send(prepared, Nowhere(), on_rejected=lambda _: None, on_progress=lambda _: None)
+        )
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sys.stdout.write(f"{summary.added} {kibibytes}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
