@@ -33,9 +33,9 @@ def named(kind: type[E], word: E | str, field: str) -> E:
     if isinstance(word, kind):
         return word
     written = str(word).strip().lower().replace("-", "_")
-    for member in kind:
-        if member.value and word_of(member) == written:
-            return member
+    member = kind.__members__.get(written.upper())
+    if member is not None and member.value:
+        return member
     known = words_of(kind)
     nearest = difflib.get_close_matches(written, known, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
