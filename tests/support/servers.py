@@ -1,0 +1,191 @@
+"""A real server in this process: its gRPC edge on port 0, a real store, a real index.
+
+    async with running_server(tmp_path) as server:
+        answer = await server.call("CheckSuppression", ask.check())
+
+Calls raise heed's own errors, read from their status as the library reads them. Nothing polls: a
+write is answered once the index has it.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from grpc import aio
+
+from heed.errors import HeedError
+from heed.model import TenantId
+from heed.wire.status import DETAILS_METADATA_KEY, from_status
+from heed_server.auth.credentials import Authenticator
+from heed_server.follow import FollowLimits
+from heed_server.primary.background import Background
+from heed_server.primary.followers import Followers
+from heed_server.rpc import Health, Observe, RpcLimits, build_server
+from heed_server.rpc.server import services
+from heed_server.service import MaxStaleness, Service, Tenants
+from heed_server.storage import Clock, SqlStore, SystemClock, open_store
+from tests.support.stores import LOOKUP_KEY
+
+METHODS = {method.name: method for described in services() for method in described.methods}
+"""The methods of the contract, by name."""
+
+TENANT = "default"
+
+
+@dataclass
+class Running:
+    """A server that runs, and what it is made of."""
+
+    address: str
+    service: Service
+    store: SqlStore
+    tenants: Tenants
+    health: Health
+    channel: aio.Channel
+    observed: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(method, code, reason, caller) of each call that ended."""
+
+    async def call(
+        self,
+        name: str,
+        request: Message,
+        *,
+        key: str = "",
+        timeout: float | None = 20,
+        channel: aio.Channel | None = None,
+    ) -> Any:
+        """Return the answer of a method; of one that streams, all its messages."""
+        try:
+            answers = await self.send(
+                name, request.SerializeToString(), key=key, timeout=timeout, channel=channel
+            )
+        except aio.AioRpcError as error:
+            raise error_of(error) from error
+        class_ = message_factory.GetMessageClass(METHODS[name].output_type)
+        if METHODS[name].server_streaming:
+            return [class_.FromString(answer) for answer in answers]
+        return class_.FromString(answers[0])
+
+    async def send(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        key: str = "",
+        timeout: float | None = 20,
+        channel: aio.Channel | None = None,
+    ) -> Sequence[bytes]:
+        """Send bytes to a method and return the bytes of its answers."""
+        method = METHODS[name]
+        path = f"/{method.containing_service.full_name}/{name}"
+        metadata = (("authorization", f"Bearer {key}"),) if key else ()
+        through = channel or self.channel
+        if method.server_streaming:
+            streaming: aio.UnaryStreamMultiCallable[bytes, bytes] = through.unary_stream(path)
+            return [answer async for answer in streaming(data, timeout=timeout, metadata=metadata)]
+        unary: aio.UnaryUnaryMultiCallable[bytes, bytes] = through.unary_unary(path)
+        return [await unary(data, timeout=timeout, metadata=metadata)]
+
+    async def heads(self) -> dict[str, int]:
+        """Where every tenant's log ends, as the database says."""
+        return {
+            tenant.name: (await self.store.head(tenant.tenant_id)).revision
+            for tenant in await self.store.tenants()
+        }
+
+    async def head(self) -> int:
+        """Where the first tenant's log ends."""
+        return (await self.store.head(TenantId(1))).revision
+
+
+def error_of(error: aio.AioRpcError) -> HeedError:
+    """Return heed's error of a call that failed; fails when it is the transport's."""
+    for name, value in error.trailing_metadata() or ():
+        if name == DETAILS_METADATA_KEY and isinstance(value, bytes):
+            found = from_status(status_pb2.Status.FromString(value))
+            if found is not None:
+                return found
+    raise AssertionError(f"not an error of heed's: {error.code()} {error.details()}") from error
+
+
+@asynccontextmanager
+async def running_server(
+    folder: Path,
+    *,
+    url: str | None = None,
+    clock: Clock | None = None,
+    tenant: str | None = TENANT,
+    authenticator: Callable[[SqlStore], Authenticator] | None = None,
+    max_staleness: MaxStaleness | None = None,
+    rpc_limits: RpcLimits | None = None,
+    observe_checks: bool = False,
+) -> AsyncGenerator[Running]:
+    """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
+    clock = clock or SystemClock()
+    observed: list[tuple[str, str, str, str]] = []
+    async with (
+        await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
+        Followers(
+            store, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
+        ) as followers,
+        Background() as background,
+    ):
+        if tenant is not None and not await store.tenants():
+            await store.create_tenant(tenant, LOOKUP_KEY)
+        tenants = Tenants(lambda one: followers.follow(one, background))
+        store.on_commit(followers.publish)
+        await tenants.learn(await store.tenants())
+        service = Service(
+            store=store,
+            tenants=tenants,
+            now=clock.now,
+            new_hold_id=_hold_ids(),
+            new_lookup_key=lambda: LOOKUP_KEY,
+            max_staleness=max_staleness,
+        )
+        health = Health(service)
+        server = build_server(
+            service,
+            authenticator(store) if authenticator else None,
+            health=health,
+            rpc_limits=rpc_limits,
+            observe=_noting(observed),
+            observe_checks=observe_checks,
+        )
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        try:
+            async with new_channel(address) as channel:
+                yield Running(address, service, store, tenants, health, channel, observed=observed)
+        finally:
+            await server.stop(None)
+
+
+def new_channel(address: str) -> aio.Channel:
+    """Return a channel with a connection of its own, which takes answers of any size."""
+    return aio.insecure_channel(
+        address,
+        [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.enable_http_proxy", 0),
+        ],
+    )
+
+
+def _hold_ids() -> Callable[[], str]:
+    numbers = iter(range(1, 1_000_000))
+    return lambda: f"hold-{next(numbers)}"
+
+
+def _noting(observed: list[tuple[str, str, str, str]]) -> Observe:
+    def observe(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
+        assert seconds >= 0
+        observed.append((method, code, reason, caller))
+
+    return observe
