@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.served import Authority, Served, run_command
 
+pytestmark = pytest.mark.slow
+
 HEED = Path(sys.executable).with_name("heed")
 Heed = Callable[..., subprocess.CompletedProcess[str]]
 

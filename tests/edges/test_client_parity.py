@@ -16,6 +16,8 @@ import pytest
 import heed
 from heed.testing import FakeSyncClient, RunningServer, server
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.now(UTC)
 PAST = [NOW - timedelta(days=30 - at) for at in range(20)]
 """Times by which choices are decided; few, so that ties happen."""

@@ -9,6 +9,8 @@ import pytest
 import heed
 from heed.testing import server
 
+pytestmark = pytest.mark.slow
+
 THEIR_TESTS = """
 from heed import Client, SyncClient
 from heed.testing import FakeSyncClient

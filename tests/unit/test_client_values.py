@@ -1,11 +1,13 @@
 """What callers hand in, and what they get back."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 import heed
 from heed.names import named, words_of
+from heed.testing import FakeSyncClient
 from heed.wire import ask, read
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -113,6 +115,24 @@ def test_none_names_nobody_and_an_empty_string_is_kept_to_be_refused() -> None:
     request = ask.check("", query, "")
 
     assert [one.WhichOneof("identifier") for one in request.query.subjects] == ["email"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda client: client.check(email="\ud800@example.com", channel="email"),
+        lambda client: client.check(email="a@example.com", channel="email", topic="\udfff"),
+        lambda client: client.opt_out(user="\udc80", source="tests"),
+        lambda client: client.get_preferences(device="\ud800"),
+        lambda client: client.lift_hold("\ud800", reason="r", origin=heed.Origin(source="s")),
+    ],
+    ids=["check", "topic", "write", "read", "hold"],
+)
+def test_what_is_no_unicode_is_refused_and_not_repeated(asked: Any) -> None:
+    with pytest.raises(heed.InvalidArgumentError, match="half a surrogate pair") as caught:
+        asked(FakeSyncClient())
+
+    assert str(caught.value).isascii()
 
 
 @pytest.mark.parametrize(

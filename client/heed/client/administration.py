@@ -9,8 +9,6 @@ from heed.connection import methods
 from heed.model import TOPIC_ROOT, Channel, Topic, TopicClass
 from heed.requests import Origin
 from heed.wire import ask, read
-from heed.wire.limits import PAGE_SIZE_MAX
-from heed_proto.v1 import admin_service_pb2 as admin
 
 
 class AdministrationMethods(Calling):
@@ -25,7 +23,7 @@ class AdministrationMethods(Calling):
             ConflictError: TENANT_EXISTS.
         """
         answer = await self._calls.unary(
-            methods.CREATE_TENANT, admin.CreateTenantRequest(name=name), timeout=timeout
+            methods.CREATE_TENANT, ask.create_tenant(name), timeout=timeout
         )
         return read.tenant(answer.tenant)
 
@@ -33,7 +31,7 @@ class AdministrationMethods(Calling):
         """Yield the tenants that the caller may see, by name. `timeout` is of each page."""
         page_token = ""
         while True:
-            request = admin.ListTenantsRequest(page_size=PAGE_SIZE_MAX, page_token=page_token)
+            request = ask.list_tenants(page_token)
             page = await self._calls.unary(methods.LIST_TENANTS, request, timeout=timeout)
             for tenant in page.tenants:
                 yield read.tenant(tenant)
@@ -142,9 +140,7 @@ class AdministrationMethods(Calling):
         """Yield the declared topics by name, retired ones too. `timeout` is of each page."""
         page_token = ""
         while True:
-            request = admin.ListTopicsRequest(
-                tenant=self._tenant_or(tenant), page_size=PAGE_SIZE_MAX, page_token=page_token
-            )
+            request = ask.list_topics(self._tenant_or(tenant), page_token)
             page = await self._calls.unary(methods.LIST_TOPICS, request, timeout=timeout)
             for topic in page.topics:
                 yield read.topic(topic)
@@ -217,9 +213,7 @@ class AdministrationMethods(Calling):
         """Yield the holds that are not lifted, by revision, ended ones too."""
         page_token = ""
         while True:
-            request = admin.ListHoldsRequest(
-                tenant=self._tenant_or(tenant), page_size=PAGE_SIZE_MAX, page_token=page_token
-            )
+            request = ask.list_holds(self._tenant_or(tenant), page_token)
             page = await self._calls.unary(methods.LIST_HOLDS, request, timeout=timeout)
             for hold in page.holds:
                 yield read.hold(hold)

@@ -9,7 +9,6 @@ from heed.connection import methods
 from heed.model import TOPIC_ROOT, Cause, Channel, RecordKind, Subject
 from heed.requests import ImportRow, Origin, Suppression
 from heed.wire import ask, read
-from heed.wire.limits import PAGE_SIZE_MAX
 
 
 class ListMethods(Calling):
@@ -81,9 +80,7 @@ class ListMethods(Calling):
         """Yield the standing suppressions, in a stable order. `timeout` is of each page."""
         page_token = ""
         while True:
-            request = ask.list_suppressions(
-                self._tenant_or(tenant), cause, PAGE_SIZE_MAX, page_token
-            )
+            request = ask.list_suppressions(self._tenant_or(tenant), cause, page_token)
             page = await self._calls.unary(methods.LIST_SUPPRESSIONS, request, timeout=timeout)
             for suppression in page.suppressions:
                 yield read.subject_record(suppression)

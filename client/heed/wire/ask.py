@@ -1,14 +1,18 @@
 """The library's values (`heed.requests`) to messages of requests.
 
-Nothing is checked here that the server checks; the values checked their own words and zones.
+Nothing is checked here that the server checks; the values checked their own words and zones. What
+no message can hold is refused: strings that are not Unicode, such as half a surrogate pair.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final, ParamSpec, TypeVar, assert_never
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     TOPIC_ROOT,
     Cause,
@@ -35,20 +39,42 @@ from heed.requests import (
     Suppression,
     require_zone,
 )
+from heed.wire.limits import PAGE_SIZE_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 
+P = ParamSpec("P")
+M = TypeVar("M", bound=Message)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
 
 
+def _of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
+    """Refuse what no message can hold, without repeating it: it may be an address."""
+
+    @functools.wraps(ask)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> M:
+        try:
+            return ask(*args, **kwargs)
+        except UnicodeError:
+            description = "holds half a surrogate pair, which is no Unicode; leave it out"
+            raise InvalidArgumentError(
+                f"a string {description}", violations=[FieldViolation("", description)]
+            ) from None
+
+    return asked
+
+
+@_of_unicode
 def check(tenant: str, query: Query, token: str) -> preference.CheckSuppressionRequest:
     """Ask about one message."""
     return preference.CheckSuppressionRequest(tenant=tenant, query=_query(query), token=token)
 
 
+@_of_unicode
 def check_many(
     tenant: str, queries: Iterable[Query], token: str
 ) -> preference.BatchCheckSuppressionRequest:
@@ -58,11 +84,13 @@ def check_many(
     )
 
 
+@_of_unicode
 def explain(tenant: str, query: Query) -> audit.ExplainRequest:
     """Ask why."""
     return audit.ExplainRequest(tenant=tenant, query=_query(query))
 
 
+@_of_unicode
 def set_preference(
     tenant: str, key: str, person: PersonChoices, origin: Origin
 ) -> preference.SetPreferenceRequest:
@@ -76,6 +104,7 @@ def set_preference(
     )
 
 
+@_of_unicode
 def set_preferences(
     tenant: str, key: str, people: Iterable[PersonChoices], origin: Origin | None
 ) -> preference.BatchSetPreferencesRequest:
@@ -95,6 +124,7 @@ def set_preferences(
     )
 
 
+@_of_unicode
 def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetPreferencesRequest:
     """Ask what stands for a person."""
     return preference.GetPreferencesRequest(
@@ -102,6 +132,31 @@ def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetP
     )
 
 
+@_of_unicode
+def create_tenant(name: str) -> admin.CreateTenantRequest:
+    """Create a tenant."""
+    return admin.CreateTenantRequest(name=name)
+
+
+@_of_unicode
+def list_tenants(page_token: str) -> admin.ListTenantsRequest:
+    """Ask for a page of tenants."""
+    return admin.ListTenantsRequest(page_size=PAGE_SIZE_MAX, page_token=page_token)
+
+
+@_of_unicode
+def list_topics(tenant: str, page_token: str) -> admin.ListTopicsRequest:
+    """Ask for a page of topics."""
+    return admin.ListTopicsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
+
+
+@_of_unicode
+def list_holds(tenant: str, page_token: str) -> admin.ListHoldsRequest:
+    """Ask for a page of holds."""
+    return admin.ListHoldsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
+
+
+@_of_unicode
 def topic(
     *,
     name: str,
@@ -125,6 +180,7 @@ def topic(
     )
 
 
+@_of_unicode
 def declare_topic(
     tenant: str, key: str, topic: pb.Topic, origin: Origin
 ) -> admin.DeclareTopicRequest:
@@ -134,6 +190,7 @@ def declare_topic(
     )
 
 
+@_of_unicode
 def loosen_topic(
     tenant: str, key: str, topic: pb.Topic, reason: str, origin: Origin
 ) -> admin.LoosenTopicRequest:
@@ -143,6 +200,7 @@ def loosen_topic(
     )
 
 
+@_of_unicode
 def retire_topic(
     tenant: str, key: str, name: str, reason: str, origin: Origin
 ) -> admin.RetireTopicRequest:
@@ -152,6 +210,7 @@ def retire_topic(
     )
 
 
+@_of_unicode
 def place_hold(
     tenant: str,
     key: str,
@@ -179,6 +238,7 @@ def place_hold(
     )
 
 
+@_of_unicode
 def lift_hold(
     tenant: str, key: str, hold_id: str, reason: str, origin: Origin
 ) -> admin.LiftHoldRequest:
@@ -188,6 +248,7 @@ def lift_hold(
     )
 
 
+@_of_unicode
 def add_suppressions(
     tenant: str, key: str, suppressions: Iterable[Suppression], origin: Origin
 ) -> admin.AddSuppressionsRequest:
@@ -203,6 +264,7 @@ def add_suppressions(
     )
 
 
+@_of_unicode
 def release_suppression(
     tenant: str,
     key: str,
@@ -226,18 +288,20 @@ def release_suppression(
     )
 
 
+@_of_unicode
 def list_suppressions(
-    tenant: str, cause: Cause | str | None, page_size: int, page_token: str
+    tenant: str, cause: Cause | str | None, page_token: str
 ) -> admin.ListSuppressionsRequest:
     """Ask for a page of suppressions."""
     return admin.ListSuppressionsRequest(
         tenant=tenant,
         cause=pb.Cause.ValueType(named(Cause, cause, "cause") if cause is not None else 0),
-        page_size=page_size,
+        page_size=PAGE_SIZE_MAX,
         page_token=page_token,
     )
 
 
+@_of_unicode
 def import_records(
     tenant: str,
     key: str,
@@ -281,6 +345,7 @@ def import_row(row: ImportRow) -> admin.ImportRow:
             assert_never(protection)
 
 
+@_of_unicode
 def export_records(
     tenant: str,
     *,
