@@ -135,7 +135,7 @@ class ContentEncoder:
             _Written(
                 _VERSION,
                 _CHANGE_KINDS[draft.kind],
-                None if asked is None else _record(asked, 0),
+                None if asked is None else _record(asked, _own_revision(draft, asked)),
                 None if stands is asked or stands is None else _record(stands, stands.revision),
                 None if draft.topic is None else _topic(draft.topic),
                 None if draft.hold is None else _hold(draft.hold, draft.kind),
@@ -184,6 +184,11 @@ def decode_change(
         )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise LogDamagedError(f"change {revision} cannot be read: {error}") from error
+
+
+def _own_revision(draft: Draft, record: Record) -> int:
+    """A release names what stood, which an earlier change had set."""
+    return record.revision if draft.kind is ChangeKind.RELEASE else 0
 
 
 def _record(record: Record, revision: int) -> _Record:

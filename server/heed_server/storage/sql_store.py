@@ -1,7 +1,7 @@
 """The store over either database: `heed_server.store.Store`, made by `open_store`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Self, TypeVar
@@ -18,7 +18,7 @@ from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules, GroupStatements
 from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
-from heed_server.storage.writer import Writer
+from heed_server.storage.writer import Writer, draining
 from heed_server.store import ApiKey, Page, RecordFilter, Standing, StandingRecord, Tenant
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class SqlStore:
         self._backend = backend
         self._rules = rules
         self._statements = LogStatements(backend.dialect)
+        self._is_closed = False
         self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
 
     @property
@@ -54,7 +55,10 @@ class SqlStore:
         await self.close()
 
     async def close(self) -> None:
-        """Finish the group under way, refuse the rest with DRAINING, and close."""
+        """Finish the group under way, refuse the rest with DRAINING, and close; again: nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await self._writer.close()
         await self._backend.close()
 
@@ -83,7 +87,7 @@ class SqlStore:
     @asynccontextmanager
     async def snapshot(self, tenant_id: TenantId) -> "AsyncGenerator[SqlSnapshot]":
         """Open one consistent view of what stands; its records are read in order, once."""
-        async with self._backend.reading(is_stream=True) as reading:
+        async with self._reading(is_stream=True) as reading:
 
             def begin(connection: Connection) -> SqlSnapshot:
                 statements = self._statements
@@ -122,7 +126,7 @@ class SqlStore:
         self, tenant_id: TenantId, filter_: RecordFilter, batch: int
     ) -> AsyncGenerator[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]]:
         """Open every record that matches, of one revision, `subject` filled where one is kept."""
-        async with self._backend.reading(is_stream=True) as reading:
+        async with self._reading(is_stream=True) as reading:
 
             def read(
                 connection: Connection, place: Place
@@ -186,8 +190,13 @@ class SqlStore:
         return log_reads.read_head(connection, self._statements, tenant_id, self.epoch)
 
     async def _read(self, body: Callable[[Connection], T]) -> T:
-        async with self._backend.reading() as reading:
+        async with self._reading() as reading:
             return await reading.run(body)
+
+    def _reading(self, *, is_stream: bool = False) -> AbstractAsyncContextManager[Reading]:
+        if self._is_closed:
+            raise draining()
+        return self._backend.reading(is_stream=is_stream)
 
     async def _write(
         self,
@@ -195,6 +204,8 @@ class SqlStore:
         *,
         is_taken: Callable[[], ConflictError] | None = None,
     ) -> T:
+        if self._is_closed:
+            raise draining()
         try:
             return await self._backend.write(body, must_commit=lambda _: True)
         except NotWrittenError as error:

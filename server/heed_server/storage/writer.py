@@ -102,7 +102,7 @@ class Writer:
     async def close(self) -> None:
         """Finish the group under way and refuse the rest with DRAINING."""
         self._is_draining = True
-        self._refuse_waiting(_draining)
+        self._refuse_waiting(draining)
         self._wake.set()
         done, _ = await asyncio.wait({self._task}, timeout=self._limits.close_seconds_max)
         if not done:
@@ -112,7 +112,7 @@ class Writer:
 
     def _require_running(self) -> None:
         if self._is_draining:
-            raise _draining()
+            raise draining()
         if self.failure:
             raise store_unavailable(self.failure)
 
@@ -293,7 +293,8 @@ def _unknown() -> OutcomeUnknownError:
     )
 
 
-def _draining() -> UnavailableError:
+def draining() -> UnavailableError:
+    """Return the error of a store that is closing, or closed."""
     return UnavailableError("this node is stopping; another is not", reason=ErrorReason.DRAINING)
 
 
