@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from heed.errors import UnavailableError
+from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
 from heed_server.primary.followers import Followers
 from heed_server.service import TenantContext, Tenants
@@ -64,7 +64,7 @@ class Measures:
         for context in self._tenants.all():
             try:
                 stats = context.follower.index.stats()
-            except UnavailableError:
+            except HeedError:
                 continue  # it is being made anew; `heed_index_usable` says so
             sizes[context.tenant.name] = _Size(stats.subjects, stats.data_bytes)
         self._sizes = sizes

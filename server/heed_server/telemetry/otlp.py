@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import structlog
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics.export import (
@@ -37,8 +38,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
 SCOPE = "heed_server"
-EXPORT_SECONDS_MAX = 5.0
-"""How long one export may take before what it carries is dropped."""
+_log = structlog.stdlib.get_logger(SCOPE)
+LAST_SECONDS_MAX = 1.0
+"""How long the last export may take when the server stops."""
 _EXPORT_INTERVAL_MS = 60_000
 _INTERVAL_VARIABLE = "OTEL_METRIC_EXPORT_INTERVAL"
 
@@ -46,12 +48,13 @@ _INTERVAL_VARIABLE = "OTEL_METRIC_EXPORT_INTERVAL"
 @asynccontextmanager
 async def export_traces(version: str) -> AsyncGenerator[Tracer]:
     """Send this tracer's spans to the collector within the block; the last ones at its end."""
+    exporter = OTLPSpanExporter()
     provider = TracerProvider(resource=_resource(version))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield provider.get_tracer(SCOPE, version)
     finally:
-        await asyncio.to_thread(provider.shutdown)
+        await _last(provider.shutdown, exporter.shutdown)
 
 
 async def export_metrics(registry: CollectorRegistry, version: str) -> None:
@@ -61,16 +64,20 @@ async def export_metrics(registry: CollectorRegistry, version: str) -> None:
     started_ns = time.time_ns()
 
     def export() -> None:
-        found = metrics_of(registry, version=version, started_ns=started_ns, now_ns=time.time_ns)
-        exporter.export(found, timeout_millis=EXPORT_SECONDS_MAX * 1000)
+        try:
+            found = metrics_of(
+                registry, version=version, started_ns=started_ns, now_ns=time.time_ns
+            )
+            exporter.export(found)
+        except Exception:  # noqa: BLE001 - a thread's root; telemetry ends no node
+            _log.exception("metrics_not_sent")
 
     try:
         while True:
             await asyncio.sleep(interval_seconds)
             await asyncio.to_thread(export)
     finally:
-        await asyncio.to_thread(export)
-        await asyncio.to_thread(exporter.shutdown, EXPORT_SECONDS_MAX * 1000)
+        await _last(export, exporter.shutdown)
 
 
 def metrics_of(
@@ -86,6 +93,14 @@ def metrics_of(
     )
     resource = ResourceMetrics(resource=_resource(version), scope_metrics=[scope], schema_url="")
     return MetricsData(resource_metrics=[resource])
+
+
+async def _last(work: Callable[[], object], interrupt: Callable[[], object]) -> None:
+    """Do the last of the sending, which `interrupt` cuts short: no collector holds up a stop."""
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(asyncio.to_thread(work))
+        await asyncio.wait({working}, timeout=LAST_SECONDS_MAX)
+        interrupt()
 
 
 def _resource(version: str) -> Resource:

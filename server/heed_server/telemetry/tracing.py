@@ -6,7 +6,7 @@ Laws:
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc import aio
@@ -20,7 +20,7 @@ _LEFT_OUT = (
     "/grpc.reflection.",
 )
 
-_Handler = grpc.RpcMethodHandler[Any, Any] | None
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"  # no generic when it runs
 
 
 class TracingInterceptor(aio.ServerInterceptor):
