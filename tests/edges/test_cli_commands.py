@@ -111,7 +111,7 @@ def test_the_channel_is_the_one_by_which_the_subject_is_reached(
         (["check", "no-such-file.csv"], "no-such-file.csv: No such file"),
         (["check", "--email", ADA, "--address", "nowhere"], "write host:port"),
         (["call", "Chekc"], "is not one"),
-        (["check", "--email", "\udcff@example.com"], "UTF-8"),
+        (["check", "--email", "\udcff@example.com"], "no Unicode"),
     ],
 )
 def test_what_is_malformed_exits_with_2_and_says_what_to_do(
