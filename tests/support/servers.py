@@ -127,6 +127,7 @@ async def running_server(
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
+    folder.mkdir(exist_ok=True)
     observed: list[tuple[str, str, str, str]] = []
     async with (
         await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
