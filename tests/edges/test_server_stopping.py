@@ -1,5 +1,6 @@
 """How the server ends: drained on SIGTERM, faster on a second, and by kill -9 without any loss."""
 
+import resource
 import signal
 import threading
 import time
@@ -196,6 +197,27 @@ def test_a_call_that_outlasts_the_grace_time_is_cut_off(tmp_path: Path) -> None:
         asking.set()
         with pytest.raises(grpc.RpcError):
             list(call)
+
+
+@pytest.mark.slow
+def test_after_an_error_of_the_disk_the_server_stops_itself_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    """No file may grow any more, which SQLite meets as an I/O error in the middle of a commit."""
+    acknowledged = [f"u-{number}" for number in range(10)]
+    with Served(tmp_path) as server:
+        with server.client() as client:
+            for user in acknowledged:
+                client.set_preference(user=user, choices=[OptOut()], origin=ORIGIN)
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, 1))
+            with pytest.raises(UnavailableError):
+                client.set_preference(user="u-lost", choices=[OptOut()], origin=ORIGIN)
+
+        assert server.wait() == 5
+        assert '"event": "node_failed"' in server.log
+
+    with Served(tmp_path) as server:
+        _require_stopped(server, acknowledged)
 
 
 def test_the_time_to_drain_is_shorter_than_the_time_to_be_killed() -> None:

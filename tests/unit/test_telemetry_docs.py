@@ -7,6 +7,8 @@ import pytest
 
 from heed_server.auth.policy import Right
 from heed_server.cli.exits import Exit
+from heed_server.cli.keys_commands import app as keys
+from heed_server.cli.main import app
 from heed_server.service.rights import RIGHT_OF_METHOD
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,18 @@ def test_every_right_is_explained_with_the_methods_that_need_it(right: Right) ->
 
     needing = {method for method, needed in RIGHT_OF_METHOD.items() if needed is right}
     assert words & set(RIGHT_OF_METHOD) == needing | BEYOND_THE_TABLE.get(right.value, set())
+
+
+def test_every_command_is_explained() -> None:
+    commands = {one.callback for one in app.registered_commands}
+    named = {callback.__name__ for callback in commands if callback is not None}
+    of_keys = {
+        one.name or one.callback.__name__ for one in keys.registered_commands if one.callback
+    }
+
+    explained = set(re.findall(r"(?m)^\| `heed-server ([\w ]+)` \|", PAGE))
+
+    assert explained == named | {f"keys {name}" for name in of_keys}
 
 
 def test_every_exit_code_is_explained() -> None:
