@@ -10,7 +10,7 @@ from heed.errors import (
     NotFoundError,
 )
 from heed.model import ChangeKind, Channel, Hold, Revision, Topic, TopicClass
-from heed_server import judge
+from heed_server.judge import operations
 from tests.support.stores import FakeClock, Shop, declares, lifts, places, retires
 
 RECEIPTS = Topic(
@@ -109,7 +109,7 @@ async def test_the_root_can_be_declared(shop: Shop) -> None:
 
 
 async def test_there_are_only_so_many_topics(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge.operations, "TOPICS_MAX", 2)
+    monkeypatch.setattr(operations, "TOPICS_MAX", 2)
     await shop.ask(declares(Topic(name="a")))
     await shop.ask(declares(Topic(name="b")))
     await shop.ask(retires("b"))
@@ -184,7 +184,7 @@ async def test_a_hold_ends_after_it_begins_and_has_an_id_of_its_own(
 async def test_there_are_only_so_many_holds_in_force(
     shop: Shop, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge.operations, "HOLDS_MAX", 2)
+    monkeypatch.setattr(operations, "HOLDS_MAX", 2)
     await shop.ask(places("hold-1", end=clock.ahead(1)))
     await shop.ask(places("hold-2"))
 

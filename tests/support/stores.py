@@ -141,6 +141,21 @@ class Database:
         async with shared.connect() as connected:
             return [dict(row) for row in (await connected.execute(statement)).mappings()]
 
+    async def execute(self, statement: str) -> None:
+        """Change the database past the store, as an accident or an intruder would."""
+        if self.kind == "sqlite":
+            engine = create_engine(self.url, module=apsw_driver, poolclass=NullPool)
+            with engine.connect() as connection:
+                connection.exec_driver_sql(statement)
+            return
+        shared = create_async_engine(self.url, poolclass=NullPool)
+        async with shared.begin() as connected:
+            await connected.exec_driver_sql(statement)
+
+    def blob(self, value: bytes) -> str:
+        """Return bytes as this database writes them in a statement."""
+        return f"X'{value.hex()}'" if self.kind == "sqlite" else f"'\\x{value.hex()}'::bytea"
+
     async def close(self) -> None:
         await self._exits.aclose()
 
