@@ -119,6 +119,12 @@ def rate(name: str, arm: Arm, results: Results, unit: str, against: str) -> Figu
     return Figure(name=name, value=value, unit=unit, against=against, spread=spread)
 
 
+def cpu_us(name: str, arm: Arm, results: Results, against: str) -> Figure:
+    """The median of the server's processor time for one unit of an arm."""
+    value, spread = median_of([one.cpu_us_per_unit for one in results[arm.name]])
+    return Figure(name=name, value=value, unit="µs", against=against, spread=spread)
+
+
 def median_p99_ms(rounds: Sequence[Round]) -> float:
     """The median of the rounds' 99th percentiles."""
     return statistics.median(one.load.p99_ms for one in rounds)

@@ -16,11 +16,12 @@ from typing import Final
 from tests.bench import messages
 from tests.bench.figures import Figure
 from tests.bench.load import LoadSpec
-from tests.bench.measure import Arm, alternate, rate, ratio, requests_file
+from tests.bench.measure import Arm, alternate, cpu_us, rate, ratio, requests_file
 from tests.bench.nodes import HeedNode, bare_server
 
-PACKAGES: Final = ("grpcio", "grpcio-health-checking", "grpcio-reflection", "grpcio-status")
-ROUNDS: Final = 5
+COMPANIONS: Final = ("grpcio-health-checking", "grpcio-reflection", "grpcio-status")
+"""Pure Python, of the same minor version; not every patch of grpcio has its own."""
+ROUNDS: Final = 7
 REPLY_BYTES: Final = 80
 
 
@@ -50,6 +51,8 @@ def measure_versions(folder: Path, versions: Sequence[str]) -> list[Figure]:
             rate(f"check_calls_per_second_{version}", check, results, "calls/s", on),
             rate(f"bare_calls_per_second_{version}", bare, results, "calls/s", on),
             ratio(f"check_over_bare_{version}", check, bare, results, on),
+            cpu_us(f"check_cpu_us_{version}", check, results, on),
+            cpu_us(f"bare_cpu_us_{version}", bare, results, on),
         ]
     return figures
 
@@ -59,7 +62,8 @@ def _install(version: str, target: Path) -> None:
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
             *("--only-binary", ":all:", "--target", str(target)),
-            *(f"{package}=={version}" for package in PACKAGES),
+            f"grpcio=={version}",
+            *(f"{package}=={version.rpartition('.')[0]}.*" for package in COMPANIONS),
         ],
         check=True,
     )
