@@ -1,0 +1,288 @@
+"""Who may do what: every method against every right, in the caller's own tenant and in another.
+
+The table below is written again on purpose: it is what the comments of the contract say, and the
+server's own table is held to it.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from google.protobuf.message import Message
+
+from heed.errors import (
+    ErrorReason,
+    HeedError,
+    RightRequiredError,
+    UnauthenticatedError,
+)
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_server.auth.credentials import Authenticator
+from heed_server.auth.keys import make_key
+from heed_server.auth.policy import Right
+from heed_server.rpc import server as rpc_server
+from heed_server.service.rights import RIGHT_OF_METHOD
+from heed_server.storage import SqlStore, SystemClock
+from heed_server.store import ApiKey
+from tests.support import requests as ask
+from tests.support.servers import METHODS, Running, running_server
+
+RIGHTS: Mapping[str, str] = {
+    "CheckSuppression": "check",
+    "BatchCheckSuppression": "check",
+    "SetPreference": "write",
+    "BatchSetPreferences": "write",
+    "GetPreferences": "write",
+    "Explain": "audit",
+    "CreateTenant": "admin",
+    "ListTenants": "admin",
+    "DeclareTopic": "admin",
+    "LoosenTopic": "admin",
+    "RetireTopic": "admin",
+    "ListTopics": "check",
+    "PlaceHold": "operate",
+    "LiftHold": "operate",
+    "ListHolds": "operate",
+    "AddSuppressions": "suppress",
+    "ReleaseSuppression": "suppress",
+    "ListSuppressions": "export",
+    "ImportRecords": "suppress",
+    "ExportRecords": "export",
+}
+
+
+class Keys:
+    """API keys by what they may do."""
+
+    def __init__(self, store: SqlStore, authenticator: Authenticator) -> None:
+        self._store = store
+        self._authenticator = authenticator
+        self._made: dict[tuple[frozenset[str], str], str] = {}
+
+    async def of(self, *rights: str, tenant: str = "") -> str:
+        """A key with exactly these rights."""
+        wanted = (frozenset(rights), tenant)
+        if wanted not in self._made:
+            number = len(self._made) + 1
+            text, parsed = make_key(number.to_bytes)
+            await self._store.put_api_key(
+                ApiKey(
+                    key_id=parsed.key_id,
+                    secret_hash=parsed.secret_hash,
+                    name=f"key {number}",
+                    rights=frozenset(rights),
+                    tenant=tenant,
+                    create_time=SystemClock().now(),
+                )
+            )
+            await self._authenticator.refresh()
+            self._made[wanted] = text
+        return self._made[wanted]
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Running, Keys]]:
+    """A server that asks for keys, with the tenants `default` and `other`."""
+    made: list[Authenticator] = []
+
+    def authenticator(store: SqlStore) -> Authenticator:
+        clock = SystemClock()
+        made.append(
+            Authenticator(
+                store,
+                is_required=True,
+                keys_kept_seconds=900,
+                now=clock.now,
+                boot_seconds=clock.boot,
+            )
+        )
+        return made[0]
+
+    async with running_server(tmp_path, authenticator=authenticator) as running:
+        await running.store.create_tenant("other", bytes(32))
+        await running.tenants.learn(await running.store.tenants())
+        await made[0].refresh()
+        yield running, Keys(running.store, made[0])
+
+
+def request(name: str, tenant: str = "default") -> Message:
+    """A valid request, of that tenant where it names one."""
+    asked = ask.VALID[name]()
+    if "tenant" in asked.DESCRIPTOR.fields_by_name:
+        setattr(asked, "tenant", tenant)  # noqa: B010 - not every message has it
+    return asked
+
+
+def test_every_method_of_the_contract_has_a_row() -> None:
+    assert METHODS.keys() == RIGHTS.keys() == ask.VALID.keys()
+    assert {name: right.value for name, right in RIGHT_OF_METHOD.items()} == RIGHTS
+
+
+def test_the_contract_says_which_right_each_method_needs() -> None:
+    """Every comment names its right; read from the protos, since descriptors carry no comments."""
+    folder = Path(__file__).resolve().parents[2] / "protos" / "heed" / "v1"
+    said: dict[str, str] = {}
+    for file in folder.glob("*_service.proto"):
+        comment = ""
+        for line in file.read_text(encoding="utf-8").splitlines():
+            stripped = line.strip()
+            if stripped.startswith("//"):
+                comment += " " + stripped.removeprefix("//").strip()
+                continue
+            if stripped.startswith("rpc "):
+                said[stripped.split()[1].partition("(")[0]] = comment
+            comment = ""
+
+    assert said.keys() == RIGHTS.keys()
+    for name, comment in said.items():
+        assert f"`{RIGHTS[name]}`" in comment or "same rights" in comment, name
+
+
+def test_a_method_without_a_row_keeps_the_server_from_being_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = {name: right for name, right in RIGHT_OF_METHOD.items() if name != "Explain"}
+    monkeypatch.setattr(rpc_server, "RIGHT_OF_METHOD", rows)
+
+    with pytest.raises(RuntimeError, match="Explain"):
+        rpc_server._require_rows()
+
+
+async def reason_of(
+    server: Running, name: str, key: str, tenant: str = "default"
+) -> tuple[ErrorReason | None, dict[str, str], str]:
+    """Why a call was refused, if it was."""
+    try:
+        await server.call(name, request(name, tenant), key=key)
+    except HeedError as error:
+        return error.reason, error.metadata, error.message
+    return None, {}, ""
+
+
+async def test_a_method_needs_its_right(guarded: tuple[Running, Keys]) -> None:
+    server, keys = guarded
+    before = await server.heads()
+
+    lacking = {
+        name: await reason_of(server, name, await keys.of(*({*Right} - {needed})))
+        for name, needed in RIGHTS.items()
+    }
+
+    assert {name: (reason, why) for name, (reason, why, _) in lacking.items()} == {
+        name: (ErrorReason.RIGHT_REQUIRED, {"right": needed}) for name, needed in RIGHTS.items()
+    }
+    assert await server.heads() == before
+
+
+async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> None:
+    server, keys = guarded
+    besides = {"ImportRecords": ["write"]}
+
+    reasons = {
+        name: (await reason_of(server, name, await keys.of(needed, *besides.get(name, ()))))[0]
+        for name, needed in RIGHTS.items()
+    }
+
+    # What is loosened, retired, lifted and released was made by the rows before.
+    assert {name: reason for name, reason in reasons.items() if reason is not None} == {}
+
+
+@pytest.mark.parametrize(
+    "key", ["", "heed_nonsense", "heed_" + "0" * 12 + "_" + "a" * 43 + "_000000"]
+)
+async def test_without_a_good_key_nothing_is_answered(
+    guarded: tuple[Running, Keys], key: str
+) -> None:
+    server, _ = guarded
+
+    reasons = {name: (await reason_of(server, name, key))[0] for name in RIGHTS}
+
+    assert set(reasons.values()) == {ErrorReason.CREDENTIAL_INVALID}
+
+
+async def test_another_tenant_answers_like_one_that_is_not_there(
+    guarded: tuple[Running, Keys],
+) -> None:
+    server, keys = guarded
+    key = await keys.of(*Right, tenant="default")
+
+    for name in sorted(set(RIGHTS) - {"CreateTenant", "ListTenants"}):
+        reason, metadata, said = await reason_of(server, name, key, "other")
+        _, _, said_of_nowhere = await reason_of(server, name, key, "nowhere")
+
+        assert (reason, metadata) == (ErrorReason.TENANT_UNKNOWN, {"tenant": "other"}), name
+        assert said.replace("other", "nowhere") == said_of_nowhere
+    assert await server.heads() == {"default": 0, "other": 0}
+
+
+async def test_a_key_of_a_tenant_needs_not_name_it(guarded: tuple[Running, Keys]) -> None:
+    server, keys = guarded
+
+    answer = await server.call(
+        "SetPreference", request("SetPreference", ""), key=await keys.of("write", tenant="other")
+    )
+
+    assert answer.position.revision == 1
+    assert await server.heads() == {"default": 0, "other": 1}
+
+
+async def test_a_key_of_a_tenant_creates_none_and_sees_its_own(
+    guarded: tuple[Running, Keys],
+) -> None:
+    server, keys = guarded
+    key = await keys.of("admin", tenant="other")
+
+    with pytest.raises(RightRequiredError):
+        await server.call("CreateTenant", request("CreateTenant"), key=key)
+    listed = await server.call("ListTenants", admin.ListTenantsRequest(), key=key)
+
+    assert [one.name for one in listed.tenants] == ["other"]
+
+
+@pytest.mark.parametrize("name", ["SetPreference", "BatchSetPreferences"])
+async def test_an_opt_in_needs_consent_besides(guarded: tuple[Running, Keys], name: str) -> None:
+    server, keys = guarded
+    one = ask.set_preference(ask.opt_in())
+    batch = ask.batch_set_preferences(1)
+    batch.people[0].choices[0].CopyFrom(ask.opt_in())
+    batch.origin.CopyFrom(ask.origin(decided=True))
+    one.tenant = batch.tenant = "default"
+    asked: Message = one if name == "SetPreference" else batch
+
+    with pytest.raises(RightRequiredError) as refused:
+        await server.call(name, asked, key=await keys.of("write"))
+    answer = await server.call(name, asked, key=await keys.of("write", "consent"))
+
+    assert refused.value.metadata == {"right": "consent"}
+    assert answer.position.revision == 1
+
+
+async def test_importing_opt_outs_needs_write_besides(guarded: tuple[Running, Keys]) -> None:
+    server, keys = guarded
+    key = await keys.of("suppress")
+    bounces = ask.import_records(1)
+    bounces.tenant = "default"
+
+    with pytest.raises(RightRequiredError) as refused:
+        await server.call("ImportRecords", request("ImportRecords"), key=key)
+    answer = await server.call("ImportRecords", bounces, key=key)
+
+    assert refused.value.metadata == {"right": "write"}
+    assert answer.added == 1
+
+
+async def test_a_caller_is_told_to_whoever_counts_calls(guarded: tuple[Running, Keys]) -> None:
+    server, keys = guarded
+    key = await keys.of("write")
+
+    await server.call("SetPreference", request("SetPreference"), key=key)
+    with pytest.raises(RightRequiredError):
+        await server.call("Explain", request("Explain"), key=key)
+    with pytest.raises(UnauthenticatedError):
+        await server.call("Explain", request("Explain"))
+
+    assert server.observed == [
+        ("SetPreference", "OK", "", "key 1"),
+        ("Explain", "PERMISSION_DENIED", "RIGHT_REQUIRED", "key 1"),
+        ("Explain", "UNAUTHENTICATED", "CREDENTIAL_INVALID", ""),
+    ]
