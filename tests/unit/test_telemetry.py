@@ -1,5 +1,6 @@
 """What the server says about itself: in which form, and never with an address."""
 
+import asyncio
 import io
 import json
 import logging
@@ -155,24 +156,27 @@ def _registry(revisions: dict[str, int]) -> CollectorRegistry:
     return registry
 
 
-def test_numbers_are_read_when_somebody_scrapes() -> None:
+async def test_numbers_are_read_when_somebody_scrapes() -> None:
     revisions: dict[str, int] = {}
     registry = _registry(revisions)
     revisions["shop"] = 17
 
-    with serve_metrics(Address(host="127.0.0.1"), registry) as port:
-        url = f"http://127.0.0.1:{port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
+    async with serve_metrics(Address(host="127.0.0.1"), registry) as port:
+        text = await asyncio.to_thread(_scraped, f"http://127.0.0.1:{port}/metrics")
 
     assert 'heed_index_revision{tenant="shop"} 17.0' in text
 
 
-def test_an_address_in_use_is_an_error_that_says_what_to_do() -> None:
-    with serve_metrics(Address(host="127.0.0.1"), CollectorRegistry()) as port:
+def _scraped(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+async def test_an_address_in_use_is_an_error_that_says_what_to_do() -> None:
+    async with serve_metrics(Address(host="127.0.0.1"), CollectorRegistry()) as port:
         second = serve_metrics(Address(host="127.0.0.1", port=port), CollectorRegistry())
-        with pytest.raises(UnavailableError, match="--telemetry-metrics-address"), second:
-            pass
+        with pytest.raises(UnavailableError, match="--telemetry-metrics-address"):
+            await second.__aenter__()
 
 
 def test_otlp_gets_the_numbers_of_the_one_registry() -> None:

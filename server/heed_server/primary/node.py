@@ -111,7 +111,7 @@ async def open_node(
         opened.push_async_callback(server.stop, None)  # a server that was never started, too
         addresses = listen(server, config, certificate)
         warn_of_exposure(config, keys_required=authenticator.is_required)
-        metrics_port = _open_metrics(opened, config, registry)
+        metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
         opened.push_async_callback(drain, server, health, stop, config.drain)
@@ -212,13 +212,13 @@ async def _tracing(
     return (TracingInterceptor(tracer),)
 
 
-def _open_metrics(
+async def _open_metrics(
     opened: AsyncExitStack, config: Config, registry: CollectorRegistry
 ) -> int | None:
     if not config.telemetry.metrics_address:
         return None
     address = parse_address(config.telemetry.metrics_address)
-    return opened.enter_context(serve_metrics(address, registry))
+    return await opened.enter_async_context(serve_metrics(address, registry))
 
 
 async def _open_key_socket(

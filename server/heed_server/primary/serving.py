@@ -1,9 +1,11 @@
 """The run of `heed-server serve`, from its settings to its exit."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -16,7 +18,8 @@ from heed_server.primary.node import Node, open_node
 from heed_server.primary.stopping import Stop
 from heed_server.telemetry.logs import configure_logs
 
-_FIRST_CHECK = "heed check --email ada@example.com --topic marketing.weekly"
+_FIRST_CHECK = "check --email ada@example.com --topic marketing.weekly"
+_DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -84,11 +87,9 @@ def say_first_words(node: Node) -> None:
     where = str(file) if file is not None else masked_url(database_url(config))
     how = "TLS" if config.tls.certificate_file else "plaintext"
     who = "API keys required" if node.keys_required else "open to this host"
-    first = (
-        _FIRST_CHECK
-        if addresses.startswith("127.0.0.1:50051")
-        else (f"{_FIRST_CHECK} --address {node.addresses[0]}")
-    )
+    first = f"{_heed_command()} {_FIRST_CHECK}"
+    if str(node.addresses[0]) != _DEFAULT_ADDRESS:
+        first += f" --address {node.addresses[0]}"
     lines = (
         f"heed {version('heed-server')} serves on {addresses} ({how}, {who})",
         f"  database  {where}",
@@ -97,6 +98,16 @@ def say_first_words(node: Node) -> None:
     )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _heed_command() -> str:
+    """How the command `heed` of this installation is called from here."""
+    ours = Path(sys.executable).with_name("heed")
+    found = shutil.which("heed")
+    if not ours.exists() or (found is not None and Path(found).resolve() == ours.resolve()):
+        return "heed"
+    here = Path.cwd()
+    return str(ours.relative_to(here)) if ours.is_relative_to(here) else str(ours)
 
 
 def _told_at_start(effective: Effective) -> dict[str, object]:

@@ -3,8 +3,9 @@
 Law: a scrape is answered by a thread of its own, so that a slow or stuck scraper costs no call.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -17,16 +18,20 @@ STOP_SECONDS_MAX = 2.0
 _EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - only when the operator wrote `:port`
 
 
-@contextmanager
-def serve_metrics(address: Address, registry: CollectorRegistry) -> Generator[int]:
+@asynccontextmanager
+async def serve_metrics(address: Address, registry: CollectorRegistry) -> AsyncGenerator[int]:
     """Serve the registry's metrics within the block; yields the port.
 
     Raises:
         UnavailableError: the address cannot be listened on.
     """
     try:
-        server, thread = start_http_server(
-            address.port, addr=address.host or _EVERY_INTERFACE, registry=registry
+        # On a thread: it looks its own name up, which may take a while.
+        server, thread = await asyncio.to_thread(
+            start_http_server,
+            address.port,
+            addr=address.host or _EVERY_INTERFACE,
+            registry=registry,
         )
     except OSError as error:
         raise UnavailableError(
@@ -36,6 +41,6 @@ def serve_metrics(address: Address, registry: CollectorRegistry) -> Generator[in
     try:
         yield int(server.server_port)
     finally:
-        server.shutdown()
+        await asyncio.to_thread(server.shutdown)
         server.server_close()
-        thread.join(STOP_SECONDS_MAX)
+        await asyncio.to_thread(thread.join, STOP_SECONDS_MAX)
