@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.served import WAIT_SECONDS_MAX, environment
+
+pytestmark = pytest.mark.slow  # each starts processes
 
 
 def test_the_demo_gives_every_answer_it_should_and_leaves_nothing(tmp_path: Path) -> None:

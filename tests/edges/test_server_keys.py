@@ -15,6 +15,8 @@ from tests.support.served import Authority, Served, run_command
 ORIGIN = Origin(source="tests")
 SOMEBODY = "ada@example.com"
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:

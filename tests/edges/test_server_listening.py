@@ -13,6 +13,8 @@ from tests.support.served import Authority, Served, run_command
 ORIGIN = Origin(source="tests")
 SOMEBODY = "ada@example.com"
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", ":0"])
 def test_beyond_loopback_it_does_not_start_without_tls_and_keys(

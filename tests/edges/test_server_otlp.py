@@ -25,6 +25,8 @@ CANARY = "canary.person@canary.example"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACE_PARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 class Collector:
     """Takes OTLP over gRPC."""

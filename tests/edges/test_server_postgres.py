@@ -15,7 +15,7 @@ from tests.support.served import WAIT_SECONDS_MAX, Served, run_command
 ORIGIN = Origin(source="tests")
 REVOKED_WITHIN_SECONDS = 5
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

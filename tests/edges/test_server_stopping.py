@@ -24,6 +24,8 @@ ACKED_MIN = 40
 
 NAMES = ("", "heed.v1.Check", "heed.v1.Write", "heed.v1.PreferenceService", "heed.v1.AdminService")
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 class Writers:
     """Threads that opt people out, each as fast as it is answered, until the server is gone."""
@@ -89,7 +91,6 @@ def _require_stopped(server: Served, users: list[str]) -> None:
             assert not client.check(user=user, channel="in_app").allowed, user
 
 
-@pytest.mark.slow
 def test_sigterm_under_load_tells_health_first_and_loses_nothing(tmp_path: Path) -> None:
     with Served(tmp_path, "--drain-announce-seconds", "1") as server:
         writers = Writers(server.address)
@@ -117,7 +118,6 @@ def test_sigterm_under_load_tells_health_first_and_loses_nothing(tmp_path: Path)
         _require_stopped(server, writers.acknowledged)
 
 
-@pytest.mark.slow
 def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     with Served(tmp_path) as server:
         writers = Writers(server.address)
@@ -199,7 +199,6 @@ def test_a_call_that_outlasts_the_grace_time_is_cut_off(tmp_path: Path) -> None:
             list(call)
 
 
-@pytest.mark.slow
 def test_after_an_error_of_the_disk_the_server_stops_itself_and_loses_nothing(
     tmp_path: Path,
 ) -> None:

@@ -22,6 +22,8 @@ CANARY = "canary.person@canary.example"
 CANARY_PHONE = "+436601234567"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
+pytestmark = pytest.mark.slow  # each starts processes
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

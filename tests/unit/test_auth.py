@@ -371,6 +371,21 @@ async def test_keys_are_managed_through_the_socket_of_the_server_that_runs(tmp_p
     assert not path.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the kernel is no Linux")
+async def test_the_socket_may_lie_deeper_than_a_sockets_path_may_be_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("deep" * 40)
+    folder.mkdir()
+    path = folder / "heed.db.keys"
+
+    async def changed() -> None: ...
+
+    assert not await is_served(path)
+    async with serve_key_socket(path, Keys(), on_change=changed):
+        assert await is_served(path)
+        assert await KeySocket(path).api_keys() == []
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 async def test_a_socket_that_a_crash_left_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "heed.db.keys"
 

@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +33,9 @@ LINE_BYTES_MAX = 4 << 20
 
 EXCHANGE_SECONDS_MAX = 10.0
 """How long one request and its answer may take together."""
+
+PATH_BYTES_MAX = 100
+"""The least that kernels take for a socket's path."""
 
 _log = structlog.stdlib.get_logger("heed_server.auth")
 
@@ -154,9 +157,8 @@ class KeySocket:
     async def _ask(self, request: _Put | _List | _Revoke) -> _Answer:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
-                reader, writer = await asyncio.open_unix_connection(
-                    os.fspath(self._path), limit=LINE_BYTES_MAX
-                )
+                with _short(self._path) as name:
+                    reader, writer = await asyncio.open_unix_connection(name, limit=LINE_BYTES_MAX)
                 try:
                     writer.write(msgspec.json.encode(request) + b"\n")
                     answered = _answers.decode(await reader.readline())
@@ -177,7 +179,8 @@ async def is_served(path: Path) -> bool:
     """Whether a server listens at this socket."""
     try:
         async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
-            _, writer = await asyncio.open_unix_connection(os.fspath(path))
+            with _short(path) as name:
+                _, writer = await asyncio.open_unix_connection(name)
     except (OSError, TimeoutError):
         return False
     await _close(writer)
@@ -195,12 +198,26 @@ def _listener(path: Path) -> socket.socket:
     _remove(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(os.fspath(path))
+        with _short(path) as name:
+            listener.bind(name)
         path.chmod(0o600)  # before it listens, so that nobody else was ever let in
     except OSError:
         listener.close()
         raise
     return listener
+
+
+@contextmanager
+def _short(path: Path) -> Generator[str]:
+    """The path in as few bytes as kernels take; on Linux every path has such a name."""
+    if len(os.fsencode(path)) <= PATH_BYTES_MAX:
+        yield os.fspath(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def _remove(path: Path) -> None:
