@@ -40,7 +40,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine
 
-from heed.errors import ErrorReason, UnavailableError
+from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.statements import (
@@ -305,6 +305,11 @@ class _Reading:
             await self._connection.invalidate()
             if not is_first or not _is_passing(error):
                 raise store_unavailable(_text(error)) from error
+        except HeedError:
+            raise  # the rows were read, and are not what was wanted
+        except BaseException:
+            self._break_off()
+            raise
         # It broke while it lay in the pool, as others may have; nothing was read yet.
         try:
             await self._connection.close()
@@ -313,6 +318,23 @@ class _Reading:
             return await self._connection.run_sync(body)
         except _UNREACHABLE as error:
             raise store_unavailable(_text(error)) from error
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _break_off(self) -> None:
+        """Leave a connection that was given up in the middle of something (a deadline, say).
+
+        One cancelled within its BEGIN is in a transaction that neither SQLAlchemy nor asyncpg ends
+        again. Back in the pool it would show its next readers the view of now, for ever.
+        """
+        connection = self._connection.sync_connection
+        if connection is None or connection.closed or connection.invalidated:
+            return
+        raw = connection.connection
+        driver: Any = raw.driver_connection
+        driver.terminate()
+        raw.invalidate()
 
     async def end(self) -> None:
         """Give the connection back."""
