@@ -49,7 +49,9 @@ class Measures:
         self._authenticator = authenticator
         # Replaced as a whole by `sample`, on the loop; read by scrapes.
         self._sizes: dict[str, _Size] = {}
-        registry.register(Gauges(self._declarations()))
+        registry.register(
+            Gauges([*self._of_the_node(), *self._of_each_tenant(), *self._of_sizes()])
+        )
         ProcessCollector(registry=registry)
 
     async def run(self) -> None:
@@ -69,7 +71,7 @@ class Measures:
             sizes[context.tenant.name] = _Size(stats.subjects, stats.data_bytes)
         self._sizes = sizes
 
-    def _declarations(self) -> list[Declaration]:
+    def _of_the_node(self) -> list[Declaration]:
         return [
             Declaration(
                 name="heed_build_info",
@@ -77,6 +79,33 @@ class Measures:
                 labels=("version", "python", "grpc"),
                 read=_build,
             ),
+            Declaration(
+                name="heed_commits_total",
+                meaning="Commits of this node to a tenant's log.",
+                read=lambda: [Reading(value=self._followers.commits)],
+                is_counter=True,
+            ),
+            Declaration(
+                name="heed_changes_total",
+                meaning="Changes in these commits; how many share one is their ratio.",
+                read=lambda: [Reading(value=self._followers.changes)],
+                is_counter=True,
+            ),
+            Declaration(
+                name="heed_api_keys",
+                meaning="API keys known to this node, revoked and expired ones too.",
+                read=lambda: [Reading(value=self._authenticator.key_count)],
+            ),
+            Declaration(
+                name="heed_credentials_refused_total",
+                meaning="Calls refused for want of a good API key.",
+                read=lambda: [Reading(value=self._authenticator.refused)],
+                is_counter=True,
+            ),
+        ]
+
+    def _of_each_tenant(self) -> list[Declaration]:
+        return [
             self._of_tenants(
                 "heed_head_revision",
                 "The newest revision of the tenant's log that this node has heard of.",
@@ -109,6 +138,10 @@ class Measures:
                 lambda context: context.undeclared_checks,
                 is_counter=True,
             ),
+        ]
+
+    def _of_sizes(self) -> list[Declaration]:
+        return [
             Declaration(
                 name="heed_index_subjects",
                 meaning="Subjects with records in the index.",
@@ -126,29 +159,6 @@ class Measures:
                     Reading(value=size.data_bytes, labels=(tenant,))
                     for tenant, size in self._sizes.items()
                 ],
-            ),
-            Declaration(
-                name="heed_commits_total",
-                meaning="Commits of this node to a tenant's log.",
-                read=lambda: [Reading(value=self._followers.commits)],
-                is_counter=True,
-            ),
-            Declaration(
-                name="heed_changes_total",
-                meaning="Changes in these commits; how many share one is their ratio.",
-                read=lambda: [Reading(value=self._followers.changes)],
-                is_counter=True,
-            ),
-            Declaration(
-                name="heed_api_keys",
-                meaning="API keys known to this node, revoked and expired ones too.",
-                read=lambda: [Reading(value=self._authenticator.key_count)],
-            ),
-            Declaration(
-                name="heed_credentials_refused_total",
-                meaning="Calls refused for want of a good API key.",
-                read=lambda: [Reading(value=self._authenticator.refused)],
-                is_counter=True,
             ),
         ]
 
