@@ -15,6 +15,7 @@ from heed.model import Change, Hold, Revision, TenantId, Topic
 from heed_server.follow import (
     Follower,
     FollowLimits,
+    HistoryLostError,
     LogForkedError,
     continuation,
     read_after,
@@ -165,7 +166,7 @@ class TestStarting:
         async with started(other, tmp_path) as follower:
             assert_in_step(follower, other)
 
-    async def test_an_index_of_another_tenant_is_made_anew(
+    async def test_an_index_of_another_history_is_never_answered_by(
         self, log: MemoryLog, tmp_path: Path
     ) -> None:
         log.opt_out("lost")
@@ -178,11 +179,10 @@ class TestStarting:
         target.joinpath("data.mdb").write_bytes(data[0])
         target.joinpath("seal").write_bytes(data[1])
 
-        async with started(log, tmp_path / "b") as follower:
-            assert_in_step(follower, log)
+        await assert_history_lost(log, tmp_path / "b")
 
     @pytest.mark.parametrize("left", range(0, 10, 3))
-    async def test_an_index_ahead_of_a_log_that_was_put_back_is_made_anew(
+    async def test_it_does_not_start_on_a_log_that_was_put_back(
         self, log: MemoryLog, tmp_path: Path, left: int
     ) -> None:
         log.opt_outs(9)
@@ -190,12 +190,10 @@ class TestStarting:
         await leave_index(log, tmp_path)
         log.put_back(left)
 
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 1
+        await assert_history_lost(log, tmp_path)
 
     @pytest.mark.parametrize("more", [0, 1, 500])
-    async def test_an_index_of_a_log_that_was_put_back_and_went_on_is_made_anew(
+    async def test_it_does_not_start_on_a_log_that_was_put_back_and_went_on(
         self, log: MemoryLog, tmp_path: Path, more: int
     ) -> None:
         """The revisions are there again, but as other changes: the running hash tells."""
@@ -206,9 +204,7 @@ class TestStarting:
         log.opt_out("ada")
         log.opt_outs(more)
 
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 1
+        await assert_history_lost(log, tmp_path)
 
     async def test_without_the_database_it_does_not_start(
         self, log: MemoryLog, tmp_path: Path
@@ -525,8 +521,10 @@ class TestRecovering:
             log.opt_out("ada")
             log.opt_out("ben")
 
-            assert await follower.reached(Revision(11), 5)
-            assert_in_step(follower, log)
+            assert not await follower.reached(Revision(11), 0.05)
+            assert_refuses(follower)
+
+        await assert_history_lost(log, tmp_path)
 
     async def test_a_new_epoch_is_followed_from_its_own_snapshot(
         self, log: MemoryLog, tmp_path: Path
@@ -649,6 +647,17 @@ class TestReadingTheLog:
             require_same_log(
                 log.current_head, epoch=EPOCH, revision=Revision(9), hash_at=lambda _: b"12345678"
             )
+
+
+async def assert_history_lost(log: MemoryLog, directory: Path) -> None:
+    """No start is possible until an operator takes the marker away."""
+    for _ in range(2):
+        with pytest.raises(HistoryLostError, match="history-lost"):
+            await follower_of(log, directory).start()
+    next(directory.glob("*.history-lost")).unlink()
+
+    async with started(log, directory) as follower:
+        assert_in_step(follower, log)
 
 
 def assert_refuses(follower: Follower) -> None:

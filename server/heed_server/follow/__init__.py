@@ -2,11 +2,18 @@
 
 from heed_server.follow.follower import Follower
 from heed_server.follow.limits import FollowLimits
-from heed_server.follow.log import LogForkedError, continuation, read_after, require_same_log
+from heed_server.follow.log import (
+    HistoryLostError,
+    LogForkedError,
+    continuation,
+    read_after,
+    require_same_log,
+)
 
 __all__ = [
     "FollowLimits",
     "Follower",
+    "HistoryLostError",
     "LogForkedError",
     "continuation",
     "read_after",

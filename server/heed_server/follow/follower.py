@@ -3,6 +3,9 @@
 Laws:
 - The index is usable or it is not: one that could not take a change, met damage, or stands in
   another log than the database's gives no answer at all until it is made anew.
+- Where changes that this index held are gone from the log of the same epoch, the node gives no
+  answer for this tenant, also after a restart, until an operator takes away the file that says so
+  (docs/operations.md): the lost changes may be opt-outs.
 - What this node commits is applied at once, before the write is acknowledged; what others commit
   is found by asking for the head, which a wake-up only makes sooner.
 - Age counts, on the boot clock, from the *asking* of the head that the index has caught up with:
@@ -13,6 +16,7 @@ Laws:
 
 import asyncio
 import math
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -25,7 +29,13 @@ from heed.index import Fault, Index, IndexGapError, IndexUnusableError
 from heed.model import Change, Revision
 from heed_server.acts import Committed
 from heed_server.follow.limits import FollowLimits
-from heed_server.follow.log import LogForkedError, continuation, read_after, require_same_log
+from heed_server.follow.log import (
+    HistoryLostError,
+    LogForkedError,
+    continuation,
+    read_after,
+    require_same_log,
+)
 from heed_server.follow.rebuild import rebuild_index
 from heed_server.store import LogDamagedError, LogReader, Tenant
 
@@ -57,6 +67,7 @@ class Follower:
         """How often the index was made anew since the process started."""
         self._reader = reader
         self._path = directory / f"tenant-{tenant.tenant_id}"
+        self._lost_path = directory / f"tenant-{tenant.tenant_id}.history-lost"
         self._boot_seconds = boot_seconds
         self._limits = limits or FollowLimits()
         self._index: Index | None = None
@@ -72,12 +83,12 @@ class Follower:
         """The index, to be read before the next await.
 
         Raises:
-            UnavailableError: STATE_STALE: it is being made anew.
+            UnavailableError: STATE_STALE: it is being made anew, or history was lost.
         """
         index = self._index
         if index is None or index.is_unusable:
             raise UnavailableError(
-                "this node's index is being made anew; ask another node, or do not send",
+                "this node has no index that it may answer by; ask another node, or do not send",
                 reason=ErrorReason.STATE_STALE,
             )
         return index
@@ -103,9 +114,11 @@ class Follower:
 
         Raises:
             UnavailableError: the database does not answer.
+            HistoryLostError: acknowledged changes are gone from the log, now or at an earlier run.
             IndexClaimedError: another process uses the directory.
             HeedError: the index cannot be made; the message says why.
         """
+        self._require_history()
         head = await self._ask(self._reader.head(self.tenant.tenant_id))
         try:
             self._index = Index.open(
@@ -193,8 +206,12 @@ class Follower:
 
     async def _step(self) -> None:
         """Bring the index in step with the log; an unusable one is made anew at once, once."""
+        self._require_history()
         try:
             await self._follow()
+        except HistoryLostError:
+            self._require_history()
+            raise
         except _UNUSABLE:
             await self._follow()
 
@@ -301,7 +318,24 @@ class Follower:
         self._wake.set()
         if index is not None:
             _log.error("index_refused", tenant=self.tenant.name, why=error.message)
+            if isinstance(error, HistoryLostError):
+                self._mark_history_lost(error)
             index.abandon()
+
+    def _mark_history_lost(self, error: HistoryLostError) -> None:
+        """Write down, before the index that knew it is given up, that history was lost."""
+        with self._lost_path.open("x", encoding="utf-8") as marker:
+            marker.write(f"{error.message}\n")
+            marker.flush()
+            os.fsync(marker.fileno())
+
+    def _require_history(self) -> None:
+        if self._lost_path.exists():
+            raise HistoryLostError(
+                f"changes of {self.tenant.name!r} that were acknowledged are not in its log any "
+                "more: the database was put back; bring back the one that has them, or see what "
+                f"was lost and remove {self._lost_path} to go on without them"
+            )
 
     async def _ask(self, answer: Awaitable[T], *, timeout_seconds: float | None = None) -> T:
         limit_seconds = timeout_seconds or self._limits.head_timeout_seconds

@@ -23,16 +23,25 @@ class LogForkedError(UnavailableError):
     default_reason = ErrorReason.STATE_STALE
 
 
+class HistoryLostError(LogForkedError):
+    """Changes that were read, and acknowledged, are not in the log of the same epoch any more.
+
+    What stood by them may be an opt-out, so nothing made from this log may allow a message until
+    an operator has seen it.
+    """
+
+
 def require_same_log(head: Head, *, epoch: bytes, revision: Revision, hash_at: HashAt) -> None:
     """Compare the head with where the reader stood before it asked for it.
 
     Raises:
-        LogForkedError: another epoch, a head behind `revision`, or another hash at the head.
+        LogForkedError: another epoch.
+        HistoryLostError: a head behind `revision`, or another hash at the head.
     """
     if head.epoch != epoch:
         raise LogForkedError("the log is of another epoch: the store was restored, or is another")
     if head.revision < revision:
-        raise LogForkedError(
+        raise HistoryLostError(
             f"the log ends at revision {head.revision} and ended at {revision} or later before: "
             "the database was put back"
         )
@@ -48,13 +57,13 @@ async def read_after(
 
     Raises:
         UnavailableError: the database does not answer.
-        LogForkedError: the log has no change at the revision any more.
+        HistoryLostError: the log has no change at the revision any more.
         HeedError: the log's rows are damaged (see `LogReader.read_changes`).
     """
     first = max(revision, 1)
     changes = await reader.read_changes(tenant_id, Revision(first - 1), limit + 1)
     if not changes or changes[0].revision != first:
-        raise LogForkedError(f"the log has no change {first} any more: the database was put back")
+        raise HistoryLostError(f"the log has no change {first} any more: the database was put back")
     return changes
 
 
@@ -66,7 +75,7 @@ def continuation(
     Empty when there are none, or when there is a gap between the two.
 
     Raises:
-        LogForkedError: the newest change that the reader already has is another.
+        HistoryLostError: the newest change that the reader already has is another.
     """
     if not changes or changes[0].revision > revision + 1:
         return ()
@@ -80,7 +89,7 @@ def continuation(
 def _require_same_hash(revision: Revision, running_hash: bytes, hash_at: HashAt) -> None:
     remembered = hash_at(revision)
     if remembered is not None and not running_hash.startswith(remembered):
-        raise LogForkedError(
+        raise HistoryLostError(
             f"the log has another change at revision {revision} than before: "
             "the database was put back"
         )
