@@ -74,6 +74,8 @@ _TRY_AGAIN: Final = frozenset(
 )
 _IDLE_SECONDS_MAX: Final = 30
 """After how long in an open transaction the server ends a writer that says nothing."""
+_CLOSE_SECONDS_MAX: Final = 1.0
+"""How long closing still waits for a transaction; the writer has waited for its own before."""
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
 
@@ -157,6 +159,7 @@ class PostgresBackend:
         # One transaction at a time has the writing connection.
         self._lock = asyncio.Lock()
         self._writer: AsyncConnection | None = None
+        self._driver: Any = None
         self._notices: list[str] = []
         self._transactions: set[asyncio.Task[Any]] = set()
 
@@ -202,7 +205,11 @@ class PostgresBackend:
     async def close(self) -> None:
         """Close every connection, after the transactions under way."""
         if self._transactions:
-            await asyncio.wait(self._transactions, timeout=self._limits.close_seconds_max)
+            await asyncio.wait(self._transactions, timeout=_CLOSE_SECONDS_MAX)
+        if self._transactions and self._driver is not None:
+            # A commit that still waits: its outcome stays unknown here, and its key tells.
+            self._driver.terminate()
+            await asyncio.wait(self._transactions)
         await self._drop_writer()
         await self._pool.dispose()
         await self._writing.dispose()
@@ -264,6 +271,7 @@ class PostgresBackend:
     async def _prepare(self, connection: AsyncConnection) -> None:
         raw = await connection.get_raw_connection()
         driver: Any = raw.driver_connection
+        self._driver = driver
         driver.add_log_listener(lambda _, message: self._notices.append(str(message)))
         _keep_alive(driver)
         if await connection.scalar(select(func.current_setting("fsync"))) != "on":
@@ -333,6 +341,7 @@ class _Reading:
             return
         raw = connection.connection
         driver: Any = raw.driver_connection
+        self._driver = driver
         driver.terminate()
         raw.invalidate()
 

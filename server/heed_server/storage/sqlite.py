@@ -174,7 +174,7 @@ class SqliteBackend:
             await self._writer.run(lambda connection: _prepare_writer(connection, prepare))
         except BaseException as error:
             await self.close()
-            if isinstance(error, _REFUSED):
+            if isinstance(error, (*_REFUSED, NotWrittenError, CommitLostError)):
                 raise store_unavailable(f"{self._path}: {_text(error)}") from error
             raise
 
@@ -182,11 +182,14 @@ class SqliteBackend:
         self, body: Callable[[Connection], T], *, must_commit: Callable[[T], bool]
     ) -> T:
         """Run a body in a transaction in the writing thread (see `Backend.write`)."""
-        if self._failure:
-            raise NotWrittenError(self._failure, fatal=True)
-        result = await self._writer.run(
-            lambda connection: _in_transaction(connection, body, must_commit)
-        )
+
+        def transaction(connection: Connection) -> T:
+            # Asked here, after the checkpoint that may have been started before.
+            if self._failure:
+                raise NotWrittenError(self._failure, fatal=True)
+            return _in_transaction(connection, body, must_commit)
+
+        result = await self._writer.run(transaction)
         if _size(self._wal) >= self._checkpoint_at:
             # Not awaited: the answer of this commit need not wait for it, the next commit does.
             self._writer.start(self._checkpoint)

@@ -109,6 +109,7 @@ class Writer:
             # The database holds the commit up (a standby that is away); its keys will tell.
             _log.error("writer_abandoned", seconds=self._limits.close_seconds_max)
             self._task.cancel()
+            await asyncio.wait({self._task})
 
     def _require_running(self) -> None:
         if self._is_draining:
@@ -130,6 +131,10 @@ class Writer:
             while group := self._take():
                 try:
                     await self._commit(group)
+                except asyncio.CancelledError:
+                    # Closing gave it up; the database may still commit it.
+                    _refuse(group, _unknown)
+                    raise
                 except Exception as error:  # noqa: BLE001 - the task's root
                     # A fault of ours must leave no caller waiting for ever.
                     _log.exception("group_failed", writes=len(group))
