@@ -40,6 +40,8 @@ _ATOM = b"abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~."
 """What stands for itself in the lower-cased local part of nearly every address."""
 _NEEDS_QUOTES = frozenset('()<>[]:;,\\"@')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"')
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(r'["\\]')
 _JOINERS = frozenset("\u200c\u200d")
 """They change how a word looks in the scripts that use them; other format characters are unseen."""
 _ASCII_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
@@ -141,14 +143,27 @@ def _local(value: str) -> str:
     for character in folded:
         if not character.isascii() or not character.isprintable() or character == " ":
             _check_local_character(character)
-    if not _NEEDS_QUOTES.isdisjoint(folded) and _QUOTED.fullmatch(folded) is None:
+    if _NEEDS_QUOTES.isdisjoint(folded):
+        return folded
+    if _QUOTED.fullmatch(folded) is None:
         character = next(one for one in folded if one in _NEEDS_QUOTES)
         raise _refusal(
             SubjectType.EMAIL,
             f"has {character!r} before its '@', which stands only between quotes; give one bare "
             "address: name@domain",
         )
-    return folded
+    return _least_quoted(folded[1:-1])
+
+
+def _least_quoted(content: str) -> str:
+    """Return a quoted string as it is written with the fewest quotes and backslashes.
+
+    `"ada"` and `ada` name one mailbox (RFC 5321, 4.1.2).
+    """
+    said = _ESCAPED.sub(r"\1", content)
+    if _NEEDS_QUOTES.isdisjoint(said):
+        return said
+    return '"' + _TO_ESCAPE.sub(r"\\\g<0>", said) + '"'
 
 
 def _check_local_character(character: str) -> None:
