@@ -9,7 +9,7 @@ Laws:
 
 import os
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from heed.errors import ConflictError
 from heed.keys import LOOKUP_KEY_BYTES
+from heed.model import Instant
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.key_socket import serve_key_socket, socket_path
@@ -86,7 +87,9 @@ async def open_node(
         tenants = Tenants(lambda tenant: followers.follow(tenant, background))
         store.on_commit(followers.publish)
         await tenants.learn(await store.tenants())
-        service = _service(config, store, tenants, clock)
+        service = _service(
+            config, store, tenants, clock, now_by_boot=await _time_by_boot(store, clock)
+        )
         health = Health(service)
         await health.refresh()
 
@@ -164,7 +167,29 @@ def _followers(config: Config, store: SqlStore, clock: Clock) -> Followers:
     )
 
 
-def _service(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -> Service:
+async def _time_by_boot(store: SqlStore, clock: Clock) -> Callable[[], Instant]:
+    """Return the time by the boot clock, counted from now, or from the last commit if later.
+
+    It is where the wall clock went back while no node ran.
+    """
+    tenants = await store.tenants()
+    commit_times = [(await store.head(tenant.tenant_id)).commit_time for tenant in tenants]
+    began, began_boot = max(clock.now(), *commit_times), clock.boot()
+
+    def now_by_boot() -> Instant:
+        return Instant(began + round((clock.boot() - began_boot) * 1_000_000))
+
+    return now_by_boot
+
+
+def _service(
+    config: Config,
+    store: SqlStore,
+    tenants: Tenants,
+    clock: Clock,
+    *,
+    now_by_boot: Callable[[], Instant],
+) -> Service:
     return Service(
         store=store,
         tenants=tenants,
@@ -176,6 +201,7 @@ def _service(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) ->
             transactional=config.staleness.transactional_seconds,
             mandatory=config.staleness.mandatory_seconds,
         ),
+        now_by_boot=now_by_boot,
     )
 
 

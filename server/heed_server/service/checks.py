@@ -3,6 +3,7 @@
 Laws:
 - "Allowed" is answered only by knowledge younger than the message's class permits; "suppressed" at
   any age, because a stale stop is safe.
+- While the wall clock is doubted, "allowed" needs both times that it may be (`Node.doubted`).
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
 - All the queries of a batch are answered at one revision and one instant.
@@ -63,6 +64,9 @@ class Checks(Node):
         now = self.now()
         decision = decide(facts, asked.query, now)
         if decision.verdict is Verdict.ALLOWED:
+            other = self.doubted(now)
+            if other is not None:
+                decision = decide(facts, asked.query, other)
             self._require_fresh(context, [decision])
         if decision.undeclared_topic:
             context.undeclared_checks += 1
@@ -81,6 +85,14 @@ class Checks(Node):
         index = context.follower.index
         now = self.now()
         answered = _answered(index, keys, asked, now)
+        other = self.doubted(now)
+        if other is not None:
+            answered = [
+                by_other if by_now[0].verdict is Verdict.ALLOWED else by_now
+                for by_now, by_other in zip(
+                    answered, _answered(index, keys, asked, other), strict=True
+                )
+            ]
         self._require_fresh(
             context, [decision for decision, _ in answered if decision.verdict is Verdict.ALLOWED]
         )

@@ -19,6 +19,10 @@ from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 
+CLOCK_DOUBT_MICROSECONDS = 5_000_000
+"""How far the wall clock may be from the time that has passed by the boot clock before it is
+doubted; as far as the store lets it (`heed_server.storage.clock`)."""
+
 INDEX_WAIT_SECONDS_MAX = 3.0
 """How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
 
@@ -52,10 +56,13 @@ class Node:
         new_hold_id: Callable[[], str],
         new_lookup_key: Callable[[], bytes],
         max_staleness: MaxStaleness | None = None,
+        now_by_boot: Callable[[], Instant] | None = None,
     ) -> None:
+        """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
         self.store = store
         self.tenants = tenants
         self.now = now
+        self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id
         self.new_lookup_key = new_lookup_key
         bounds = max_staleness or MaxStaleness()
@@ -75,6 +82,15 @@ class Node:
         """
         require(principal, RIGHT_OF_METHOD[method])
         return self.tenants.of(principal, tenant)
+
+    def doubted(self, now: Instant) -> Instant | None:
+        """Return what time it may be instead of `now`; None while the wall clock is believed.
+
+        Neither of the two is known to be right, so a message is allowed only where both allow it:
+        a clock that jumps ends no pause, no hold and no suppression, and revives no consent.
+        """
+        by_boot = self._now_by_boot()
+        return None if abs(now - by_boot) <= CLOCK_DOUBT_MICROSECONDS else by_boot
 
     def require_right(self, method: str, principal: Principal) -> None:
         """Return if the principal may make this call, which is about no one tenant.

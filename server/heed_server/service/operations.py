@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from heed.decide import Facts, explain
 from heed.errors import FieldViolation, InvalidArgumentError, RightRequiredError
-from heed.model import Decision, Instant, Revision, Topic
+from heed.model import Decision, Instant, Revision, Topic, Verdict
 from heed.topics import TopicTable
 from heed.wire.asked import EndAsked, ExplainAsked, HoldAsked, PageAsked, TopicAsked
 from heed_server.acts import Appended, DeclareTopic, LiftHold, Outcome, PlaceHold, RetireTopic
@@ -145,7 +145,11 @@ class Operations(Node):
             topics=TopicTable(standing.topics),
         )
         now = self.now()
-        return context, standing, explain(facts, asked.query, now), now
+        decision = explain(facts, asked.query, now)
+        other = self.doubted(now)
+        if decision.verdict is Verdict.ALLOWED and other is not None:
+            decision = explain(facts, asked.query, other)
+        return context, standing, decision, now
 
     async def _set_topic(self, method: str, principal: Principal, asked: TopicAsked) -> Appended:
         context = self.enter(method, principal, asked.call.tenant)
