@@ -10,7 +10,7 @@ Laws (design, section 3):
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from heed.errors import FieldViolation, InvalidArgumentError
@@ -185,15 +185,24 @@ def validate_topic(name: str) -> None:
         raise InvalidArgumentError(f"the topic {said}", violations=[FieldViolation("topic", said)])
 
 
-def loosened_fields(before: Topic | None, after: Topic) -> tuple[str, ...]:
+def loosened_fields(declared: Mapping[str, Topic], after: Topic) -> tuple[str, ...]:
     """Return the fields by which a declaration may let more messages through than the one before.
+
+    `declared` are all topics that are declared, by name.
 
     Every change of class counts but mandatory to transactional: also promotional to mandatory, and
     transactional to promotional, because opt-outs named at the topic then reach less beneath it. A
-    first declaration loosens nothing.
+    first declaration loosens nothing but that last: as promotional, a topic that was transactional
+    without being declared.
     """
+    before = declared.get(after.name)
     if before is None:
-        return ()
+        is_promotional = after.topic_class is TopicClass.PROMOTIONAL
+        return (
+            ("topic_class",)
+            if is_promotional and _is_transactional_undeclared(declared, after.name)
+            else ()
+        )
     tightens_class = (before.topic_class, after.topic_class) == (
         TopicClass.MANDATORY,
         TopicClass.TRANSACTIONAL,
@@ -205,6 +214,15 @@ def loosened_fields(before: Topic | None, after: Topic) -> tuple[str, ...]:
         "suppress_undeclared": before.suppress_undeclared and not after.suppress_undeclared,
     }
     return tuple(name for name, is_looser in looser.items() if is_looser)
+
+
+def _is_transactional_undeclared(declared: Mapping[str, Topic], name: str) -> bool:
+    """Whether an undeclared topic is transactional by its nearest declared ancestor."""
+    nearest = next((declared[one] for one in lineage_of(name)[1:-1] if one in declared), None)
+    return nearest is not None and nearest.topic_class in {
+        TopicClass.TRANSACTIONAL,
+        TopicClass.MANDATORY,
+    }
 
 
 _UNDECLARED_ROOT = Topic(name=TOPIC_ROOT)

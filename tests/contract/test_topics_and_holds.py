@@ -78,6 +78,20 @@ async def test_declaring_again_never_loosens_but_loosening_does(
     assert change.reason == "asked by legal"
 
 
+async def test_a_topic_that_was_transactional_undeclared_is_not_promotional_at_first(
+    shop: Shop,
+) -> None:
+    """Promotional opt-outs named there reached its transactional topics, and must go on to."""
+    await shop.ask(declares(Topic(name="a", topic_class=TopicClass.TRANSACTIONAL)))
+
+    with pytest.raises(ConflictError) as refused:
+        await shop.ask(declares(Topic(name="a.b")))
+    await shop.ask(declares(Topic(name="a.b", topic_class=TopicClass.TRANSACTIONAL)))
+    await shop.ask(declares(Topic(name="a.b"), loosens=True))
+
+    assert refused.value.reason is ErrorReason.TOPIC_WOULD_LOOSEN
+
+
 async def test_an_undeclared_topic_cannot_be_loosened_nor_retired(shop: Shop) -> None:
     for act in (declares(NEWS, loosens=True), retires("news")):
         with pytest.raises(NotFoundError) as refused:

@@ -174,7 +174,7 @@ def declare(draft: Draft, topic: Topic, *, loosens: bool) -> Topic:
             reason=ErrorReason.TOPIC_RETIRED,
             metadata={"topic": topic.name},
         )
-    loosened = loosened_fields(before, topic)
+    loosened = loosened_fields(draft.topics, topic)
     if loosened and not loosens:
         raise ConflictError(
             f"declaring {topic.name!r} so would loosen {', '.join(loosened)}; "

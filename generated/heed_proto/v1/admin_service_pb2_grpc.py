@@ -138,7 +138,8 @@ class AdminServiceServicer(object):
         """Declares a topic, or tightens a declared one. Needs the right `admin`.
 
         Errors: TOPIC_WOULD_LOOSEN when the topic is declared and this would loosen it (class or
-        opt-in default): use LoosenTopic. TOPIC_RETIRED when it is retired.
+        opt-in default), or is undeclared beneath a transactional one and this makes it promotional:
+        use LoosenTopic on what is declared. TOPIC_RETIRED when it is retired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,8 @@ class AdminServiceStub:
     """Declares a topic, or tightens a declared one. Needs the right `admin`.
 
     Errors: TOPIC_WOULD_LOOSEN when the topic is declared and this would loosen it (class or
-    opt-in default): use LoosenTopic. TOPIC_RETIRED when it is retired.
+    opt-in default), or is undeclared beneath a transactional one and this makes it promotional:
+    use LoosenTopic on what is declared. TOPIC_RETIRED when it is retired.
     """
     LoosenTopic: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.LoosenTopicRequest, _admin_service_pb2.LoosenTopicResponse]
     """Changes a declared topic in a way that may let more messages through. An act of its own, with
@@ -119,7 +120,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Declares a topic, or tightens a declared one. Needs the right `admin`.
 
     Errors: TOPIC_WOULD_LOOSEN when the topic is declared and this would loosen it (class or
-    opt-in default): use LoosenTopic. TOPIC_RETIRED when it is retired.
+    opt-in default), or is undeclared beneath a transactional one and this makes it promotional:
+    use LoosenTopic on what is declared. TOPIC_RETIRED when it is retired.
     """
     LoosenTopic: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.LoosenTopicRequest, _admin_service_pb2.LoosenTopicResponse]  # type: ignore[assignment]
     """Changes a declared topic in a way that may let more messages through. An act of its own, with
@@ -205,7 +207,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Declares a topic, or tightens a declared one. Needs the right `admin`.
 
         Errors: TOPIC_WOULD_LOOSEN when the topic is declared and this would loosen it (class or
-        opt-in default): use LoosenTopic. TOPIC_RETIRED when it is retired.
+        opt-in default), or is undeclared beneath a transactional one and this makes it promotional:
+        use LoosenTopic on what is declared. TOPIC_RETIRED when it is retired.
         """
 
     @_abc_1.abstractmethod

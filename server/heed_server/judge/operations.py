@@ -49,7 +49,7 @@ def judge_declare(act: DeclareTopic, ruling: Ruling) -> None:
             reason=ErrorReason.TOPIC_RETIRED,
             metadata={"topic": name},
         )
-    loosened = loosened_fields(before, act.topic)
+    loosened = loosened_fields(ruling.ledger.topics, act.topic)
     if loosened and not act.loosens:
         raise ConflictError(
             f"declaring {name!r} so would loosen {', '.join(loosened)}; loosen it with a reason",
