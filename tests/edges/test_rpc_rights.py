@@ -281,7 +281,7 @@ async def test_a_caller_is_told_to_whoever_counts_calls(guarded: tuple[Running, 
     with pytest.raises(UnauthenticatedError):
         await server.call("Explain", request("Explain"))
 
-    assert server.observed == [
+    assert [await server.next_end() for _ in range(3)] == [
         ("SetPreference", "OK", "", "key 1"),
         ("Explain", "PERMISSION_DENIED", "RIGHT_REQUIRED", "key 1"),
         ("Explain", "UNAUTHENTICATED", "CREDENTIAL_INVALID", ""),

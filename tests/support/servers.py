@@ -7,6 +7,7 @@ Calls raise heed's own errors, read from their status as the library reads them.
 write is answered once the index has it.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,8 +48,14 @@ class Running:
     tenants: Tenants
     health: Health
     channel: aio.Channel
-    observed: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(method, code, reason, caller) of each call that ended."""
+    observed: "asyncio.Queue[tuple[str, str, str, str]]" = field(default_factory=asyncio.Queue)
+    """(method, code, reason, caller) of each call that ended. A caller may hear of the end before
+    it is told here."""
+
+    async def next_end(self) -> tuple[str, str, str, str]:
+        """Return how the next call ended, waiting for it."""
+        async with asyncio.timeout(10):
+            return await self.observed.get()
 
     async def call(
         self,
@@ -128,7 +135,7 @@ async def running_server(
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
     folder.mkdir(exist_ok=True)
-    observed: list[tuple[str, str, str, str]] = []
+    observed: asyncio.Queue[tuple[str, str, str, str]] = asyncio.Queue()
     async with (
         await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
         Followers(
@@ -184,9 +191,9 @@ def _hold_ids() -> Callable[[], str]:
     return lambda: f"hold-{next(numbers)}"
 
 
-def _noting(observed: list[tuple[str, str, str, str]]) -> Observe:
+def _noting(observed: "asyncio.Queue[tuple[str, str, str, str]]") -> Observe:
     def observe(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
         assert seconds >= 0
-        observed.append((method, code, reason, caller))
+        observed.put_nowait((method, code, reason, caller))
 
     return observe

@@ -114,28 +114,24 @@ async def _call(
     name: str, context: Context, observe: Observe, *, is_write: bool
 ) -> AsyncGenerator[_Call, None]:
     call = _Call()
+    refusal: HeedError | None = None
     began = time.perf_counter()
     try:
         yield call
         call.code = "OK"
     except HeedError as error:
-        await _refuse(call, context, error)
+        refusal = error
     except Exception as error:  # noqa: BLE001 - the root of a call
-        await _refuse(call, context, unforeseen(name, error, is_write=is_write))
+        refusal = unforeseen(name, error, is_write=is_write)
     finally:
-        observe(
-            name,
-            call.code,
-            time.perf_counter() - began,
-            reason=call.reason,
-            caller=call.caller,
-        )
-
-
-async def _refuse(call: _Call, context: Context, error: HeedError) -> None:
-    call.code = STATUS_CODES[code_of(error)].name
-    call.reason = error.reason.value
-    await abort(context, error)
+        if refusal is not None:
+            call.code = STATUS_CODES[code_of(refusal)].name
+            call.reason = refusal.reason.value
+        seconds = time.perf_counter() - began
+        observe(name, call.code, seconds, reason=call.reason, caller=call.caller)
+    if refusal is not None:
+        # Told last: a stream's status waits behind the messages that its reader does not take.
+        await abort(context, refusal)
 
 
 async def _send(context: Context, message: bytes, seconds_max: float) -> None:
