@@ -33,10 +33,11 @@ async def explain(service: Service, principal: Principal, data: bytes) -> bytes:
     """Answer Explain."""
     asked = parse.explain(data)
     context, standing, decision, now = await service.explain(principal, asked)
-    places = _places(context, asked.subjects)
-    with_records = sorted({places[one.key] for one in standing.records})
+    # One subject may be named twice, in two spellings: each place has its records, as in a Check.
+    keys = [context.keyer.key(subject) for subject in asked.subjects]
+    recorded = {one.key for one in standing.records}
+    with_records = [at for at, key in enumerate(keys) if key in recorded]
     explained = told.decision(decision, with_records, now)
-    keys = {at: key for key, at in places.items()}
     records = {(one.key, one.record.slot): one for one in standing.records}
     holds = {one.hold.hold_id: one for one in standing.holds}
     for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
