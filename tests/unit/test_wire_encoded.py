@@ -8,6 +8,7 @@ from heed.model import (
     Cause,
     Channel,
     Decision,
+    Effect,
     Evidence,
     Hold,
     Instant,
@@ -114,6 +115,7 @@ ANSWERED: dict[str, encoded.Answered] = {
         (0,),
     ),
     "hold": (decision(Reason(Rule.HOLD, hold=HOLD)), ()),
+    "wordy hold": (decision(Reason(Rule.HOLD, hold=Hold(hold_id="h", reason="r" * 500))), ()),
     "open hold": (
         decision(Reason(Rule.HOLD, hold=Hold(hold_id="h", reason="r"))),
         (0, 1, 2, 3, 4, 5, 6, 7),
@@ -243,6 +245,13 @@ def test_a_topic_tells_its_channels_in_order() -> None:
         retired=True,
         revision=4,
     )
+
+
+def test_an_effect_is_told_by_its_number() -> None:
+    assert [told.effect(effect) for effect in Effect] == [
+        pb.EFFECT_APPLIED,
+        pb.EFFECT_SUPERSEDED,
+    ]
 
 
 def test_a_hold_in_full_says_who_placed_it() -> None:

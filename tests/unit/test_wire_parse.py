@@ -256,6 +256,17 @@ def test_explain_asks_for_normalised_subjects() -> None:
     assert read.query.channel is Channel.EMAIL
 
 
+def test_get_preferences_asks_for_each_identifier() -> None:
+    asked = preference.GetPreferencesRequest(
+        tenant="shop", subjects=[ask.subject(), pb.Subject(user="u-1")]
+    )
+
+    read = parse.get_preferences(asked.SerializeToString())
+
+    assert read.tenant == "shop"
+    assert [one.type for one in read.subjects] == [SubjectType.EMAIL, SubjectType.USER]
+
+
 def test_get_preferences_refuses_an_identifier_named_twice() -> None:
     asked = preference.GetPreferencesRequest(
         subjects=[ask.subject(), ask.subject("ADA@example.com"), pb.Subject(), pb.Subject()]

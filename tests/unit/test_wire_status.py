@@ -91,6 +91,17 @@ def test_a_status_always_fits_into_metadata(
     assert bool(back.violations) == bool(violations)
 
 
+def test_violations_that_do_not_fit_are_left_out_and_the_first_is_not() -> None:
+    long = [FieldViolation(f"field {at}", "d" * 1_000) for at in range(100)]
+
+    back = from_status(to_status(InvalidArgumentError("a", violations=long)))
+
+    assert isinstance(back, InvalidArgumentError)
+    assert 1 < len(back.violations) < 100
+    assert back.violations[0].field == "field 0"
+    assert back.violations[0].description.endswith("d…")
+
+
 def test_a_status_of_the_transport_is_not_ours() -> None:
     assert from_status(status_pb2.Status(code=14, message="connection refused")) is None
 
