@@ -148,7 +148,8 @@ class Subject:
     """A typed identifier of a recipient, as given; `heed.keys.normalise` makes it canonical."""
 
     type: SubjectType
-    value: str
+    value: str = field(repr=False)
+    """Not in the `repr`, which ends up in logs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,9 @@ def say_first_words(node: Node) -> None:
     """Say where it listens and what to try: to a person on a terminal, to the log elsewhere."""
     config = node.config
     addresses = shown(node.addresses)
+    first = f"{_heed_command()} {_FIRST_CHECK}"
+    if str(node.addresses[0]) != _DEFAULT_ADDRESS:
+        first += f" --address {node.addresses[0]}"
     _log.info(
         "serving",
         version=version("heed-server"),
@@ -78,6 +81,7 @@ def say_first_words(node: Node) -> None:
         keys_required=node.keys_required,
         metrics_port=node.metrics_port,
         tenants=[context.tenant.name for context in node.tenants.all()],
+        first_check=first,
     )
     if node.keys_required and not node.key_count:
         _log.warning("no_keys", try_="heed-server keys create mailer --right check --right write")
@@ -87,9 +91,6 @@ def say_first_words(node: Node) -> None:
     where = str(file) if file is not None else masked_url(database_url(config))
     how = "TLS" if config.tls.certificate_file else "plaintext"
     who = "API keys required" if node.keys_required else "open to this host"
-    first = f"{_heed_command()} {_FIRST_CHECK}"
-    if str(node.addresses[0]) != _DEFAULT_ADDRESS:
-        first += f" --address {node.addresses[0]}"
     lines = (
         f"heed {version('heed-server')} serves on {addresses} ({how}, {who})",
         f"  database  {where}",
