@@ -7,6 +7,7 @@ Laws:
 """
 
 from collections.abc import Iterable
+from typing import assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -59,6 +60,8 @@ def subject(value: Subject) -> pb.Subject:
             return pb.Subject(user=value.value)
         case SubjectType.DEVICE:
             return pb.Subject(device=value.value)
+        case _:
+            assert_never(value.type)
 
 
 def origin(value: Origin) -> pb.Origin:

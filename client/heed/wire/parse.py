@@ -8,7 +8,7 @@ Laws:
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError, Message
 
@@ -180,7 +180,8 @@ def _choices(
 
 def _choice(asked: pb.Choice, origin: Origin, path: str, violations: Violations) -> Choice:
     scope = values.scope(asked.scope, f"{path}.scope", violations)
-    match asked.WhichOneof("act"):
+    act = asked.WhichOneof("act")
+    match act:
         case "opt_out":
             reach = _reach(asked.opt_out.reach, values.REACHES, f"{path}.opt_out", violations)
             return Choice(kind=ChoiceKind.OPT_OUT, scope=scope, reach=reach)
@@ -226,6 +227,8 @@ def _choice(asked: pb.Choice, origin: Origin, path: str, violations: Violations)
                 path, "says nothing; set one of opt_out, opt_in, pause, end_pause (or update heed)"
             )
             return Choice(kind=ChoiceKind.OPT_OUT, scope=scope)
+        case _:
+            assert_never(act)
 
 
 def _reach(number: int, known: values.Closed[Reach], path: str, violations: Violations) -> Reach:

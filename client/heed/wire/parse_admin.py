@@ -6,6 +6,7 @@ An import is the one request that is not refused whole: a malformed row is left 
 import base64
 import binascii
 from collections.abc import Sequence
+from typing import assert_never
 
 from heed.model import (
     CHANNELS_OF_SUBJECT_TYPE,
@@ -383,7 +384,8 @@ def _row(row: admin.ImportRow, index: int, violations: Violations) -> Sequence[P
         if row.HasField("decided_time")
         else None
     )
-    match row.WhichOneof("protection"):
+    protection = row.WhichOneof("protection")
+    match protection:
         case "opt_out":
             reach = (
                 values.REACHES.read(
@@ -414,6 +416,8 @@ def _row(row: admin.ImportRow, index: int, violations: Violations) -> Sequence[P
         case None:
             violations.add("protection", "is missing; set one of opt_out, suppression")
             return ()
+        case _:
+            assert_never(protection)
 
 
 def _suppressions(
