@@ -112,7 +112,7 @@ def _exactly_once(calls: Sequence[Call], dump: Dump) -> list[str]:
         if key_row is not None and call.answers and key_row["answer"].decode() not in call.answers:
             found.append(f"{call.key} was answered otherwise than its key row says")
         if key_row is not None and mine and key_row["revision"] != mine[-1]:
-            found.append(f"{call.key} says revision {row['revision']} and ends at {mine[-1]}")
+            found.append(f"{call.key} says revision {key_row['revision']} and ends at {mine[-1]}")
     found += [f"{key} is in the log and was never asked" for key in (*revisions, *rows)]
     return found
 
