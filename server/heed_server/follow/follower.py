@@ -68,6 +68,7 @@ class Follower:
         self._reader = reader
         self._path = directory / f"tenant-{tenant.tenant_id}"
         self._lost_path = directory / f"tenant-{tenant.tenant_id}.history-lost"
+        self._history_lost = False
         self._boot_seconds = boot_seconds
         self._limits = limits or FollowLimits()
         self._index: Index | None = None
@@ -323,14 +324,21 @@ class Follower:
             index.abandon()
 
     def _mark_history_lost(self, error: HistoryLostError) -> None:
-        """Write down, before the index that knew it is given up, that history was lost."""
-        with self._lost_path.open("x", encoding="utf-8") as marker:
-            marker.write(f"{error.message}\n")
-            marker.flush()
-            os.fsync(marker.fileno())
+        """Write down, before the index that knew it is given up, that history was lost.
+
+        Where that fails this run goes on without an answer all the same: the index stays given up.
+        """
+        self._history_lost = True
+        try:
+            with self._lost_path.open("w", encoding="utf-8") as marker:
+                marker.write(f"{error.message}\n")
+                marker.flush()
+                os.fsync(marker.fileno())
+        except OSError as failure:
+            _log.critical("history_loss_not_kept", tenant=self.tenant.name, why=str(failure))
 
     def _require_history(self) -> None:
-        if self._lost_path.exists():
+        if self._history_lost or self._lost_path.exists():
             raise HistoryLostError(
                 f"changes of {self.tenant.name!r} that were acknowledged are not in its log any "
                 "more: the database was put back; bring back the one that has them, or see what "
