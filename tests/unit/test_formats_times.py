@@ -96,6 +96,7 @@ def test_a_zero_means_that_the_time_is_not_known(written: object) -> None:
         float("nan"),
         float("inf"),
         10**30,
+        10**400,
         True,
         [],
         {},

@@ -115,7 +115,9 @@ FORMATS: Final = (
             f"code 4xx temporary failure that ends {TEMPORARY_FAILURE_DAYS} days after its date; "
             "every other bounce"
         ),
-        fits=_has_with_time(("address", "code", "error")),
+        fits=_has_with_time(
+            ("address", "code", "error"), ("address", "code", "error", "MessageHash")
+        ),
         bind=_bind_bounces,
         depends_on_day=True,
     ),

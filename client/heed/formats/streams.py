@@ -13,6 +13,7 @@ import codecs
 import gzip
 import importlib
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
@@ -46,6 +47,8 @@ _MARKS: Final = (
 
 DAMAGE: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeError)
 """What reading damaged bytes raises."""
+_ARCHIVE_DAMAGE: Final = (ValueError, NotImplementedError, RuntimeError, struct.error)
+"""What opening an archive or a file in it raises besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class _Unclosing(BufferedIOBase):
 def _archive_members(stream: BinaryIO) -> tuple[Member, ...]:
     try:
         archive = zipfile.ZipFile(stream)
-    except DAMAGE as error:
+    except (*DAMAGE, *_ARCHIVE_DAMAGE) as error:
         raise UnusableInputError(
             f"the archive is damaged or cut short ({error}); fetch it again"
         ) from error
@@ -192,7 +195,10 @@ def _archive_members(stream: BinaryIO) -> tuple[Member, ...]:
 
 
 def _opened_member(archive: zipfile.ZipFile, file: zipfile.ZipInfo) -> BinaryIO:
-    return cast("BinaryIO", archive.open(file))
+    try:
+        return cast("BinaryIO", archive.open(file))
+    except _ARCHIVE_DAMAGE as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _is_clutter(file: zipfile.ZipInfo) -> bool:

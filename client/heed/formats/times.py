@@ -10,7 +10,6 @@ Laws:
 Sources: RFC 3339, RFC 2822, Go's `time.Time.String`, seconds since the epoch.
 """
 
-import math
 import re
 from datetime import date
 from typing import Final
@@ -26,6 +25,8 @@ _SECONDS_MAX: Final = 253_402_300_799
 """The last second of the year 9999."""
 _MILLISECONDS_MIN: Final = 100_000_000_000
 """A number of seconds from here on would be of the year 5138; it is of milliseconds, or finer."""
+_NUMBER_MAX: Final = 10**19
+"""No time is this many of anything."""
 _UNKNOWN_YEARS: Final = frozenset({"0000", "0001"})
 
 _ZONE = r"Z|UTC|GMT|[+-]\d\d(?::?\d\d(?::?\d\d)?)?"
@@ -108,7 +109,7 @@ def _of_mail(match: re.Match[str]) -> Instant | None:
 
 
 def _of_number(number: float) -> Instant | None:
-    if not math.isfinite(number) or number < 0:
+    if not 0 <= number < _NUMBER_MAX:  # so is no number that is none
         raise ValueError(_REFUSAL)
     scale = _SECOND
     while scale > 1 and number >= _MILLISECONDS_MIN * (_SECOND // scale):
