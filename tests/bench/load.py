@@ -212,7 +212,9 @@ class Connection:
     def _status_of(self, block: bytes) -> str:
         status = self._statuses.get(block)
         if status is None:
-            status = self._statuses[block] = dict(_literals(block)).get("grpc-status", "none")
+            status = self._statuses[block] = next(
+                (value for name, value in _literals(block) if name == "grpc-status"), "none"
+            )
         return status
 
     def _take_settings(self, payload: bytes) -> None:
