@@ -16,6 +16,7 @@ from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, alternate, cpu_ratio, load, rate, ratio, requests_file
 from tests.bench.nodes import SERVER_CORE, BenchError, HeedNode, bare_server
 from tests.support.postgres import Postgres
+from tests.support.served import Authority
 
 SEEDED: Final = 10_000
 """People with an opt-out before anything is timed."""
@@ -38,7 +39,7 @@ def measure_checks(folder: Path) -> list[Figure]:
     people = list(range(ASKED))
     random.Random(1).shuffle(people)
     with (
-        _seeded_node(folder) as node,
+        _seeded_node(HeedNode(folder)) as node,
         requests_file(messages.checks(iter(people))) as unary,
         requests_file(
             messages.batch_checks(itertools.cycle(people), calls=40, size=BATCH_QUERIES)
@@ -84,9 +85,46 @@ def measure_checks(folder: Path) -> list[Figure]:
     ]  # fmt: skip
 
 
+def measure_checks_tls(folder: Path) -> list[Figure]:
+    """`check_tls_over_bare_tls`: both with TLS, heed's with a credential too."""
+    people = list(range(ASKED))
+    random.Random(1).shuffle(people)
+    folder.mkdir(parents=True)
+    authority = Authority(folder)
+    with (
+        _seeded_node(HeedNode(folder, authority=authority)) as node,
+        requests_file(messages.checks(iter(people))) as unary,
+    ):
+        spec = LoadSpec(
+            port=node.port,
+            method=messages.CHECK,
+            requests=unary,
+            in_flight=IN_FLIGHT,
+            seconds=1.5,
+            certificate=str(authority.file),
+            metadata=node.metadata,
+        )
+        heed = Arm(name="check", spec=spec, pid=node.pid)
+        reply = _verified_reply(spec)
+        with bare_server({messages.CHECK: reply}, authority=authority) as (port, pid):
+            bare = Arm(name="bare", spec=replace(spec, port=port), pid=pid)
+            results = alternate([heed, bare], OTHER_ROUNDS)
+    return [
+        ratio(
+            "check_tls_over_bare_tls", heed, bare, results,
+            f"unary Check with TLS and an API key over a bare handler with TLS, "
+            f"{IN_FLIGHT} in flight, {_ON}",
+        ),
+        cpu_ratio(
+            "check_tls_over_bare_tls_by_cpu", heed, bare, results,
+            "the same rounds, by the servers' processor time",
+        ),
+    ]  # fmt: skip
+
+
 def measure_sets(folder: Path) -> list[Figure]:
     """`set_over_bare` and `batch_set_over_set`, on SQLite."""
-    with _seeded_node(folder) as node:
+    with _seeded_node(HeedNode(folder)) as node:
         return _measure_sets(node, "", f"SQLite, fsynced, {_ON}")
 
 
@@ -95,7 +133,7 @@ def measure_sets_postgres(folder: Path) -> list[Figure]:
     with Postgres() as postgres:
         postgres.pin([SERVER_CORE])
         url = postgres.create_database("heed_bench_sets")
-        with _seeded_node(folder, database_url=url) as node:
+        with _seeded_node(HeedNode(folder, database_url=url)) as node:
             return _measure_sets(
                 node, "_postgres", f"PostgreSQL on the server's core, fsynced, {_ON}"
             )
@@ -157,9 +195,9 @@ def _measure_sets(node: HeedNode, suffix: str, on: str) -> list[Figure]:
 
 
 @contextmanager
-def _seeded_node(folder: Path, *, database_url: str = "") -> Generator[HeedNode, None, None]:
+def _seeded_node(node: HeedNode) -> Generator[HeedNode, None, None]:
     """A server that knows the first `SEEDED` people's opt-outs."""
-    with HeedNode(folder, database_url=database_url) as node:
+    with node:
         people = iter(range(SEEDED))
         requests = messages.batch_sets(people, calls=SEEDED // BATCH_PEOPLE, size=BATCH_PEOPLE)
         for request in requests:

@@ -21,12 +21,14 @@ import grpc
 from heed_proto.v1 import preference_service_pb2 as preference
 from tests.bench import messages
 from tests.bench.bare import BareSpec
+from tests.support.served import Authority
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE = _CORES[0]
 LOAD_CORE = _CORES[-1]
 START_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 60.0
+_RIGHTS = ("--right", "check", "--right", "write")
 
 
 class BenchError(Exception):
@@ -43,14 +45,20 @@ class HeedNode:
         database_url: str = "",
         variables: Mapping[str, str] | None = None,
         libraries: Path | None = None,
+        authority: Authority | None = None,
     ) -> None:
-        """`libraries` is searched before the environment's own, for another grpcio."""
+        """`libraries` is searched before the environment's own, for another grpcio; with an
+        `authority` the server shows a certificate of it and asks for an API key.
+        """
         self.folder = folder
         self.port = _free_port()
         self.start_seconds = 0.0
         """From the start of the process to its first answer to a Check."""
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"
+        self._authority = authority
+        self.metadata: dict[str, str] = {}
+        """What a call must carry: nothing, or the key that `start` made."""
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEED_")},
             **_python_path(libraries),
@@ -63,11 +71,18 @@ class HeedNode:
             "HEED_DRAIN_ANNOUNCE_SECONDS": "0",
             **(variables or {}),
         }
+        if authority is not None:
+            certificate, private_key = authority.issue()
+            self._environment["HEED_TLS_CERTIFICATE_FILE"] = str(certificate)
+            self._environment["HEED_TLS_PRIVATE_KEY_FILE"] = str(private_key)
 
     def start(self) -> None:
         """Start it and wait for its first answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._log.touch()
+        if self._authority is not None:
+            made = json.loads(self._run("keys", "create", "bench", *_RIGHTS, "--json"))
+            self.metadata = {"authorization": f"Bearer {made['key']}"}
         begun = time.perf_counter()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -83,9 +98,14 @@ class HeedNode:
 
     def call(self, method: str, request: bytes) -> bytes:
         """Make one call by a real client: the bytes of its request and of its answer."""
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+        with self._channel() as channel:
             unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-            return unary(request, timeout=START_SECONDS_MAX, wait_for_ready=True)
+            return unary(
+                request,
+                timeout=START_SECONDS_MAX,
+                wait_for_ready=True,
+                metadata=tuple(self.metadata.items()),
+            )
 
     def check(self, email: str) -> preference.CheckSuppressionResponse:
         """Ask about one person."""
@@ -126,14 +146,36 @@ class HeedNode:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _channel(self) -> grpc.Channel:
+        target = f"localhost:{self.port}"
+        if self._authority is None:
+            return grpc.insecure_channel(target)
+        root = self._authority.file.read_bytes()
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(root))
+
+    def _run(self, *arguments: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-m", "heed_server.cli.main", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+
 
 @contextmanager
 def bare_server(
-    replies: Mapping[str, bytes], *, libraries: Path | None = None, **tls: str
+    replies: Mapping[str, bytes],
+    *,
+    libraries: Path | None = None,
+    authority: Authority | None = None,
 ) -> Generator[tuple[int, int], None, None]:
     """Run the bare handler and yield its port and its process."""
+    certificate, private_key = map(str, authority.issue("bare")) if authority else (None, None)
     spec = BareSpec(
-        replies={method: reply.hex() for method, reply in replies.items()}, core=SERVER_CORE, **tls
+        replies={method: reply.hex() for method, reply in replies.items()},
+        core=SERVER_CORE,
+        certificate=certificate,
+        private_key=private_key,
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.bare"],
