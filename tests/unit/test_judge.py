@@ -152,12 +152,12 @@ def may_weaken(act: Act) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32))
 def test_nothing_but_the_closed_list_ever_lets_through_what_was_stopped(seed: int) -> None:
     chance = random.Random(seed)
     ledger, revision, time = Ledger(), 0, NOW
-    for number in range(12):
+    for number in range(24):
         time += chance.randrange(1, 8)
         act = some_act(chance, time, number)
         before = verdicts(ledger, time)
