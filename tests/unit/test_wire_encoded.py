@@ -134,7 +134,7 @@ def test_an_answer_says_what_its_message_would(case: str, token: str, now: Insta
     )
 
     for _ in range(2):  # the second time it may be remembered
-        data = encoded.answer([answered], encoded.position_but_now(Revision(7), token), now)
+        data = encoded.answer(answered, encoded.Position(Revision(7), token), now)
 
         assert preference.CheckSuppressionResponse.FromString(data) == expected
 
@@ -142,28 +142,18 @@ def test_an_answer_says_what_its_message_would(case: str, token: str, now: Insta
 def test_a_batch_says_each_answer_in_order() -> None:
     answered = list(itertools.islice(itertools.cycle(ANSWERED.values()), 1_000))
 
-    data = encoded.answer(answered, encoded.position_but_now(Revision(0), ""), NOW)
+    data = encoded.batch_answer(answered, encoded.Position(Revision(0), ""), NOW)
 
     batch = preference.BatchCheckSuppressionResponse.FromString(data)
     assert list(batch.decisions) == [told.decision(*one, NOW) for one in answered]
     assert batch.position == told.position(Revision(0), "", NOW)
 
 
-def test_the_tags_are_those_of_the_contract() -> None:
-    """What is written here as bytes is read from the descriptors."""
-    unary = preference.CheckSuppressionResponse.DESCRIPTOR.fields_by_name
-    batch = preference.BatchCheckSuppressionResponse.DESCRIPTOR.fields_by_name
-
-    assert unary["decision"].number == batch["decisions"].number == 1
-    assert unary["position"].number == batch["position"].number == 2
-    assert pb.Position.DESCRIPTOR.fields_by_name["now"].number == 2
-
-
 def test_what_is_remembered_is_only_what_no_record_led_to() -> None:
     encoded._plain.clear()
 
     for answered in ANSWERED.values():
-        encoded.answer([answered], b"", NOW)
+        encoded.answer(answered, encoded.Position(Revision(0), ""), NOW)
 
     assert len(encoded._plain) == 3
 

@@ -87,19 +87,27 @@ def evidence(value: Evidence) -> pb.Evidence:
     )
 
 
-def record(value: Record, subject_index: int, now: Instant) -> pb.Record:
-    """Return a record as a Check tells it: without who said so."""
+def record_shape(value: Record) -> pb.Record:
+    """Return what a record is and what it covers."""
+    is_opt_in = value.kind is RecordKind.OPT_IN
     return pb.Record(
         kind=pb.RecordKind.ValueType(value.kind),
         cause=pb.Cause.ValueType(value.cause),
-        reach=pb.Reach.ValueType(0 if value.kind is RecordKind.OPT_IN else value.reach),
+        reach=pb.Reach.ValueType(0 if is_opt_in else value.reach),
         scope=pb.Scope(channel=pb.Channel.ValueType(value.channel), topic=value.topic),
-        decided_time=timestamp(value.decided_time),
-        end_time=None if value.end_time is None else timestamp(value.end_time),
-        revision=value.revision,
-        subject_index=subject_index,
-        active=value.is_active(now),
     )
+
+
+def record(value: Record, subject_index: int, now: Instant) -> pb.Record:
+    """Return a record as a Check tells it: without who said so."""
+    told = record_shape(value)
+    told.decided_time.CopyFrom(timestamp(value.decided_time))
+    if value.end_time is not None:
+        told.end_time.CopyFrom(timestamp(value.end_time))
+    told.revision = value.revision
+    told.subject_index = subject_index
+    told.active = value.is_active(now)
+    return told
 
 
 def record_in_full(

@@ -40,7 +40,7 @@ async def check(
 ) -> bytes:
     """Answer CheckSuppression."""
     done = await service.check(principal, checks.check(data), seconds_left)
-    return encoded.answer(done.answered, done.position, done.now)
+    return encoded.answer(done.answered[0], done.position, done.now)
 
 
 async def batch_check(
@@ -48,7 +48,7 @@ async def batch_check(
 ) -> bytes:
     """Answer BatchCheckSuppression."""
     done = await service.batch_check(principal, checks.batch_check(data), seconds_left)
-    return encoded.answer(done.answered, done.position, done.now)
+    return encoded.batch_answer(done.answered, done.position, done.now)
 
 
 def _write(

@@ -19,7 +19,7 @@ from heed.model import Decision, Instant, Record, Revision, SubjectKey, Verdict
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked
-from heed.wire.encoded import Answered
+from heed.wire.encoded import Answered, Position
 from heed_server.auth.policy import Principal
 from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
 from heed_server.service.tenants import TenantContext
@@ -35,8 +35,7 @@ AGE_MS_MAX = 10**12
 class Checked:
     """The answers to the queries of one call, and where and when they are true."""
 
-    position: bytes
-    """Encoded, but for its time (`heed.wire.encoded.position_but_now`)."""
+    position: Position
     now: Instant
     answered: Sequence[Answered]
 
@@ -71,7 +70,7 @@ class Checks(Node):
         if decision.undeclared_topic:
             context.undeclared_checks += 1
         with_records = tuple(at for at, records in enumerate(facts.records) if records)
-        return Checked(context.position_but_now(index), now, [(decision, with_records)])
+        return Checked(context.position(index), now, [(decision, with_records)])
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -97,7 +96,7 @@ class Checks(Node):
             context, [decision for decision, _ in answered if decision.verdict is Verdict.ALLOWED]
         )
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
-        return Checked(context.position_but_now(index), now, answered)
+        return Checked(context.position(index), now, answered)
 
     def _require_fresh(self, context: TenantContext, allowed: Sequence[Decision]) -> None:
         age_seconds = context.follower.source_age_seconds()

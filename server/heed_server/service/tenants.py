@@ -17,7 +17,7 @@ from heed.index import Index
 from heed.keys import Keyer
 from heed.model import Revision
 from heed.tokens import encode_token
-from heed.wire.encoded import position_but_now
+from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
 from heed_server.store import Tenant
@@ -35,20 +35,20 @@ class TenantContext:
     keyer: Keyer
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
-    _position: bytes = b""
+    _position: Position | None = None
     _position_of: tuple[bytes, Revision] | None = None
 
-    def position_but_now(self, index: Index) -> bytes:
-        """Return the position of an answer by this index, but for its time; encoded once."""
+    def position(self, index: Index) -> Position:
+        """Return the position of answers by this index, encoded once a revision."""
         at = (index.epoch, index.revision)
-        if self._position_of != at:
+        if self._position is None or self._position_of != at:
             token = encode_token(
                 epoch=index.epoch,
                 tenant_id=self.tenant.tenant_id,
                 revision=index.revision,
                 running_hash=index.running_hash,
             )
-            self._position = position_but_now(index.revision, token)
+            self._position = Position(index.revision, token)
             self._position_of = at
         return self._position
 
