@@ -2,7 +2,7 @@
 
 Laws:
 - Whatever a request can hold has a bound here, and the bound is checked before the work it bounds.
-- docs/limits.md is this module as a table; tests/unit/test_wire_limits.py compares them.
+- docs/limits.md is this module as a table; tests/docs/test_limits.py compares them.
 - Bounds of the contract: making one smaller breaks callers, so none ever gets smaller.
 """
 

@@ -1,0 +1,56 @@
+"""docs/limits.md names every bound of a request and an answer, with the value it has."""
+
+import re
+from types import ModuleType
+
+import pytest
+
+from heed import keys
+from heed.formats import streams, tables
+from heed.importing import chunks
+from heed.index import hashes
+from heed.wire import limits
+from heed_server.auth import credentials
+from heed_server.judge import operations
+from heed_server.service import node
+from heed_server.storage import clock
+from tests.docs.pages import DOCS
+
+OTHERS = (
+    keys,
+    streams,
+    tables,
+    chunks,
+    hashes,
+    credentials,
+    operations,
+    node,
+    clock,
+)
+"""Where the bounds stand that are not a message's."""
+
+ROWS = dict(
+    re.findall(
+        r"^\| `([A-Z0-9_]+)` \| ([0-9,]+) \|",
+        (DOCS / "limits.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+)
+
+
+def test_the_page_names_every_bound_of_requests_and_answers() -> None:
+    bounds = {name for name in vars(limits) if name.isupper()}
+
+    assert bounds
+    assert bounds - set(ROWS) == set()
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_each_bound_has_the_value_that_the_page_says(name: str) -> None:
+    values = {_value(module, name) for module in (limits, *OTHERS) if hasattr(module, name)}
+
+    assert values == {float(ROWS[name].replace(",", ""))}
+
+
+def _value(module: ModuleType, name: str) -> float:
+    return float(getattr(module, name))
