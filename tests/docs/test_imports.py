@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
-from heed.cli import exits
-from heed.formats import FORMATS, documents, streams, tables
+from heed.cli import exits, importing
+from heed.formats import FORMATS, documents, rows, streams, tables
 from heed.formats.generic import COLUMNS
 from heed.formats.protections import TEMPORARY_FAILURE_DAYS
-from heed.importing import CHUNK_ROWS_MAX, CHUNKS_IN_FLIGHT
+from heed.importing import CHUNK_ROWS_MAX, CHUNKS_IN_FLIGHT, chunks, driver
 from tests.docs.pages import DOCS
 
 PAGE: Final = (DOCS / "imports.md").read_text(encoding="utf-8")
@@ -20,8 +20,16 @@ BOUNDS: Final = {
     "lines of a record of a table": tables.RECORD_LINES_MAX,
     "characters of a record of JSON": documents.RECORD_CHARACTERS_MAX,
     "files in an archive": streams.MEMBERS_MAX,
+    "characters of an address": rows.ADDRESS_CHARACTERS_MAX,
+    "characters of a reason that are kept": rows.REASON_CHARACTERS_MAX,
     "rows of a chunk": CHUNK_ROWS_MAX,
+    "characters of a chunk's rows, about": chunks.CHUNK_CHARACTERS_MAX,
+    "records behind a chunk, those that are nothing too": chunks.CHUNK_ENTRIES_MAX,
     "chunks under way at once": CHUNKS_IN_FLIGHT,
+    "attempts of a chunk whose outcome is unknown, within some 8 s of waiting": (
+        len(driver.RETRY_SECONDS) + 1
+    ),
+    "rejected records told on stderr": importing.REJECTED_SHOWN_MAX,
 }
 
 
@@ -32,12 +40,12 @@ def table(heading: str) -> list[list[str]]:
         if line.startswith(f"| {heading} |"):
             next(lines)
             break
-    rows: list[list[str]] = []
+    found: list[list[str]] = []
     for line in lines:
         if not line.startswith("|"):
-            return rows
-        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return rows
+            return found
+        found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return found
 
 
 def test_every_format_stands_on_the_page_as_it_is_in_the_code() -> None:
