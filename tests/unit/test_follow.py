@@ -580,6 +580,24 @@ class TestRecovering:
 
             assert_in_step(follower, log)
 
+    async def test_a_database_that_hangs_while_an_index_is_made_ends_no_following(
+        self, log: MemoryLog, tmp_path: Path
+    ) -> None:
+        log.opt_outs(60)
+        limits = replace(QUICK, read_timeout_seconds=0.02, read_changes_max=10)
+        async with running(log, tmp_path, limits=limits) as follower:
+            log.epoch = b"epoch--2"
+            await log.asked(4)  # the head, the snapshot, and the first two reads of hashes
+            log.hangs = True
+            await log.asked(2)
+            assert_refuses(follower)
+
+            log.hangs = False
+            log.opt_out("ada")
+
+            assert await follower.reached(Revision(61), 5)
+            assert_in_step(follower, log)
+
     async def test_a_follower_that_was_stopped_while_it_made_an_index_leaves_none(
         self, log: MemoryLog, tmp_path: Path
     ) -> None:

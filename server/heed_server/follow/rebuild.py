@@ -4,8 +4,10 @@ A crash or a cancellation at any point leaves no index, and the next start makes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from heed.errors import UnavailableError
 from heed.index import HASHES_KEPT_MAX, HashRing, Index, IndexBuilder
@@ -13,6 +15,8 @@ from heed.model import Record, Revision, SubjectKey, TenantId
 from heed_server.follow.limits import FollowLimits
 from heed_server.follow.log import LogForkedError
 from heed_server.store import LogReader, Snapshot
+
+T = TypeVar("T")
 
 _ADD_RECORDS_MAX = 2000
 """Records added before the loop has its turn; each takes some 3 µs."""
@@ -28,7 +32,10 @@ async def rebuild_index(
         LogForkedError: the log changed under the rebuild; begin again.
         HeedError: the log is damaged.
     """
-    async with reader.snapshot(tenant_id) as snapshot:
+    async with AsyncExitStack() as opened:
+        snapshot = await _within(
+            limits.read_timeout_seconds, opened.enter_async_context(reader.snapshot(tenant_id))
+        )
         builder = IndexBuilder(
             path,
             tenant_id=tenant_id,
@@ -58,16 +65,7 @@ async def _batches(
     snapshot: Snapshot, timeout_seconds: float
 ) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
     batches = aiter(snapshot.records())
-    while True:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                batch = await anext(batches, None)
-        except TimeoutError:
-            raise UnavailableError(
-                f"no batch of the snapshot came within {timeout_seconds} s"
-            ) from None
-        if batch is None:
-            return
+    while (batch := await _within(timeout_seconds, anext(batches, None))) is not None:
         yield batch
 
 
@@ -76,8 +74,9 @@ async def _seed_hashes(reader: LogReader, index: Index, limits: FollowLimits) ->
     after = Revision(max(0, index.revision - HASHES_KEPT_MAX))
     while after < index.revision:
         wanted = min(limits.read_changes_max, index.revision - after)
-        async with asyncio.timeout(limits.read_timeout_seconds):
-            changes = await reader.read_changes(index.tenant_id, after, wanted)
+        changes = await _within(
+            limits.read_timeout_seconds, reader.read_changes(index.tenant_id, after, wanted)
+        )
         if not changes:
             raise LogForkedError(f"the log has no change after revision {after} any more")
         for change in changes:
@@ -91,3 +90,11 @@ async def _seed_hashes(reader: LogReader, index: Index, limits: FollowLimits) ->
             index.seed_hashes(ring)
         except ValueError as error:
             raise LogForkedError(f"the log changed under the rebuild: {error}") from error
+
+
+async def _within(seconds: float, answer: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise UnavailableError(f"the database did not answer within {seconds} s") from None
