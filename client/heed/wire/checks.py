@@ -8,6 +8,8 @@ ask the same of many people.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from heed.errors import InvalidArgumentError
 from heed.model import Query, SubjectKey, SubjectType
 from heed.wire import limits, parse, values
@@ -30,13 +32,18 @@ _TYPES: Final = {
     "device": SubjectType.DEVICE,
 }
 
+_read_check = preference.CheckSuppressionRequest.FromString
+
 # Only ever what `parse.query` returned for the same parts, so that threads may race for it.
 _queries: dict[tuple[int, str, str], Query] = {}
 
 
 def check(data: bytes) -> CheckAsked:
     """Read a CheckSuppressionRequest. Its subjects are as they were given; `keys` reads them."""
-    asked = parse.message(preference.CheckSuppressionRequest, data)
+    try:
+        asked = _read_check(data)
+    except DecodeError:
+        raise parse.malformed(preference.CheckSuppressionRequest, data) from None
     wanted = asked.query
     subjects = _given(wanted)
     query = _queries.get((wanted.channel, wanted.topic, wanted.campaign)) or _learn(wanted)
@@ -75,6 +82,9 @@ def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
         InvalidArgumentError: with a violation for each one that is malformed.
     """
     try:
+        if len(asked.subjects) == 1:
+            subject_type, value = asked.subjects[0]
+            return [key_of(subject_type, value)]
         return [key_of(subject_type, value) for subject_type, value in asked.subjects]
     except InvalidArgumentError:
         raise _malformed_subjects(asked) from None

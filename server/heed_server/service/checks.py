@@ -66,11 +66,10 @@ class Checks(Node):
             other = self.doubted(now)
             if other is not None:
                 decision = decide(facts, asked.query, other)
-            self._require_fresh(context, [decision])
+            self._require_fresh(context, (decision,))
         if decision.undeclared_topic:
             context.undeclared_checks += 1
-        with_records = tuple(at for at, records in enumerate(facts.records) if records)
-        return Checked(context.position(index), now, [(decision, with_records)])
+        return Checked(context.position(index), now, ((decision, _with_records(facts.records)),))
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -128,8 +127,7 @@ def _answered(
         at += count
         if any(records):
             decision = decide(Facts(records=records, holds=holds, topics=topics), query, now)
-            with_records = tuple(place for place, one in enumerate(records) if one)
-            answered.append((decision, with_records))
+            answered.append((decision, _with_records(records)))
             continue
         # Equal queries are one object (`heed.wire.checks`) and live as long as `asked`.
         known = without_records.get(id(query))
@@ -138,6 +136,16 @@ def _answered(
             known = without_records[id(query)] = (decide(facts, query, now), ())
         answered.append(known)
     return answered
+
+
+def _with_records(records: Sequence[Sequence[Record]]) -> tuple[int, ...]:
+    """The positions of the subjects that have some."""
+    if len(records) == 1:
+        return _THE_ONLY_ONE if records[0] else ()
+    return tuple(at for at, found in enumerate(records) if found)
+
+
+_THE_ONLY_ONE = (0,)
 
 
 async def _await_token(context: TenantContext, text: str, seconds_left: SecondsLeft) -> None:
