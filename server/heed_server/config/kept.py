@@ -12,8 +12,8 @@ class StorageConfig(Section):
 
     url: SecretStr = setting(
         SecretStr(""),
-        "`postgresql+asyncpg://user:password@host/name`, or `sqlite+aiosqlite:///path`. Empty: "
-        "SQLite in `storage.data_dir`.",
+        "`postgresql://user:password@host/name`, or `sqlite:///path`. Empty: SQLite in "
+        "`storage.data_dir`.",
     )
     data_dir: Path = setting(
         Path("heed-data"),
