@@ -30,6 +30,7 @@ from heed_server.acts import (
 from heed_server.storage import StorageLimits, open_store, sqlite, writer
 from heed_server.storage.group import append_group
 from heed_server.storage.schema import keys
+from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of
 from tests.support.stores import NOW, keyed, opt_in, opt_out, protection
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ def acknowledge_before_commit() -> None:
         answered: asyncio.Future[T] = loop.create_future()
 
         def transaction(connection: Connection) -> None:
-            driver = sqlite._driver_of(connection)
+            driver = driver_of(connection)
             driver.run("BEGIN IMMEDIATE")
             loop.call_soon_threadsafe(answered.set_result, body(connection))
             driver.fetch(DAWDLE, ())
@@ -165,11 +166,11 @@ def acknowledge_before_commit() -> None:
 def key_in_a_second_transaction() -> None:
     """Changes are committed first, and the keys that make them happen once a little later."""
     kept: list[Any] = []
-    insert = sqlite.SqliteDialect.insert
+    insert = SqliteDialect.insert
     original = append_group
 
     def insert_without_keys(
-        self: sqlite.SqliteDialect, connection: Connection, table: Any, rows: Any, how: str
+        self: SqliteDialect, connection: Connection, table: Any, rows: Any, how: str
     ) -> None:
         if table is keys:
             kept.extend(rows)
@@ -181,7 +182,7 @@ def key_in_a_second_transaction() -> None:
     ) -> Any:
         answered = original(connection, statements, writes, rules)
         if kept:
-            driver = sqlite._driver_of(connection)
+            driver = driver_of(connection)
             driver.run("COMMIT")
             driver.fetch(DAWDLE, ())
             driver.run("BEGIN IMMEDIATE")
@@ -189,7 +190,7 @@ def key_in_a_second_transaction() -> None:
             kept.clear()
         return answered
 
-    setattr(sqlite.SqliteDialect, "insert", insert_without_keys)  # noqa: B010 - broken on purpose
+    setattr(SqliteDialect, "insert", insert_without_keys)  # noqa: B010 - broken on purpose
     setattr(writer, "append_group", append_group_without_keys)  # noqa: B010 - the same
 
 

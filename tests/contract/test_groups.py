@@ -1,12 +1,20 @@
 """Concurrent writes share a transaction, and neither help nor harm each other."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from heed.errors import ConflictError, ErrorReason, ExhaustedError, HeedError, UnavailableError
-from heed.model import Method, RecordKind, Revision, Topic
-from heed_server.acts import Act, Committed
+from heed.errors import (
+    ConflictError,
+    ErrorReason,
+    ExhaustedError,
+    HeedError,
+    NotFoundError,
+    UnavailableError,
+)
+from heed.model import Method, RecordKind, Revision, Subject, SubjectType, TenantId, Topic
+from heed_server.acts import Act, Committed, SetPreferences
 from heed_server.storage import StorageLimits
 from tests.support.stores import (
     Asked,
@@ -92,6 +100,24 @@ async def test_a_group_of_refused_writes_commits_nothing(shop: Shop, database: D
     assert await commits(database) == 0
 
 
+async def test_what_no_database_takes_fails_alone(shop: Shop) -> None:
+    """The edges refuse such text; should one let it through, its neighbours must not suffer."""
+    person = chooses("ada").people[0]
+    unsendable = replace(
+        person.subjects[0], subject=Subject(type=SubjectType.EMAIL, value="\ud800@example.com")
+    )
+    bad = SetPreferences(people=(replace(person, subjects=(unsendable,)),))
+
+    results = await asyncio.gather(
+        *(shop.ask(bad if n == 3 else chooses(f"p{n}")) for n in range(8)), return_exceptions=True
+    )
+
+    assert [n for n, one in enumerate(results) if isinstance(one, BaseException)] == [3]
+    assert isinstance(results[3], UnavailableError)
+    assert (await shop.store.head(shop.tenant_id)).revision == 7
+    assert shop.store.failure == ""
+
+
 async def test_what_a_refused_write_began_is_not_seen_by_its_neighbours(
     shop: Shop, clock: FakeClock
 ) -> None:
@@ -108,6 +134,20 @@ async def test_what_a_refused_write_began_is_not_seen_by_its_neighbours(
     found = await shop.store.standing(shop.tenant_id, [keyed("ada").key])
     assert [one.record.kind for one in found.records] == [RecordKind.SUPPRESSION]
     assert [one.outcome.tally.added for one in results[1:] if isinstance(one, Asked)] == [1, 0]
+
+
+async def test_writes_for_nobody_at_all_are_refused(shop: Shop) -> None:
+    with pytest.raises(NotFoundError):
+        await Shop(shop.store, TenantId(4711)).ask(chooses("ada"))
+
+
+async def test_a_hold_may_be_lifted_and_placed_again_in_one_group(shop: Shop) -> None:
+    await shop.ask(places("hold-1"))
+
+    await asyncio.gather(shop.ask(lifts("hold-1")), shop.ask(places("hold-1")))
+
+    (one,) = (await shop.store.standing(shop.tenant_id, [])).holds
+    assert one.hold.revision == 3
 
 
 async def test_later_writes_of_a_group_see_earlier_ones(shop: Shop, database: Database) -> None:

@@ -21,6 +21,8 @@ sqlite_version_info: Final = tuple(int(part) for part in sqlite_version.split(".
 Binary = bytes
 
 _CONSTRAINT: Final = 19
+_REFUSALS = (apsw.Error, OverflowError, TypeError, ValueError)
+"""What apsw raises: SQLite's errors, and what it says of values that SQLite cannot hold."""
 
 
 class Error(Exception):
@@ -56,14 +58,14 @@ class Connection:
     def __init__(self, path: str) -> None:
         try:
             self._apsw = apsw.Connection(path, statementcachesize=256)
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
 
     def fetch(self, text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
         try:
             return self._apsw.execute(text, values).fetchall()
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
 
     def run(self, text: str, values: Sequence[Any] = ()) -> int:
@@ -75,7 +77,7 @@ class Connection:
         """Run one statement for each row of values."""
         try:
             self._apsw.executemany(text, rows)
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
 
     @property
@@ -103,7 +105,7 @@ class Connection:
         """Close the connection, which rolls back what is open."""
         try:
             self._apsw.close()
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
 
 
@@ -128,7 +130,7 @@ class Cursor:
         try:
             cursor.execute(text, values)
             self._rows = cursor.fetchall()
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
         self.rowcount = self._connection.changes()
 
@@ -137,7 +139,7 @@ class Cursor:
         self.description = None
         try:
             self._connection.executemany(text, rows)
-        except apsw.Error as error:
+        except _REFUSALS as error:
             raise _translated(error) from error
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -170,8 +172,8 @@ def connect(path: str, **_: object) -> Connection:
     return Connection(path)
 
 
-def _translated(error: apsw.Error) -> Error:
-    code = getattr(error, "result", 0)
+def _translated(error: Exception) -> Error:
+    code: int = getattr(error, "result", 0)
     if code == _CONSTRAINT:
         return IntegrityError(str(error), code)
     return OperationalError(str(error), code)

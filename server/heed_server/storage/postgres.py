@@ -1,4 +1,4 @@
-"""PostgreSQL: its connections, and what differs in its statements.
+"""PostgreSQL: its connections, and when a commit of theirs counts.
 
 Laws:
 - One connection of a node writes; it has no timeout that could reach a COMMIT, and cancelling a
@@ -12,43 +12,21 @@ Laws:
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    Connection,
-    Select,
-    Table,
-    any_,
-    bindparam,
-    cast,
-    extract,
-    func,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import TypeEngine
 
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
-from heed_server.storage.statements import (
-    ON_CONFLICT_KEEP,
-    ON_CONFLICT_REPLACE,
-    AmongSelect,
-    Row,
-)
+from heed_server.storage.postgres_dialect import PostgresDialect
 
 T = TypeVar("T")
 
@@ -78,72 +56,6 @@ _CLOSE_SECONDS_MAX: Final = 1.0
 """How long closing still waits for a transaction; the writer has waited for its own before."""
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
-
-
-class PostgresDialect:
-    """What differs in PostgreSQL's statements: lists are arrays, and rows are arrays of columns."""
-
-    def __init__(self) -> None:
-        self.compiler = create_async_engine("postgresql+asyncpg://", poolclass=NullPool).dialect
-        self._among: dict[AmongSelect, str] = {}
-        self._inserts: dict[tuple[str, str], str] = {}
-
-    def fetch_among(
-        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
-    ) -> list[Row]:
-        """Return the rows whose columns are each one of the values of a list."""
-        text = self._among.get(select)
-        if text is None:
-            text = self._among[select] = self._text_among(select)
-        return self.fetch(connection, text, lists)
-
-    def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
-    ) -> None:
-        """Insert rows, in the order of the table's columns."""
-        text = self._inserts.get((table.name, on_conflict))
-        if text is None:
-            text = self._text_insert(table, on_conflict)
-            self._inserts[table.name, on_conflict] = text
-        self.run(connection, text, tuple(zip(*rows, strict=True)))
-
-    def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
-        """Run one statement and return its rows."""
-        cursor = connection.connection.cursor()
-        cursor.execute(text, values)
-        return list[Row](cursor.fetchall())
-
-    def run(self, connection: Connection, text: str, values: tuple[Any, ...]) -> None:
-        """Run one statement that returns none."""
-        connection.connection.cursor().execute(text, values)
-
-    def database_time(self) -> ColumnElement[int]:
-        """Return the server's clock in microseconds."""
-        return cast(
-            extract("epoch", func.clock_timestamp()) * literal_column("1000000"), BigInteger
-        )
-
-    def _text_among(self, among: AmongSelect) -> str:
-        statement = among.select
-        for column in among.among:
-            statement = statement.where(column == any_(_array(column.name, column.type)))
-        return str(statement.compile(dialect=self.compiler))
-
-    def _text_insert(self, table: Table, on_conflict: str) -> str:
-        names = [column.name for column in table.c]
-        arrays = [_array(column.name, column.type) for column in table.c]
-        rows: Select[*tuple[Any, ...]] = select(
-            func.unnest(*arrays).table_valued(*names).render_derived()
-        )
-        statement = postgres_insert(table).from_select(names, rows)
-        if on_conflict == ON_CONFLICT_KEEP:
-            statement = statement.on_conflict_do_nothing()
-        elif on_conflict == ON_CONFLICT_REPLACE:
-            statement = statement.on_conflict_do_update(
-                index_elements=list(table.primary_key),
-                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
-            )
-        return str(statement.compile(dialect=self.compiler))
 
 
 class PostgresBackend:
@@ -230,8 +142,9 @@ class PostgresBackend:
                     return result
             except _UNREACHABLE as error:
                 # Nothing was asked to commit: whatever became of the connection, it did not.
+                again = _is_passing(error, self._driver)
                 await self._drop_writer()
-                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+                raise NotWrittenError(_text(error), again=again) from error
             except BaseException:
                 await self._drop_writer()
                 raise
@@ -256,12 +169,13 @@ class PostgresBackend:
             try:
                 connection = await self._writing.connect()
             except _UNREACHABLE as error:
-                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+                raise NotWrittenError(_text(error), again=_is_passing(error, None)) from error
             try:
                 await self._prepare(connection)
             except _UNREACHABLE as error:
+                again = _is_passing(error, self._driver)
                 await connection.invalidate()
-                raise NotWrittenError(_text(error), again=_is_passing(error)) from error
+                raise NotWrittenError(_text(error), again=again) from error
             except BaseException:
                 await connection.close()
                 raise
@@ -310,8 +224,10 @@ class _Reading:
         try:
             return await self._connection.run_sync(body)
         except _UNREACHABLE as error:
+            driver = (await self._connection.get_raw_connection()).driver_connection
+            is_passing = _is_passing(error, driver)
             await self._connection.invalidate()
-            if not is_first or not _is_passing(error):
+            if not is_first or not is_passing:
                 raise store_unavailable(_text(error)) from error
         except HeedError:
             raise  # the rows were read, and are not what was wanted
@@ -419,11 +335,6 @@ def _roll_back(connection: Connection) -> None:
     connection.connection.rollback()
 
 
-def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
-    # Without its collation, which belongs to the column and not to a value.
-    return bindparam(name, type_=ARRAY(type(of)()))
-
-
 def _keep_alive(driver: Any) -> None:
     """Notice a server that is gone without a word, also while waiting for its answer."""
     transport = driver._transport  # noqa: SLF001 - asyncpg has no setting for it
@@ -440,14 +351,16 @@ def _keep_alive(driver: Any) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether the same may well succeed in a moment."""
+def _is_passing(error: BaseException, driver: Any) -> bool:
+    """Whether the same may well succeed in a moment; `driver` is the connection it came from."""
     cause = _cause(error)
     if not isinstance(cause, AsyncAdapt_asyncpg_dbapi.Error):
         return True
     state = getattr(cause, "sqlstate", None) or ""
-    # A connection that broke has no state of the server's to tell.
-    return not state or state in _TRY_AGAIN or state.startswith("08")
+    if not state:
+        # Said by asyncpg itself: of a connection that broke, or of a value that it cannot send.
+        return driver is not None and driver.is_closed()
+    return state in _TRY_AGAIN or state.startswith("08")
 
 
 def _text(error: BaseException) -> str:

@@ -16,8 +16,9 @@ from heed_server.storage import admin, lists, log_reads
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
-from heed_server.storage.group import GroupRules, GroupStatements
+from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
+from heed_server.storage.touched import GroupStatements
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import ApiKey, Page, RecordFilter, Standing, StandingRecord, Tenant
 

@@ -1,4 +1,4 @@
-"""SQLite: its engine, its connections and threads, and what differs in its statements.
+"""SQLite: its engine, its connections, and the threads that own them.
 
 Laws:
 - The engine is one without the WAL-reset bug, which silently drops committed transactions (3.7.0 to
@@ -13,47 +13,29 @@ Laws:
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
-from typing import cast as cast_type
+from typing import Final, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    Connection,
-    Engine,
-    Table,
-    bindparam,
-    cast,
-    create_engine,
-    null,
-)
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-from sqlalchemy.sql import ColumnElement
 
 from heed.errors import ErrorReason, UnavailableError
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
-from heed_server.storage.statements import (
-    ON_CONFLICT_KEEP,
-    ON_CONFLICT_REPLACE,
-    AmongSelect,
-    Row,
-)
+from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of, new_engine
 
 T = TypeVar("T")
+
+_log = structlog.stdlib.get_logger("heed_server.storage")
 
 CHECKPOINT_BYTES: Final = 16 << 20
 """The size of the WAL from which it is copied into the database."""
 _WAL_BYTES_KEPT: Final = 4 << 20
-_AMONG_MAX: Final = 512
-"""Values compared with in one statement."""
 
 _REFUSED = (apsw_driver.Error, DBAPIError)
 """What a statement raises: by the driver's own way, or by SQLAlchemy's."""
@@ -71,74 +53,6 @@ def is_safe_engine(version: tuple[int, ...]) -> bool:
         or (3, 50, 7) <= version < (3, 51, 0)
         or (3, 44, 6) <= version < (3, 45, 0)
     )
-
-
-class SqliteDialect:
-    """What differs in SQLite's statements."""
-
-    def __init__(self) -> None:
-        self.compiler = _new_engine(Path(":memory:")).dialect
-        self._among: dict[tuple[AmongSelect, tuple[int, ...]], str] = {}
-        self._inserts: dict[tuple[str, str], str] = {}
-
-    def fetch_among(
-        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
-    ) -> list[Row]:
-        """Return the rows whose columns are each one of the values of a list."""
-        found: list[Row] = []
-        *first, last = lists
-        head = [_padded(values) for values in first]
-        for start in range(0, len(last), _AMONG_MAX):
-            full = [*head, _padded(last[start : start + _AMONG_MAX])]
-            text = self._text_among(select, tuple(len(values) for values in full))
-            values = tuple(value for values in full for value in values)
-            found += self.fetch(connection, text, values)
-        return found
-
-    def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
-    ) -> None:
-        """Insert rows, in the order of the table's columns."""
-        text = self._inserts.get((table.name, on_conflict))
-        if text is None:
-            text = self._text_insert(table, on_conflict)
-            self._inserts[table.name, on_conflict] = text
-        _driver_of(connection).run_each(text, rows)
-
-    def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
-        """Run one statement and return its rows."""
-        return list[Row](_driver_of(connection).fetch(text, values))
-
-    def run(self, connection: Connection, text: str, values: tuple[Any, ...]) -> None:
-        """Run one statement that returns none."""
-        _driver_of(connection).run(text, values)
-
-    def database_time(self) -> ColumnElement[int]:
-        """Return NULL: SQLite's clock is this node's own."""
-        return cast(null(), BigInteger)
-
-    def _text_among(self, select: AmongSelect, sizes: tuple[int, ...]) -> str:
-        text = self._among.get((select, sizes))
-        if text is None:
-            statement = select.select
-            for column, size in zip(select.among, sizes, strict=True):
-                values: list[BindParameter[Any]] = [
-                    bindparam(f"{column.name}_{index}") for index in range(size)
-                ]
-                statement = statement.where(column.in_(values))
-            text = self._among[select, sizes] = str(statement.compile(dialect=self.compiler))
-        return text
-
-    def _text_insert(self, table: Table, on_conflict: str) -> str:
-        statement = sqlite_insert(table).values({c.name: bindparam(c.name) for c in table.c})
-        if on_conflict == ON_CONFLICT_KEEP:
-            statement = statement.on_conflict_do_nothing()
-        elif on_conflict == ON_CONFLICT_REPLACE:
-            statement = statement.on_conflict_do_update(
-                index_elements=list(table.primary_key),
-                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
-            )
-        return str(statement.compile(dialect=self.compiler))
 
 
 class SqliteBackend:
@@ -218,6 +132,9 @@ class SqliteBackend:
                 await thread.close()
             if self._writer.is_open and not self._failure:
                 await self._writer.run(_checkpoint_all)
+        except apsw_driver.Error as error:
+            # All that was acknowledged is in the WAL, which the next opening reads.
+            _log.warning("last_checkpoint_failed", why=_text(error))
         finally:
             await self._writer.close()
             if self._lock_file >= 0:
@@ -231,7 +148,7 @@ class SqliteBackend:
     def _checkpoint(self, connection: Connection) -> None:
         """Copy what no reader needs any more into the database. Runs in the writing thread."""
         try:
-            rows = _driver_of(connection).fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
+            rows = driver_of(connection).fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
         except apsw_driver.Error as error:
             if error.code not in _TRY_AGAIN:
                 self._failure = f"the checkpoint failed: {_text(error)}"
@@ -274,7 +191,7 @@ class _Thread:
 
     def _opened(self) -> Connection:
         if self._connection is None:
-            connection = _new_engine(self._path).connect()
+            connection = new_engine(self._path).connect()
             busy_ms = round(self._limits.lock_seconds_max * 1_000)
             for pragma in (
                 f"busy_timeout={busy_ms}",
@@ -310,19 +227,9 @@ class _Reading:
 
     def _run(self, connection: Connection, body: Callable[[Connection], T]) -> T:
         if not self._has_begun:
-            _driver_of(connection).run("BEGIN")
+            driver_of(connection).run("BEGIN")
             self._has_begun = True
         return body(connection)
-
-
-def _new_engine(path: Path) -> Engine:
-    # Autocommit for SQLAlchemy: BEGIN and COMMIT are said here, where their errors are told apart.
-    return create_engine(
-        f"sqlite:///{path}",
-        module=apsw_driver,
-        poolclass=NullPool,
-        isolation_level="AUTOCOMMIT",
-    )
 
 
 def _prepare_writer(connection: Connection, prepare: Callable[[Connection], None]) -> None:
@@ -348,7 +255,7 @@ def _prepare_writer(connection: Connection, prepare: Callable[[Connection], None
 def _in_transaction(
     connection: Connection, body: Callable[[Connection], T], must_commit: Callable[[T], bool]
 ) -> T:
-    driver = _driver_of(connection)
+    driver = driver_of(connection)
     try:
         driver.run("BEGIN IMMEDIATE")
         result = body(connection)
@@ -373,7 +280,7 @@ def _in_transaction(
 
 def _commit(connection: Connection) -> None:
     try:
-        _driver_of(connection).run("COMMIT")
+        driver_of(connection).run("COMMIT")
     except apsw_driver.Error as error:
         code = _code(error)
         # A full disk or a lock is met before the last frame is written, so that rolling back is
@@ -386,7 +293,7 @@ def _commit(connection: Connection) -> None:
 def _roll_back(connection: Connection) -> bool:
     """Roll back what is open; False when even that failed."""
     try:
-        driver = _driver_of(connection)
+        driver = driver_of(connection)
         if driver.in_transaction:
             driver.run("ROLLBACK")
     except apsw_driver.Error:
@@ -395,7 +302,7 @@ def _roll_back(connection: Connection) -> bool:
 
 
 def _checkpoint_all(connection: Connection) -> None:
-    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    driver_of(connection).run("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _lock(path: Path) -> int:
@@ -417,22 +324,11 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _padded(values: Sequence[object]) -> Sequence[object]:
-    """Repeat the last value up to a power of two, so that few statements are compiled."""
-    size = 1 << max(len(values) - 1, 0).bit_length()
-    return [*values, *([values[-1]] * (size - len(values)))]
-
-
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _driver_of(connection: Connection) -> apsw_driver.Connection:
-    """Return the driver's connection beneath SQLAlchemy's."""
-    return cast_type("apsw_driver.Connection", connection.connection.dbapi_connection)
 
 
 def _cause(error: BaseException) -> BaseException | None:

@@ -37,7 +37,8 @@ from heed_server.acts import (
 )
 from heed_server.storage.backend import Backend, StorageLimits
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
-from heed_server.storage.group import Answered, GroupRules, GroupStatements, append_group
+from heed_server.storage.group import Answered, GroupRules, append_group
+from heed_server.storage.touched import GroupStatements
 
 SMALL_RECORDS_MAX = 400
 """The records of the largest SetPreference: 8 subjects times 50 choices. More is a bulk write."""
@@ -187,6 +188,9 @@ class Writer:
             except NotWrittenError as error:
                 if error.fatal:
                     self._stop(str(error))
+                if not (error.fatal or error.again or lost) and len(group) > 1:
+                    await self._commit_apart(group)
+                    return
                 if error.fatal or not error.again or loop.time() >= deadline:
                     _refuse(group, _unknown if lost else partial(store_unavailable, str(error)))
                     return
@@ -203,6 +207,11 @@ class Writer:
                 return
             attempts += 1
             await asyncio.sleep(self._pause_seconds(attempts))
+
+    async def _commit_apart(self, group: list[_Waiting]) -> None:
+        """Commit each write of a group by itself: one of them holds what no database takes."""
+        for waiting in group:
+            await self._commit([waiting])
 
     def _finish(self, group: list[_Waiting], answered: Answered, lost: list[Answered]) -> None:
         """Publish what was committed, then answer."""

@@ -1,0 +1,122 @@
+"""What differs in SQLite's statements, and SQLAlchemy's engine over apsw that compiles them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from typing import cast as cast_type
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    null,
+)
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql import ColumnElement
+
+from heed_server.storage import apsw_driver
+from heed_server.storage.statements import (
+    ON_CONFLICT_KEEP,
+    ON_CONFLICT_REPLACE,
+    AmongSelect,
+    Row,
+)
+
+_AMONG_MAX: Final = 512
+"""Values compared with in one statement."""
+
+
+class SqliteDialect:
+    """What differs in SQLite's statements."""
+
+    def __init__(self) -> None:
+        self.compiler = new_engine(Path(":memory:")).dialect
+        self._among: dict[tuple[AmongSelect, tuple[int, ...]], str] = {}
+        self._inserts: dict[tuple[str, str], str] = {}
+
+    def fetch_among(
+        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
+    ) -> list[Row]:
+        """Return the rows whose columns are each one of the values of a list."""
+        found: list[Row] = []
+        *first, last = lists
+        head = [_padded(values) for values in first]
+        for start in range(0, len(last), _AMONG_MAX):
+            full = [*head, _padded(last[start : start + _AMONG_MAX])]
+            text = self._text_among(select, tuple(len(values) for values in full))
+            values = tuple(value for values in full for value in values)
+            found += self.fetch(connection, text, values)
+        return found
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
+    ) -> None:
+        """Insert rows, in the order of the table's columns."""
+        text = self._inserts.get((table.name, on_conflict))
+        if text is None:
+            text = self._text_insert(table, on_conflict)
+            self._inserts[table.name, on_conflict] = text
+        driver_of(connection).run_each(text, rows)
+
+    def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
+        """Run one statement and return its rows."""
+        return list[Row](driver_of(connection).fetch(text, values))
+
+    def run(self, connection: Connection, text: str, values: tuple[Any, ...]) -> None:
+        """Run one statement that returns none."""
+        driver_of(connection).run(text, values)
+
+    def database_time(self) -> ColumnElement[int]:
+        """Return NULL: SQLite's clock is this node's own."""
+        return cast(null(), BigInteger)
+
+    def _text_among(self, select: AmongSelect, sizes: tuple[int, ...]) -> str:
+        text = self._among.get((select, sizes))
+        if text is None:
+            statement = select.select
+            for column, size in zip(select.among, sizes, strict=True):
+                values: list[BindParameter[Any]] = [
+                    bindparam(f"{column.name}_{index}") for index in range(size)
+                ]
+                statement = statement.where(column.in_(values))
+            text = self._among[select, sizes] = str(statement.compile(dialect=self.compiler))
+        return text
+
+    def _text_insert(self, table: Table, on_conflict: str) -> str:
+        statement = sqlite_insert(table).values({c.name: bindparam(c.name) for c in table.c})
+        if on_conflict == ON_CONFLICT_KEEP:
+            statement = statement.on_conflict_do_nothing()
+        elif on_conflict == ON_CONFLICT_REPLACE:
+            statement = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key),
+                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
+            )
+        return str(statement.compile(dialect=self.compiler))
+
+
+def new_engine(path: Path) -> Engine:
+    """Return SQLAlchemy's engine for a file; it keeps no connections."""
+    # Autocommit for SQLAlchemy: BEGIN and COMMIT are said here, where their errors are told apart.
+    return create_engine(
+        f"sqlite:///{path}",
+        module=apsw_driver,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
+
+
+def driver_of(connection: Connection) -> apsw_driver.Connection:
+    """Return the driver's connection beneath SQLAlchemy's."""
+    return cast_type("apsw_driver.Connection", connection.connection.dbapi_connection)
+
+
+def _padded(values: Sequence[object]) -> Sequence[object]:
+    """Repeat the last value up to a power of two, so that few statements are compiled."""
+    size = 1 << max(len(values) - 1, 0).bit_length()
+    return [*values, *([values[-1]] * (size - len(values)))]

@@ -1,0 +1,254 @@
+"""What a group touches: locked first, then loaded, and in the end inserted.
+
+Laws:
+- Heads are locked in the order of tenant ids, before anything else is read.
+- A few statements load everything and a few insert everything, however many writes there are.
+- Every transaction that acknowledges something changes the head's row, also one that only found
+  replays. Its commit is then as durable as the commit of the answer it repeats, which the row's
+  mere presence does not prove.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, select
+
+from heed.model import Change, Head, Revision, SubjectKey, TenantId
+from heed_server.acts import (
+    AddProtections,
+    DeclareTopic,
+    LiftHold,
+    PlaceHold,
+    ReleaseSuppression,
+    RetireTopic,
+    SetPreferences,
+    Write,
+)
+from heed_server.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
+from heed_server.storage.rows import (
+    HOLD_COLUMNS,
+    RECORD_COLUMNS,
+    TOPIC_COLUMNS,
+    address_row,
+    hold_of,
+    hold_row,
+    record_of,
+    record_row,
+    topic_of,
+    topic_row,
+)
+from heed_server.storage.schema import (
+    addresses,
+    changes,
+    heads,
+    holds,
+    keys,
+    records,
+    topics,
+)
+from heed_server.storage.statements import (
+    ON_CONFLICT_FAIL,
+    ON_CONFLICT_KEEP,
+    ON_CONFLICT_REPLACE,
+    AmongSelect,
+    Dialect,
+    Row,
+    Statement,
+    parameter,
+)
+
+
+class GroupStatements:
+    """The statements of the transaction, compiled for one database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.lock_heads = AmongSelect(
+            select(
+                heads.c.tenant_id,
+                heads.c.revision,
+                heads.c.running_hash,
+                heads.c.commit_time,
+                heads.c.commits,
+                dialect.database_time(),
+            )
+            .order_by(heads.c.tenant_id)
+            .with_for_update(),
+            heads.c.tenant_id,
+        )
+        self.keys_of = AmongSelect(
+            select(
+                keys.c.tenant_id,
+                keys.c.idempotency_key,
+                keys.c.payload_hash,
+                keys.c.answer,
+                keys.c.revision,
+            ),
+            keys.c.tenant_id,
+            keys.c.idempotency_key,
+        )
+        self.records_of = AmongSelect(
+            select(
+                *RECORD_COLUMNS, records.c.tenant_id, records.c.standing, records.c.release_time
+            ),
+            records.c.tenant_id,
+            records.c.subject,
+        )
+        self.topics_of = AmongSelect(select(topics.c.tenant_id, *TOPIC_COLUMNS), topics.c.tenant_id)
+        self.holds_of = AmongSelect(select(holds.c.tenant_id, *HOLD_COLUMNS), holds.c.tenant_id)
+        self.delete_hold = Statement(
+            delete(holds).where(
+                holds.c.tenant_id == parameter("tenant"), holds.c.hold_id == parameter("hold")
+            ),
+            dialect,
+            "tenant",
+            "hold",
+        )
+
+
+class KeyRow(NamedTuple):
+    """What the store keeps of a call that happened."""
+
+    payload_hash: bytes
+    answer: bytes
+    revision: Revision
+
+
+class Log:
+    """One tenant's log within the transaction: where it ends, and what the group has added."""
+
+    def __init__(self, head: Head, commits: int) -> None:
+        self.head = head
+        self.commits = commits
+        self.ledger = Ledger()
+        self.keys: dict[str, KeyRow] = {}
+        self.changes: list[Change] = []
+        self.must_commit = False
+
+
+class Rows:
+    """What the group will insert."""
+
+    def __init__(self) -> None:
+        self.changes: list[Row] = []
+        self.records: dict[tuple[TenantId, SubjectKey, SlotKey], Held] = {}
+        self.addresses: dict[tuple[TenantId, SubjectKey], Row] = {}
+        self.keys: list[Row] = []
+        self.topics: dict[tuple[TenantId, str], Row] = {}
+        self.holds: dict[tuple[TenantId, str], Row] = {}
+        self.lifted: list[tuple[TenantId, str]] = []
+
+
+def lock_heads(
+    connection: Connection, statements: GroupStatements, writes: Sequence[Write], epoch: bytes
+) -> tuple[dict[TenantId, Log], int | None]:
+    """Lock the heads of the writes' tenants; return their logs, and the database's own time."""
+    tenant_ids = sorted({write.tenant_id for write in writes})
+    rows = statements.dialect.fetch_among(connection, statements.lock_heads, tenant_ids)
+    logs: dict[TenantId, Log] = {}
+    for tenant_id, revision, running, commit_time, commits, _ in rows:
+        head = Head(revision=revision, running_hash=running, commit_time=commit_time, epoch=epoch)
+        logs[tenant_id] = Log(head, commits)
+    return logs, rows[-1][-1] if rows else None
+
+
+def load(
+    connection: Connection,
+    statements: GroupStatements,
+    writes: Sequence[Write],
+    logs: dict[TenantId, Log],
+) -> None:
+    """Fill the logs with every key, record, topic and hold that the writes touch."""
+    if not logs:
+        return
+    dialect = statements.dialect
+    tenant_ids = sorted(logs)
+    asked_keys = list(dict.fromkeys(write.idempotency_key for write in writes))
+    for tenant_id, key, *row in dialect.fetch_among(
+        connection, statements.keys_of, tenant_ids, asked_keys
+    ):
+        logs[tenant_id].keys[key] = KeyRow(*row)
+    subjects = list(dict.fromkeys(key for write in writes for key in _subjects_of(write)))
+    if subjects:
+        for *row, tenant_id, standing, release_time in dialect.fetch_among(
+            connection, statements.records_of, tenant_ids, subjects
+        ):
+            record = record_of(row)
+            slots: Slots = logs[tenant_id].ledger.records.setdefault(row[0], {})
+            slots[slot_key(record)] = Held(record, bool(standing), release_time)
+    with_topics = {w.tenant_id for w in writes if isinstance(w.act, DeclareTopic | RetireTopic)}
+    if with_topics:
+        for tenant_id, *row in dialect.fetch_among(
+            connection, statements.topics_of, sorted(with_topics)
+        ):
+            logs[tenant_id].ledger.topics[row[0]] = topic_of(row)
+    with_holds = {w.tenant_id for w in writes if isinstance(w.act, PlaceHold | LiftHold)}
+    if with_holds:
+        for tenant_id, *row in dialect.fetch_among(
+            connection, statements.holds_of, sorted(with_holds)
+        ):
+            logs[tenant_id].ledger.holds[row[0]] = hold_of(row)
+
+
+def _subjects_of(write: Write) -> list[SubjectKey]:
+    match write.act:
+        case SetPreferences(people=people):
+            return [subject.key for person in people for subject in person.subjects]
+        case AddProtections(protections=protections):
+            return [protection.subject.key for protection in protections]
+        case ReleaseSuppression(subject=subject):
+            return [subject.key]
+        case _:
+            return []
+
+
+def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
+    """Note the rows that an accepted ruling changes; a later one of the group replaces them."""
+    for draft in ruling.drafts:
+        subject = draft.subject
+        if subject is not None:
+            rows.addresses[tenant_id, subject.key] = address_row(tenant_id, subject)
+    for key, slot in ruling.touched:
+        rows.records[tenant_id, key, slot] = ruling.records[key][slot]
+    for topic in ruling.topics:
+        rows.topics[tenant_id, topic.name] = topic_row(tenant_id, topic)
+    for hold in ruling.placed:
+        rows.holds[tenant_id, hold.hold_id] = hold_row(tenant_id, hold)
+    for hold in ruling.lifted:
+        # A hold that was placed in this very group is not in the table yet.
+        if rows.holds.pop((tenant_id, hold.hold_id), None) is None:
+            rows.lifted.append((tenant_id, hold.hold_id))
+
+
+def insert_all(
+    connection: Connection, statements: GroupStatements, rows: Rows, logs: dict[TenantId, Log]
+) -> None:
+    """Insert what the group noted, and the heads of the logs that must be committed."""
+    insert = statements.dialect.insert
+    record_rows = [
+        record_row(tenant_id, key, held) for (tenant_id, key, _), held in rows.records.items()
+    ]
+    head_rows = [
+        (
+            tenant_id,
+            log.head.revision,
+            log.head.running_hash,
+            log.head.commit_time,
+            log.commits + 1,
+        )
+        for tenant_id, log in logs.items()
+        if log.must_commit
+    ]
+    for tenant_id, hold_id in rows.lifted:
+        statements.delete_hold.run(connection, tenant_id, hold_id)
+    for table, batch, on_conflict in (
+        (changes, rows.changes, ON_CONFLICT_FAIL),
+        (records, record_rows, ON_CONFLICT_REPLACE),
+        (addresses, list(rows.addresses.values()), ON_CONFLICT_KEEP),
+        (keys, rows.keys, ON_CONFLICT_FAIL),
+        (topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
+        (holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
+        (heads, head_rows, ON_CONFLICT_REPLACE),
+    ):
+        if batch:
+            insert(connection, table, batch, on_conflict)
