@@ -1,42 +1,34 @@
 """How an index is kept in step with its log (heed_server.follow)."""
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from heed.errors import ErrorReason, UnavailableError
-from heed.index import IndexClaimedError
-from heed.model import Change, Hold, Revision, TenantId, Topic
+from heed.errors import UnavailableError
+from heed.model import Change, Revision, TenantId
 from heed_server.follow import (
     Follower,
     FollowLimits,
-    HistoryLostError,
     LogForkedError,
     continuation,
     read_after,
     require_same_log,
 )
-from heed_server.store import LogDamagedError
-from tests.support.memory_log import EPOCH, TENANT, MemoryLog, key_of
+from tests.support.followers import (
+    QUICK,
+    Clock,
+    assert_in_step,
+    assert_refuses,
+    follower_of,
+    running,
+    started,
+)
+from tests.support.memory_log import EPOCH, TENANT, MemoryLog
 
-QUICK = FollowLimits(poll_seconds=0.005, backoff_seconds_max=0.01, head_timeout_seconds=0.05)
 PATIENT = FollowLimits(poll_seconds=1000)
 """Only a wake-up makes it ask."""
-
-
-class Clock:
-    """Seconds on the boot clock, moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -47,206 +39,6 @@ def log() -> MemoryLog:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def follower_of(
-    log: MemoryLog, directory: Path, *, limits: FollowLimits = QUICK, clock: Clock | None = None
-) -> Follower:
-    return Follower(log, TENANT, directory, boot_seconds=clock or Clock(), limits=limits)
-
-
-@asynccontextmanager
-async def started(
-    log: MemoryLog, directory: Path, *, limits: FollowLimits = QUICK, clock: Clock | None = None
-) -> AsyncGenerator[Follower, None]:
-    """A follower that was started and is closed in the end, but does not run."""
-    follower = follower_of(log, directory, limits=limits, clock=clock)
-    await follower.start()
-    try:
-        yield follower
-    finally:
-        await follower.close()
-
-
-@asynccontextmanager
-async def running(
-    log: MemoryLog, directory: Path, *, limits: FollowLimits = QUICK, clock: Clock | None = None
-) -> AsyncGenerator[Follower, None]:
-    async with started(log, directory, limits=limits, clock=clock) as follower:
-        task = asyncio.create_task(follower.run())
-        try:
-            yield follower
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-def assert_in_step(follower: Follower, log: MemoryLog) -> None:
-    """The index holds what the log says, all of it and nothing else."""
-    index = follower.index
-    standing = log.standing()
-    keys = [*standing, key_of("nobody"), key_of("lost")]
-    assert index.records_many(keys) == [standing.get(key, ()) for key in keys]
-    assert index.stats().subjects == len(standing)
-    assert index.holds == log.holds()
-    assert {topic.name: topic for topic in index.topics.declared} == log.topics()
-    assert (index.revision, index.running_hash, index.epoch) == (
-        log.current_head.revision,
-        log.current_head.running_hash,
-        log.epoch,
-    )
-
-
-async def leave_index(log: MemoryLog, directory: Path) -> Path:
-    """Make an index, close it, and return the folder it is in."""
-    async with started(log, directory):
-        pass
-    (path,) = (one for one in directory.iterdir() if one.is_dir())
-    return path
-
-
-class TestStarting:
-    async def test_an_index_that_is_missing_is_made(self, log: MemoryLog, tmp_path: Path) -> None:
-        log.opt_outs(20)
-        log.topic(Topic(name="news"))
-        log.hold(Hold(hold_id="hold-1"))
-
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 1
-
-    async def test_the_index_of_an_empty_log_is_empty(self, log: MemoryLog, tmp_path: Path) -> None:
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 0
-
-    async def test_an_index_that_was_closed_is_used_again(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(20)
-        await leave_index(log, tmp_path)
-
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 0
-
-    async def test_an_index_that_is_behind_catches_up(self, log: MemoryLog, tmp_path: Path) -> None:
-        log.opt_outs(20)
-        await leave_index(log, tmp_path)
-        log.opt_outs(700)
-        log.opt_out("ada")
-
-        limits = replace(QUICK, read_changes_max=100, apply_changes_max=7)
-        async with started(log, tmp_path, limits=limits) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 0
-
-    async def test_an_index_that_is_far_behind_is_made_anew(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(20)
-        await leave_index(log, tmp_path)
-        log.opt_outs(101)
-
-        limits = replace(QUICK, catch_up_changes_max=100)
-        async with started(log, tmp_path, limits=limits) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 1
-
-    async def test_an_index_of_another_epoch_is_made_anew(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_out("lost")
-        await leave_index(log, tmp_path)
-        other = MemoryLog(epoch=b"epoch--2")
-        other.opt_outs(3)
-
-        async with started(other, tmp_path) as follower:
-            assert_in_step(follower, other)
-
-    async def test_an_index_of_another_history_is_never_answered_by(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_out("lost")
-        path = await leave_index(log, tmp_path / "a")
-        data = (path / "data.mdb").read_bytes(), (path / "seal").read_bytes()
-        log.put_back(0)
-        log.opt_out("ada")
-        await leave_index(log, tmp_path / "b")
-        target = tmp_path / "b" / path.name
-        target.joinpath("data.mdb").write_bytes(data[0])
-        target.joinpath("seal").write_bytes(data[1])
-
-        await assert_history_lost(log, tmp_path / "b")
-
-    @pytest.mark.parametrize("left", range(0, 10, 3))
-    async def test_it_does_not_start_on_a_log_that_was_put_back(
-        self, log: MemoryLog, tmp_path: Path, left: int
-    ) -> None:
-        log.opt_outs(9)
-        log.opt_out("lost")
-        await leave_index(log, tmp_path)
-        log.put_back(left)
-
-        await assert_history_lost(log, tmp_path)
-
-    @pytest.mark.parametrize("more", [0, 1, 500])
-    async def test_it_does_not_start_on_a_log_that_was_put_back_and_went_on(
-        self, log: MemoryLog, tmp_path: Path, more: int
-    ) -> None:
-        """The revisions are there again, but as other changes: the running hash tells."""
-        log.opt_outs(9)
-        log.opt_out("lost")
-        await leave_index(log, tmp_path)
-        log.put_back(9)
-        log.opt_out("ada")
-        log.opt_outs(more)
-
-        await assert_history_lost(log, tmp_path)
-
-    async def test_without_the_database_it_does_not_start(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        await leave_index(log, tmp_path)
-        log.go_away()
-        follower = follower_of(log, tmp_path)
-
-        with pytest.raises(UnavailableError):
-            await follower.start()
-        with pytest.raises(UnavailableError):
-            _ = follower.index
-
-        assert follower.source_age_seconds() == math.inf
-
-    async def test_two_processes_do_not_share_a_directory(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        async with started(log, tmp_path):
-            with pytest.raises(IndexClaimedError):
-                await follower_of(log, tmp_path).start()
-
-    async def test_the_hashes_of_earlier_revisions_are_read_from_the_log(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(2500)
-
-        async with started(log, tmp_path) as follower:
-            for change in log.changes[::499]:
-                assert follower.index.hash_at(change.revision) == change.running_hash[:8]
-
-    async def test_a_log_that_is_damaged_below_the_snapshot_is_not_served(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(20)
-        log.changes[4] = log.changes[5]
-        follower = follower_of(log, tmp_path)
-
-        with pytest.raises(UnavailableError):
-            await follower.start()
-
-        assert not follower.is_usable
 
 
 class TestWhatThisNodeCommits:
@@ -509,111 +301,6 @@ class TestAge:
             assert follower.source_age_seconds() == 7
 
 
-class TestRecovering:
-    async def test_a_log_that_is_put_back_is_never_served_from(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(9)
-        log.opt_out("lost")
-        async with running(log, tmp_path) as follower:
-            log.put_back(9)
-            await log.asked(1)
-            log.opt_out("ada")
-            log.opt_out("ben")
-
-            assert not await follower.reached(Revision(11), 0.05)
-            assert_refuses(follower)
-
-        await assert_history_lost(log, tmp_path)
-
-    async def test_a_new_epoch_is_followed_from_its_own_snapshot(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(9)
-        async with running(log, tmp_path) as follower:
-            log.epoch = b"epoch--2"
-            log.put_back(3)
-            log.opt_outs(10)
-
-            assert await follower.reached(Revision(13), 5)
-            assert_in_step(follower, log)
-
-    async def test_damage_met_by_a_look_up_is_repaired(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_out("ada")
-        async with running(log, tmp_path) as follower:
-            index = follower.index
-            records = index._env.records
-            index._env.write(lambda txn: _put(txn, key_of("ada"), records))
-            with pytest.raises(UnavailableError):
-                index.facts([key_of("ada")])
-            assert_refuses(follower)
-
-            log.opt_out("ben")
-            assert await follower.reached(Revision(2), 5)
-
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 2
-
-    async def test_a_damaged_log_stops_every_answer_until_it_reads_again(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        async with running(log, tmp_path) as follower:
-            log.failure = LogDamagedError("revision 3 is missing")
-            await log.asked(4)
-            assert_refuses(follower)
-
-            log.come_back()
-            log.opt_out("ada")
-
-            assert await follower.reached(Revision(1), 5)
-            assert_in_step(follower, log)
-
-    async def test_a_database_that_is_away_stops_no_answer(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_out("ada")
-        async with running(log, tmp_path) as follower:
-            log.go_away()
-            await log.asked(4)
-
-            assert_in_step(follower, log)
-
-    async def test_a_database_that_hangs_while_an_index_is_made_ends_no_following(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(60)
-        limits = replace(QUICK, read_timeout_seconds=0.02, read_changes_max=10)
-        async with running(log, tmp_path, limits=limits) as follower:
-            log.epoch = b"epoch--2"
-            await log.asked(4)  # the head, the snapshot, and the first two reads of hashes
-            log.hangs = True
-            await log.asked(2)
-            assert_refuses(follower)
-
-            log.hangs = False
-            log.opt_out("ada")
-
-            assert await follower.reached(Revision(61), 5)
-            assert_in_step(follower, log)
-
-    async def test_a_follower_that_was_stopped_while_it_made_an_index_leaves_none(
-        self, log: MemoryLog, tmp_path: Path
-    ) -> None:
-        log.opt_outs(60)
-        starting = asyncio.create_task(follower_of(log, tmp_path).start())
-        await log.asked(2)
-        await asyncio.sleep(0)
-
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-
-        async with started(log, tmp_path) as follower:
-            assert_in_step(follower, log)
-            assert follower.rebuilds == 1
-
-
 class TestReadingTheLog:
     async def test_a_read_brings_the_change_one_stands_at_and_those_after(
         self, log: MemoryLog
@@ -667,24 +354,6 @@ class TestReadingTheLog:
             )
 
 
-async def assert_history_lost(log: MemoryLog, directory: Path) -> None:
-    """No start is possible until an operator takes the marker away."""
-    for _ in range(2):
-        with pytest.raises(HistoryLostError, match="history-lost"):
-            await follower_of(log, directory).start()
-    next(directory.glob("*.history-lost")).unlink()
-
-    async with started(log, directory) as follower:
-        assert_in_step(follower, log)
-
-
-def assert_refuses(follower: Follower) -> None:
-    with pytest.raises(UnavailableError) as refused:
-        _ = follower.index
-    assert refused.value.reason is ErrorReason.STATE_STALE
-    assert not follower.is_usable
-
-
 async def _step(follower: Follower) -> None:
     """One round of `run`."""
     await follower._step()
@@ -692,7 +361,3 @@ async def _step(follower: Follower) -> None:
 
 def _between(log: MemoryLog, first: int, last: int) -> list[Change]:
     return log.changes[first - 1 : last]
-
-
-def _put(txn: object, key: bytes, records: object) -> None:
-    txn.put(key, b"\xff" * 9, db=records)  # type: ignore[attr-defined]  # lmdb's transaction
