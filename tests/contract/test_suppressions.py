@@ -1,10 +1,13 @@
 """Suppressions: added, merged, released, listed, and imported."""
 
+from pathlib import Path
+
 import pytest
 
 from heed.errors import ErrorReason, InvalidArgumentError, NotFoundError
 from heed.model import Cause, ChangeKind, Channel, Effect, Reach, Record, Revision, Scope
 from heed_server.acts import Tally
+from heed_server.storage.lists import page_statement
 from heed_server.store import RecordFilter
 from tests.support.stores import (
     Database,
@@ -14,6 +17,8 @@ from tests.support.stores import (
     chooses,
     imports,
     keyed,
+    new_database,
+    new_shop,
     protection,
     releases,
 )
@@ -319,6 +324,29 @@ async def test_a_list_is_filtered_by_cause_and_scope(shop: Shop) -> None:
     assert await names(RecordFilter(scope=beneath_news)) == {"bob", "cy"}
     in_email = Scope(channel=Channel.EMAIL)
     assert await names(RecordFilter(causes=manual, scope=in_email)) == {"bob", "di"}
+
+
+@pytest.mark.parametrize("causes", [frozenset[Cause](), frozenset({Cause.BOUNCE})])
+async def test_a_page_begins_in_the_index_where_the_one_before_ended(
+    tmp_path: Path, causes: frozenset[Cause]
+) -> None:
+    """Otherwise the last of many pages reads all of those before it. Both share the statement."""
+    async with new_database("sqlite", tmp_path, None) as database:
+        await require_plan(database, await new_shop(await database.open()), causes)
+
+
+async def require_plan(database: Database, shop: Shop, causes: frozenset[Cause]) -> None:
+    await shop.ask(adds(*(protection(f"p{n}") for n in range(3))))
+    filter_ = RecordFilter(causes=causes)
+    first = await shop.store.list_suppressions(shop.tenant_id, filter_, "", 1)
+
+    statement = page_statement(shop.tenant_id, filter_, first.next_cursor, 1)
+    plan = await database.plan(statement)
+
+    assert "SCAN" not in plan
+    assert "records_suppressions" in plan
+    assert "TEMP B-TREE" not in plan
+    assert "subject" in plan.splitlines()[0]
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!!", "WzEsMl0", "a" * 1024, "\u00e4"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import Select, create_engine, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -151,6 +151,16 @@ class Database:
         shared = create_async_engine(self.url, poolclass=NullPool)
         async with shared.begin() as connected:
             await connected.exec_driver_sql(statement)
+
+    async def plan(self, statement: Select[*tuple[Any, ...]]) -> str:
+        """Return how SQLite would run a statement, a line for each table."""
+        engine = create_engine(self.url, module=apsw_driver, poolclass=NullPool)
+        options = {"render_postcompile": True}
+        text = str(statement.compile(dialect=engine.dialect, compile_kwargs=options))
+        with engine.connect() as connection:
+            values = (0,) * text.count("?")
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+        return "\n".join(str(row[3]) for row in rows)
 
     def blob(self, value: bytes) -> str:
         """Return bytes as this database writes them in a statement."""

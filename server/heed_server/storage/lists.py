@@ -40,15 +40,25 @@ def read_suppressions(
     Raises:
         InvalidArgumentError: the cursor is not one that an earlier page gave.
     """
-    statement = _selected(tenant_id, filter_).where(IS_STANDING_SUPPRESSION)
-    if cursor:
-        statement = statement.where(tuple_(*_LIST_COLUMNS) > tuple_(*_decode_cursor(cursor)))
-    rows = connection.execute(statement.order_by(*_LIST_COLUMNS).limit(limit + 1)).fetchall()
+    rows = connection.execute(page_statement(tenant_id, filter_, cursor, limit + 1)).fetchall()
     page = rows[:limit]
     return Page(
         items=tuple(_with_subject(row) for row in page),
         next_cursor=_encode_cursor(page[-1]) if len(rows) > limit else "",
     )
+
+
+def page_statement(
+    tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
+) -> Select[*tuple[Any, ...]]:
+    """Return the statement of a page, which begins in the index where the page before ended."""
+    statement = _selected(tenant_id, filter_).where(IS_STANDING_SUPPRESSION)
+    if cursor:
+        place = _decode_cursor(cursor)
+        # With the cause fixed, the index is entered at the rest of the place.
+        fixed = 1 if len(filter_.causes) == 1 else 0
+        statement = statement.where(tuple_(*_LIST_COLUMNS[fixed:]) > tuple_(*place[fixed:]))
+    return statement.order_by(*_LIST_COLUMNS).limit(limit)
 
 
 def read_export_batch(
