@@ -92,8 +92,11 @@ def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
 
 def _given(query: pb.Query) -> list[Given]:
     """The subjects of a query as they were given; none if it does not name 1 to 8 properly."""
+    named = query.subjects
+    if len(named) == 1 and (email := named[0].email):
+        return [(_EMAIL, email)]
     given: list[Given] = []
-    for subject in query.subjects:
+    for subject in named:
         email = subject.email
         if email:
             given.append((_EMAIL, email))

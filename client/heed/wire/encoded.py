@@ -6,14 +6,25 @@ common is encoded once: a decision that no record led to, what a record is and c
 but for the fraction of its second. `heed.wire.format` says the same through messages, and
 tests/unit/test_wire_encoded.py holds the two to each other.
 
-Numbers in varints: a nanosecond always takes five bytes, so that a length is known before it.
+Seconds and nanoseconds are varints of five bytes, whatever they are, so that lengths are known.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from heed.model import RULE_VERSION, Decision, Instant, Reason, Record, Revision
+from heed.model import (
+    RULE_VERSION,
+    Decision,
+    Instant,
+    Reason,
+    Record,
+    Revision,
+    Rule,
+    TopicClass,
+    Verdict,
+)
 from heed.wire import format as told
+from heed.wire.limits import SUBJECTS_MAX
 from heed_proto.v1 import types_pb2 as pb
 
 Answered = tuple[Decision, tuple[int, ...]]
@@ -47,13 +58,12 @@ class Position:
         if known != second:
             begun = self._begin(second)
             self._begun = (second, begun)
-        return begun + _nanos(microsecond)
+        return begun + _five(microsecond * 1_000)
 
     def _begin(self, second: int) -> bytes:
-        seconds = b"\x08" + _varint(second) + b"\x10"
-        now = b"\x12" + _varint(len(seconds) + _NANOS_BYTES) + seconds
-        size = len(self._but_now) + len(now) + _NANOS_BYTES
-        return b"\x12" + _varint(size) + self._but_now + now
+        now = b"\x12" + _instant(Instant(second * 1_000_000))
+        begun = b"\x12" + _varint(len(self._but_now) + len(now)) + self._but_now + now
+        return begun[: -len(_five(0))]
 
 
 def answer(answered: Answered, position: Position, now: Instant) -> bytes:
@@ -61,9 +71,15 @@ def answer(answered: Answered, position: Position, now: Instant) -> bytes:
     return _decision(answered, now) + position.at(now)
 
 
-def batch_answer(answered: Iterable[Answered], position: Position, now: Instant) -> bytes:
-    """Return the answer to a batch of Checks."""
-    parts = [_decision(one, now) for one in answered]
+def batch_answer(answered: Sequence[Answered], position: Position, now: Instant) -> bytes:
+    """Return the answer to a batch of Checks. One and the same answer is encoded once."""
+    known: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    for one in answered:
+        part = known.get(id(one))
+        if part is None:
+            part = known[id(one)] = _decision(one, now)
+        parts.append(part)
     parts.append(position.at(now))
     return b"".join(parts)
 
@@ -80,50 +96,44 @@ def _decision(answered: Answered, now: Instant) -> bytes:
 
 def _encode(answered: Answered, now: Instant) -> bytes:
     decision, with_records = answered
-    parts = [b"\x08", _varint(decision.verdict)]
+    body = _VERDICTS[decision.verdict]
     for reason in decision.reasons:
-        voice = _reason(reason, now)
-        parts += (b"\x12", _varint(len(voice)), voice)
+        body += _reason(reason, now)
     if decision.undeclared_topic:
-        parts.append(b"\x18\x01")
-    parts += (b"\x20", _varint(decision.topic_class))
+        body += b"\x18\x01"
+    body += _CLASSES[decision.topic_class]
     if with_records:
-        places = b"".join(map(_varint, with_records))
-        parts += (b"\x2a", _varint(len(places)), places)
-    encoded = b"".join(parts)
-    return b"\x0a" + _varint(len(encoded)) + encoded
+        body += b"\x2a" + _ONE_BYTE[len(with_records)] + bytes(with_records)
+    return b"\x0a" + _varint(len(body)) + body
 
 
 def _reason(reason: Reason, now: Instant) -> bytes:
+    """A reason after its tag and length."""
     record = reason.record
     if record is None:
-        return told.reason(reason, now).SerializeToString()
-    encoded = _record(record, reason.subject or 0, now)
-    voice = b"\x08" + _varint(reason.rule) + b"\x12" + _varint(len(encoded)) + encoded
-    return voice if record.end_time is None else voice + _instant(b"\x22", record.end_time)
+        voice = told.reason(reason, now).SerializeToString()
+    else:
+        encoded = _record(record, reason.subject or 0, now)
+        voice = _RULES[reason.rule] + b"\x12" + _varint(len(encoded)) + encoded
+        if record.end_time is not None:
+            voice += b"\x22" + _instant(record.end_time)
+    return b"\x12" + _varint(len(voice)) + voice
 
 
 def _record(record: Record, subject_index: int, now: Instant) -> bytes:
-    kind, cause, reach, channel, topic = (
-        record.kind,
-        record.cause,
-        record.reach,
-        record.channel,
-        record.topic,
-    )
-    shape = _shapes.get((kind, cause, reach, channel, topic)) or _learn(record)
+    key = (record.kind, record.cause, record.reach, record.channel, record.topic)
     encoded = (
-        shape
-        + _instant(b"\x2a", record.decided_time)
+        (_shapes.get(key) or _learn(record))
+        + b"\x2a"
+        + _instant(record.decided_time)
         + b"\x38"
         + _varint(record.revision)
-        + b"\x40"
-        + _varint(subject_index)
+        + _INDICES[subject_index]
     )
     end_time = record.end_time
     if end_time is None:
         return encoded + b"\x58\x01"
-    encoded += _instant(b"\x32", end_time)
+    encoded += b"\x32" + _instant(end_time)
     return encoded + b"\x58\x01" if now < end_time else encoded
 
 
@@ -136,32 +146,23 @@ def _learn(record: Record) -> bytes:
     return _shapes.setdefault(key, shape)
 
 
-def _instant(tag: bytes, instant: Instant) -> bytes:
-    """A Timestamp after its tag and length."""
+def _instant(instant: Instant) -> bytes:
+    """A Timestamp after its length."""
     second, microsecond = divmod(instant, 1_000_000)
-    seconds = _varint(second)
-    return (
-        tag
-        + bytes((len(seconds) + _NANOS_BYTES + 2, 0x08))
-        + seconds
-        + b"\x10"
-        + _nanos(microsecond)
-    )
+    if second < _FIVE_BYTES_END:
+        return b"\x0c\x08" + _five(second) + b"\x10" + _five(microsecond * 1_000)
+    return b"\x0d\x08" + _varint(second) + b"\x10" + _five(microsecond * 1_000)
 
 
-_NANOS_BYTES: Final = 5
-
-
-def _nanos(microsecond: int) -> bytes:
-    """Nanoseconds as a varint of five bytes."""
-    nanos = microsecond * 1_000
+def _five(number: int) -> bytes:
+    """A number below `_FIVE_BYTES_END` as a varint of five bytes."""
     return bytes(
         (
-            nanos & 0x7F | 0x80,
-            nanos >> 7 & 0x7F | 0x80,
-            nanos >> 14 & 0x7F | 0x80,
-            nanos >> 21 & 0x7F | 0x80,
-            nanos >> 28,
+            number & 0x7F | 0x80,
+            number >> 7 & 0x7F | 0x80,
+            number >> 14 & 0x7F | 0x80,
+            number >> 21 & 0x7F | 0x80,
+            number >> 28,
         )
     )
 
@@ -178,4 +179,10 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
+_FIVE_BYTES_END: Final = 1 << 35
+"""Of seconds: in the year 3058. A second from then on takes six bytes."""
 _ONE_BYTE: Final = tuple(bytes((number,)) for number in range(0x80))
+_VERDICTS: Final = tuple(b"\x08" + byte for byte in _ONE_BYTE[: 1 + max(Verdict)])
+_RULES: Final = tuple(b"\x08" + byte for byte in _ONE_BYTE[: 1 + max(Rule)])
+_CLASSES: Final = tuple(b"\x20" + byte for byte in _ONE_BYTE[: 1 + max(TopicClass)])
+_INDICES: Final = tuple(b"\x40" + byte for byte in _ONE_BYTE[:SUBJECTS_MAX])

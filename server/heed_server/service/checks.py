@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from heed.decide import Facts, decide
 from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.index import Index
-from heed.model import Decision, Instant, Record, Revision, SubjectKey, Verdict
+from heed.model import Instant, Record, Revision, SubjectKey, Verdict
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked
@@ -66,7 +66,7 @@ class Checks(Node):
             other = self.doubted(now)
             if other is not None:
                 decision = decide(facts, asked.query, other)
-            self._require_fresh(context, (decision,))
+            self._require_fresh(context, ((decision, ()),))
         if decision.undeclared_topic:
             context.undeclared_checks += 1
         return Checked(context.position(index), now, ((decision, _with_records(facts.records)),))
@@ -91,18 +91,18 @@ class Checks(Node):
                     answered, _answered(index, keys, asked, other), strict=True
                 )
             ]
-        self._require_fresh(
-            context, [decision for decision, _ in answered if decision.verdict is Verdict.ALLOWED]
-        )
+        self._require_fresh(context, answered)
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
         return Checked(context.position(index), now, answered)
 
-    def _require_fresh(self, context: TenantContext, allowed: Sequence[Decision]) -> None:
+    def _require_fresh(self, context: TenantContext, answered: Sequence[Answered]) -> None:
+        """Refuse to allow anything by what is too old for its class."""
         age_seconds = context.follower.source_age_seconds()
         if age_seconds <= self.max_staleness_seconds_min:
             return
-        for decision in allowed:
-            if age_seconds > self.max_staleness_seconds[decision.topic_class]:
+        for decision, _ in answered:
+            is_allowed = decision.verdict is Verdict.ALLOWED
+            if is_allowed and age_seconds > self.max_staleness_seconds[decision.topic_class]:
                 raise UnavailableError(
                     f"what this node knows is {age_seconds:.1f} s old, too old to allow a "
                     f"{decision.topic_class.name.lower()} message; "
@@ -123,12 +123,13 @@ def _answered(
     answered: list[Answered] = []
     at = 0
     for query, count in zip(asked.queries, asked.counts, strict=True):
-        records = tuple(found[at : at + count])
-        at += count
-        if any(records):
-            decision = decide(Facts(records=records, holds=holds, topics=topics), query, now)
-            answered.append((decision, _with_records(records)))
+        if count > 1 or found[at]:
+            records = tuple(found[at : at + count])
+            facts = Facts(records=records, holds=holds, topics=topics)
+            answered.append((decide(facts, query, now), _with_records(records)))
+            at += count
             continue
+        at += 1
         # Equal queries are one object (`heed.wire.checks`) and live as long as `asked`.
         known = without_records.get(id(query))
         if known is None:
