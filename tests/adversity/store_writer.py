@@ -11,7 +11,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -31,6 +31,7 @@ from heed_server.storage import StorageLimits, open_store, sqlite, writer
 from heed_server.storage.group import append_group
 from heed_server.storage.schema import keys
 from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of
+from heed_server.storage.statements import Batch
 from tests.support.stores import NOW, keyed, opt_in, opt_out, protection
 
 T = TypeVar("T")
@@ -165,17 +166,15 @@ def acknowledge_before_commit() -> None:
 
 def key_in_a_second_transaction() -> None:
     """Changes are committed first, and the keys that make them happen once a little later."""
-    kept: list[Any] = []
-    insert = SqliteDialect.insert
+    kept: list[Batch] = []
+    insert_all = SqliteDialect.insert_all
     original = append_group
 
     def insert_without_keys(
-        self: SqliteDialect, connection: Connection, table: Any, rows: Any, how: str
+        self: SqliteDialect, connection: Connection, batches: Sequence[Batch]
     ) -> None:
-        if table is keys:
-            kept.extend(rows)
-        else:
-            insert(self, connection, table, rows, how)
+        kept.extend(batch for batch in batches if batch.table is keys)
+        insert_all(self, connection, [batch for batch in batches if batch.table is not keys])
 
     def append_group_without_keys(
         connection: Connection, statements: Any, writes: Any, rules: Any
@@ -186,11 +185,11 @@ def key_in_a_second_transaction() -> None:
             driver.run("COMMIT")
             driver.fetch(DAWDLE, ())
             driver.run("BEGIN IMMEDIATE")
-            insert(statements.dialect, connection, keys, kept, "replace")
+            insert_all(statements.dialect, connection, kept)
             kept.clear()
         return answered
 
-    setattr(SqliteDialect, "insert", insert_without_keys)  # noqa: B010 - broken on purpose
+    setattr(SqliteDialect, "insert_all", insert_without_keys)  # noqa: B010 - broken on purpose
     setattr(writer, "append_group", append_group_without_keys)  # noqa: B010 - the same
 
 

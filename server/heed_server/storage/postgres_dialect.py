@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Column,
     Connection,
     Select,
     Table,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -28,6 +29,7 @@ from heed_server.storage.statements import (
     ON_CONFLICT_KEEP,
     ON_CONFLICT_REPLACE,
     AmongSelect,
+    Batch,
     Row,
 )
 
@@ -38,7 +40,7 @@ class PostgresDialect:
     def __init__(self) -> None:
         self.compiler = create_async_engine("postgresql+asyncpg://", poolclass=NullPool).dialect
         self._among: dict[AmongSelect, str] = {}
-        self._inserts: dict[tuple[str, str], str] = {}
+        self._inserts: dict[tuple[tuple[str, str], ...], tuple[str, list[int]]] = {}
 
     def fetch_among(
         self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
@@ -49,15 +51,15 @@ class PostgresDialect:
             text = self._among[select] = self._text_among(select)
         return self.fetch(connection, text, lists)
 
-    def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
-    ) -> None:
-        """Insert rows, in the order of the table's columns."""
-        text = self._inserts.get((table.name, on_conflict))
-        if text is None:
-            text = self._text_insert(table, on_conflict)
-            self._inserts[table.name, on_conflict] = text
-        self.run(connection, text, tuple(zip(*rows, strict=True)))
+    def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
+        """Insert the rows of all batches by one statement, thus one round trip."""
+        shape = tuple((table.name, on_conflict) for table, _, on_conflict in batches)
+        known = self._inserts.get(shape)
+        if known is None:
+            known = self._inserts[shape] = self._text_inserts(batches)
+        text, order = known
+        columns = [column for batch in batches for column in zip(*batch.rows, strict=True)]
+        self.run(connection, text, tuple([columns[index] for index in order]))
 
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""
@@ -81,21 +83,37 @@ class PostgresDialect:
             statement = statement.where(column == any_(_array(column.name, column.type)))
         return str(statement.compile(dialect=self.compiler))
 
-    def _text_insert(self, table: Table, on_conflict: str) -> str:
-        names = [column.name for column in table.c]
-        arrays = [_array(column.name, column.type) for column in table.c]
-        rows: Select[*tuple[Any, ...]] = select(
-            func.unnest(*arrays).table_valued(*names).render_derived()
+    def _text_inserts(self, batches: Sequence[Batch]) -> tuple[str, list[int]]:
+        """Return one statement for all batches, and which of their columns each parameter is."""
+        *first, last = (_insert(table, on_conflict) for table, _, on_conflict in batches)
+        statement = last
+        for number, insert in enumerate(first):
+            # PostgreSQL runs what stands in WITH although nothing refers to it.
+            statement = statement.add_cte(insert.cte(f"insert_{number}"))
+        compiled = statement.compile(dialect=self.compiler)
+        names = [_name(table, column) for table, _, _ in batches for column in table.c]
+        return str(compiled), [names.index(name) for name in getattr(compiled, "positiontup", ())]
+
+
+def _insert(table: Table, on_conflict: str) -> Insert:
+    names = [column.name for column in table.c]
+    arrays = [_array(_name(table, column), column.type) for column in table.c]
+    rows: Select[*tuple[Any, ...]] = select(
+        func.unnest(*arrays).table_valued(*names, name=f"new_{table.name}").render_derived()
+    )
+    statement = postgres_insert(table).from_select(names, rows)
+    if on_conflict == ON_CONFLICT_KEEP:
+        return statement.on_conflict_do_nothing()
+    if on_conflict == ON_CONFLICT_REPLACE:
+        return statement.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
         )
-        statement = postgres_insert(table).from_select(names, rows)
-        if on_conflict == ON_CONFLICT_KEEP:
-            statement = statement.on_conflict_do_nothing()
-        elif on_conflict == ON_CONFLICT_REPLACE:
-            statement = statement.on_conflict_do_update(
-                index_elements=list(table.primary_key),
-                set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
-            )
-        return str(statement.compile(dialect=self.compiler))
+    return statement
+
+
+def _name(table: Table, column: Column[Any]) -> str:
+    return f"{table.name}_{column.name}"
 
 
 def _array(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:

@@ -25,6 +25,7 @@ from heed_server.storage.statements import (
     ON_CONFLICT_KEEP,
     ON_CONFLICT_REPLACE,
     AmongSelect,
+    Batch,
     Row,
 )
 
@@ -54,15 +55,15 @@ class SqliteDialect:
             found += self.fetch(connection, text, values)
         return found
 
-    def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
-    ) -> None:
-        """Insert rows, in the order of the table's columns."""
-        text = self._inserts.get((table.name, on_conflict))
-        if text is None:
-            text = self._text_insert(table, on_conflict)
-            self._inserts[table.name, on_conflict] = text
-        driver_of(connection).run_each(text, rows)
+    def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
+        """Insert the rows of each batch, one statement for each row."""
+        driver = driver_of(connection)
+        for table, rows, on_conflict in batches:
+            text = self._inserts.get((table.name, on_conflict))
+            if text is None:
+                text = self._text_insert(table, on_conflict)
+                self._inserts[table.name, on_conflict] = text
+            driver.run_each(text, rows)
 
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""

@@ -11,7 +11,7 @@ Laws:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BindParameter, Column, Connection, Select, Table, bindparam
 from sqlalchemy.engine import Dialect as Compiler
@@ -26,6 +26,14 @@ ON_CONFLICT_KEEP = "keep"
 ON_CONFLICT_REPLACE = "replace"
 
 
+class Batch(NamedTuple):
+    """Rows for a table, each in the order of its columns; at least one."""
+
+    table: Table
+    rows: Sequence[Row]
+    on_conflict: str
+
+
 class Dialect(Protocol):
     """What differs between the databases in a transaction's statements."""
 
@@ -37,10 +45,8 @@ class Dialect(Protocol):
         """Return the rows whose columns (`select.among`) are each one of the values of a list."""
         ...
 
-    def insert(
-        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: str
-    ) -> None:
-        """Insert rows, in the order of the table's columns."""
+    def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
+        """Insert the rows of each batch, which are of different tables."""
         ...
 
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:

@@ -51,6 +51,7 @@ from heed_server.storage.statements import (
     ON_CONFLICT_KEEP,
     ON_CONFLICT_REPLACE,
     AmongSelect,
+    Batch,
     Dialect,
     Row,
     Statement,
@@ -224,7 +225,6 @@ def insert_all(
     connection: Connection, statements: GroupStatements, rows: Rows, logs: dict[TenantId, Log]
 ) -> None:
     """Insert what the group noted, and the heads of the logs that must be committed."""
-    insert = statements.dialect.insert
     record_rows = [
         record_row(tenant_id, key, held) for (tenant_id, key, _), held in rows.records.items()
     ]
@@ -241,14 +241,15 @@ def insert_all(
     ]
     for tenant_id, hold_id in rows.lifted:
         statements.delete_hold.run(connection, tenant_id, hold_id)
-    for table, batch, on_conflict in (
-        (changes, rows.changes, ON_CONFLICT_FAIL),
-        (records, record_rows, ON_CONFLICT_REPLACE),
-        (addresses, list(rows.addresses.values()), ON_CONFLICT_KEEP),
-        (keys, rows.keys, ON_CONFLICT_FAIL),
-        (topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
-        (holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
-        (heads, head_rows, ON_CONFLICT_REPLACE),
-    ):
-        if batch:
-            insert(connection, table, batch, on_conflict)
+    batches = [
+        Batch(changes, rows.changes, ON_CONFLICT_FAIL),
+        Batch(records, record_rows, ON_CONFLICT_REPLACE),
+        Batch(addresses, list(rows.addresses.values()), ON_CONFLICT_KEEP),
+        Batch(keys, rows.keys, ON_CONFLICT_FAIL),
+        Batch(topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
+        Batch(holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
+        Batch(heads, head_rows, ON_CONFLICT_REPLACE),
+    ]
+    there = [batch for batch in batches if batch.rows]
+    if there:
+        statements.dialect.insert_all(connection, there)
