@@ -195,7 +195,7 @@ class Write:
     """SHA-256 over the call's method and canonical payload, without the key; 32 bytes."""
     act: Act
     encode_answer: Callable[[Outcome], bytes]
-    """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock, and
+    """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock,
     on SQLite in the store's own thread."""
 
 

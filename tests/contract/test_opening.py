@@ -184,6 +184,13 @@ async def test_the_folder_of_a_new_database_is_closed_to_others(tmp_path: Path) 
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
+async def test_the_files_of_a_new_database_are_closed_to_others(tmp_path: Path) -> None:
+    store = await open_store(sqlite_url(tmp_path))
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("heed.db*")} == {0o600}
+    await store.close()
+
+
 async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "heed.db").write_bytes(b"no database at all, whatever its name" * 100)
 

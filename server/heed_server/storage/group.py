@@ -100,10 +100,10 @@ def _time(
 ) -> tuple[Instant, int | None]:
     """Return the time, and by how much the clock is off if it is not trusted."""
     now = rules.clock.now()
-    if database_time is None:
-        off_ms = off_ms_by_boot(rules.clock_start, now, rules.clock.boot())
-    else:
-        off_ms = off_ms_by_database(asked, database_time, now)
+    off_ms = off_ms_by_boot(rules.clock_start, now, rules.clock.boot())
+    if database_time is not None:
+        # Both, because a host and its database can jump together.
+        off_ms = max(off_ms, off_ms_by_database(asked, database_time, now))
     return now, None if is_trusted(off_ms) else off_ms
 
 

@@ -19,6 +19,7 @@ from heed_server.storage.rows import (
     TOPIC_COLUMNS,
     hold_of,
     record_of,
+    records_of,
     topic_of,
 )
 from heed_server.storage.schema import changes, heads, holds, records, topics
@@ -161,7 +162,7 @@ def read_standing_batch(
 ) -> tuple[list[tuple[SubjectKey, Record]], Place | None]:
     """Return the next standing records in order, and from where to go on; None at the end."""
     rows = statements.records_after.fetch(connection, tenant_id, *place, limit)
-    found = [(row[0], record_of(row[:9])) for row in rows]
+    found = records_of(rows)
     if len(rows) < limit:
         return found, None
     subject, kind, cause, _, channel, topic, _, _, _, slot_reach = rows[-1]

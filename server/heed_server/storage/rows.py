@@ -1,5 +1,7 @@
 """Rows of the tables, and the values they hold."""
 
+from collections.abc import Iterable
+
 from heed.model import (
     Cause,
     Channel,
@@ -38,17 +40,28 @@ HOLD_COLUMNS = tuple(holds.c)[1:]
 
 def record_of(row: Row) -> Record:
     """Return the record in a row of `RECORD_COLUMNS`."""
-    _, kind, cause, reach, channel, topic, decided_time, end_time, revision = row
-    return Record(
-        _KINDS[kind],
-        _CAUSES[cause],
-        _REACHES[reach],
-        _CHANNELS[channel],
-        topic,
-        decided_time,
-        end_time,
-        revision,
-    )
+    return records_of([(*row, 0)])[0][1]
+
+
+def records_of(rows: Iterable[Row]) -> list[tuple[SubjectKey, Record]]:
+    """Return the records in rows of `RECORD_COLUMNS` and `slot_reach`, each with its subject."""
+    kinds, causes, reaches, channels = _KINDS, _CAUSES, _REACHES, _CHANNELS
+    return [
+        (
+            subject,
+            Record(
+                kinds[kind],
+                causes[cause],
+                reaches[reach],
+                channels[channel],
+                topic,
+                decided_time,
+                end_time,
+                revision,
+            ),
+        )
+        for subject, kind, cause, reach, channel, topic, decided_time, end_time, revision, _ in rows
+    ]
 
 
 def record_row(tenant_id: TenantId, key: SubjectKey, held: Held) -> Row:

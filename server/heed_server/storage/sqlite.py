@@ -310,6 +310,8 @@ def _lock(path: Path) -> int:
     lock_path = path.with_name(f"{path.name}-lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its other files the mode of the database, which holds addresses and keys.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise store_unavailable(f"{lock_path}: {error.strerror}") from error
