@@ -3,6 +3,8 @@
 import asyncio
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -170,6 +172,17 @@ def test_the_first_check_without_await_waits_for_its_connection_besides(
 ) -> None:
     with slow_network(server.address) as address, heed.SyncClient(address) as client:
         assert client.check(user="u", channel="in_app").allowed
+
+
+def test_a_script_ends_that_never_closes_its_client(server: FakeServer) -> None:
+    script = f"""
+import heed
+client = heed.SyncClient({server.address!r})
+assert client.check(user="u", channel="in_app").allowed
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=10)
+
+    assert done.returncode == 0
 
 
 async def test_a_timeout_that_is_given_counts_the_connection_too(server: FakeServer) -> None:

@@ -4,6 +4,7 @@ The default deadline of a call does not count the making of the first connection
 """
 
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ class GrpcCalls:
         self._target = target
         self._timeout = timeout
         self._channel: grpc.Channel = _open(target)
+        # gRPC hangs at exit on an open channel that was being watched a moment ago.
+        self._close = weakref.finalize(self, self._channel.close)
         self._callables: dict[str, Any] = {}
         self._has_connected = False
         self._is_closed = False
@@ -91,7 +94,7 @@ class GrpcCalls:
     def close(self) -> None:
         """Close; calls under way fail."""
         self._is_closed = True
-        self._channel.close()
+        self._close()
 
     def _seconds(self, spec: MethodSpec[Q, A], timeout: float | None) -> float:
         if timeout is not None:
