@@ -156,6 +156,7 @@ async def send(
             places.release()
 
     damage: HeedError | None = None
+    failed: HeedError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             try:
@@ -168,7 +169,9 @@ async def send(
             except HeedError as error:
                 damage = error  # what was read before is still to be settled
     except* HeedError as failures:
-        raise _first(failures) from None
+        failed = _first(failures)  # raised below: Python before 3.11.4 would put it in a group
+    if failed is not None:
+        raise failed
     if damage is not None:
         raise damage
     return sending.summary()
