@@ -344,6 +344,15 @@ def test_a_template_of_a_request_can_be_filled_in(heed: Heed) -> None:
     assert template == {"tenant": "", "pageSize": 0, "pageToken": ""}
 
 
+def test_a_template_goes_into_the_messages_of_a_request(heed: Heed) -> None:
+    template = json.loads(heed("call", "CheckSuppression", "--template").stdout)
+
+    assert template["query"]["subjects"] == [{"email": ""}]
+    assert template["query"]["channel"] == "CHANNEL_UNSPECIFIED"
+    template["query"] |= {"subjects": [{"email": ADA}], "channel": "CHANNEL_EMAIL"}
+    assert heed("call", "CheckSuppression", json.dumps(template)).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("request_", "says"),
     [("{", "no JSON"), ("[]", "no JSON object"), ('{"nope": 1}', "nope"), ("{} {}", "takes one")],

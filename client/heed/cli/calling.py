@@ -19,7 +19,7 @@ from heed.cli.channels import failure_of, opened
 from heed.cli.options import Session, connected
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import MethodDescriptor
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
     from google.protobuf.message import Message
 
 
@@ -156,5 +156,28 @@ def _print_methods(session: Session, methods: "dict[str, MethodDescriptor]") -> 
 
 
 def _template(method: "MethodDescriptor") -> str:
-    empty = message_factory.GetMessageClass(method.input_type)()
-    return json_format.MessageToJson(empty, always_print_fields_with_no_presence=True, indent=2)
+    return json.dumps(_unfilled(method.input_type, ()), indent=2)
+
+
+def _unfilled(message: "Descriptor", within: tuple[str, ...]) -> dict[str, object]:
+    """Every field of a message as the JSON of its absence; of alternatives only the first."""
+    within = (*within, message.full_name)
+    return {
+        field.json_name: _unfilled_field(field, within)
+        for field in message.fields
+        if field.containing_oneof is None or field.containing_oneof.fields[0].name == field.name
+    }
+
+
+def _unfilled_field(field: "FieldDescriptor", within: tuple[str, ...]) -> object:
+    inner = field.message_type
+    if inner is not None:
+        is_opaque = inner.full_name in within or inner.file.package == "google.protobuf"
+        if field.is_repeated:
+            return [] if is_opaque else [_unfilled(inner, within)]
+        return None if is_opaque else _unfilled(inner, within)
+    if field.is_repeated:
+        return []
+    if field.enum_type is not None:
+        return field.enum_type.values[0].name
+    return "" if field.cpp_type == field.CPPTYPE_STRING else field.default_value
