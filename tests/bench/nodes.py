@@ -140,7 +140,11 @@ class HeedNode:
         return [event for event in logged if event.get("event") == name]
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
