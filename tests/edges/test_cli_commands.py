@@ -338,6 +338,13 @@ def test_every_method_is_listed(heed: Heed) -> None:
     }
 
 
+def test_a_check_of_any_channel_is_told_the_channels(heed: Heed) -> None:
+    result = heed("check", "--email", ADA, "--channel", "any")
+
+    assert result.exit_code == 2
+    assert "any is not how a message travels; name one of email, sms" in result.stderr
+
+
 def test_a_template_of_a_request_can_be_filled_in(heed: Heed) -> None:
     template = json.loads(heed("call", "ListTopics", "--template").stdout)
 
@@ -376,7 +383,7 @@ def test_doctor_finds_a_good_connection_good(heed: Heed) -> None:
     findings = {one["what"]: one for one in map(json.loads, result.stdout.splitlines())}
 
     assert result.exit_code == 0, result.output
-    assert findings["credential"]["found"] == "no key may check"
+    assert findings["credential"]["found"] == "none given, and a check needs none"
     assert findings["rules"]["good"]
     assert findings["latency"]["good"]
     assert findings["health of heed.v1.PreferenceService"]["found"] == "serving"

@@ -13,6 +13,8 @@ from heed.requests import Identifiers, Origin, subjects_of
 WHOM = "Whom it is about"
 WHO_SAYS = "Who says so"
 
+_MESSAGE_CHANNELS = [word for word in words_of(Channel) if word != "any"]
+
 Emails = Annotated[
     list[str] | None, typer.Option("--email", help="An email address", rich_help_panel=WHOM)
 ]
@@ -31,6 +33,14 @@ ScopeChannel = Annotated[
 ]
 OptionalChannel = Annotated[
     str | None, typer.Option("--channel", help=f"One of {', '.join(words_of(Channel))}")
+]
+MessageChannel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        help=f"How it travels, one of {', '.join(_MESSAGE_CHANNELS)}; email for an --email, "
+        "sms for a --phone, push for a --device; to be said for a --user",
+    ),
 ]
 Source = Annotated[
     str,
@@ -95,7 +105,13 @@ def channel_or_own(channel: str | None, subjects: tuple[Subject, ...]) -> Channe
         InvalidArgumentError: none is said, and a user is reached by many.
     """
     if channel is not None:
-        return named(Channel, channel, "channel")
+        said = named(Channel, channel, "channel")
+        if said is Channel.ANY:
+            raise refusal(
+                "channel",
+                f"any is not how a message travels; name one of {', '.join(_MESSAGE_CHANNELS)}",
+            )
+        return said
     own = _CHANNEL_OF_TYPE.get(subjects[0].type) if subjects else None
     if own is None:
         raise refusal("channel", "say how it would travel: --channel")

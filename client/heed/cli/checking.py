@@ -6,7 +6,7 @@ from heed.answers import CheckAnswer
 from heed.cli.arguments import (
     Devices,
     Emails,
-    OptionalChannel,
+    MessageChannel,
     Phones,
     Topic,
     Users,
@@ -26,7 +26,7 @@ def check_one(
     phones: Phones,
     users: Users,
     devices: Devices,
-    channel: OptionalChannel,
+    channel: MessageChannel,
     topic: Topic,
     campaign: str,
     token: str,
@@ -51,7 +51,7 @@ def explain_one(
     phones: Phones,
     users: Users,
     devices: Devices,
-    channel: OptionalChannel,
+    channel: MessageChannel,
     topic: Topic,
     campaign: str,
 ) -> None:

@@ -26,7 +26,7 @@ from heed.cli.progress import progress
 from heed.cli.rows import Row, RowsOut, read_rows, write_rows
 from heed.errors import InvalidArgumentError
 from heed.keys import normalise
-from heed.model import Channel, Subject, SubjectType
+from heed.model import Subject, SubjectType
 from heed.names import word_of
 from heed.requests import Query, subjects_of
 from heed.sync_client import SyncClient
@@ -83,11 +83,8 @@ def _query(row: Row, channel: str | None, topic: str, campaign: str) -> Query | 
             normalise(subject)
         wanted_topic = row.said.get("topic", topic)
         validate_topic(wanted_topic)
-        wanted_channel = channel_or_own(row.said.get("channel", channel), subjects)
-        if wanted_channel is Channel.ANY:
-            return "channel: any is not how a message travels; name one"
         return Query(
-            channel=wanted_channel,
+            channel=channel_or_own(row.said.get("channel", channel), subjects),
             topic=wanted_topic,
             campaign=row.said.get("campaign", campaign),
             subjects=subjects,

@@ -108,7 +108,7 @@ def _health(channel: grpc.Channel, session: Session) -> Iterator[Finding]:
 
 
 def _checks(check: Callable[[], CheckAnswer], session: Session) -> Iterator[Finding]:
-    credential = "no key" if session.api_key is None else "the key"
+    found = "none given, and a check needs none" if session.api_key is None else "the key may check"
     try:
         answer = check()
     except (UnauthenticatedError, RightRequiredError) as error:
@@ -117,7 +117,7 @@ def _checks(check: Callable[[], CheckAnswer], session: Session) -> Iterator[Find
     except HeedError as error:
         yield Finding(what="check", good=False, found=f"{error.reason}: {error.message}")
         return
-    yield Finding(what="credential", good=True, found=f"{credential} may check")
+    yield Finding(what="credential", good=True, found=found)
     yield _rules(answer)
     yield _clock(answer)
     yield _latency(check)

@@ -115,7 +115,8 @@ _HINTS: Final = {
         "give a key with --api-key-file or HEED_API_KEY; `heed-server keys create` makes one"
     ),
     ErrorReason.SERVER_UNREACHABLE: (
-        "`heed doctor` looks into it; --address and HEED_ADDRESS say where the server is"
+        "`heed doctor` looks into it; --address and HEED_ADDRESS say where the server is, "
+        "--ca-file and HEED_CA_FILE that it speaks TLS"
     ),
     ErrorReason.TENANT_REQUIRED: "name one with --tenant or HEED_TENANT; `heed tenants list`",
 }

@@ -9,7 +9,7 @@ from heed.cli import administering, calling, choosing, doctoring, importing, sup
 from heed.cli.arguments import (
     Devices,
     Emails,
-    OptionalChannel,
+    MessageChannel,
     Phones,
     Topic,
     Users,
@@ -38,7 +38,7 @@ def check(
     phones: Phones = None,
     users: Users = None,
     devices: Devices = None,
-    channel: OptionalChannel = None,
+    channel: MessageChannel = None,
     topic: Topic = "",
     campaign: Campaign = "",
     token: Annotated[
@@ -95,7 +95,7 @@ def explain(
     phones: Phones = None,
     users: Users = None,
     devices: Devices = None,
-    channel: OptionalChannel = None,
+    channel: MessageChannel = None,
     topic: Topic = "",
     campaign: Campaign = "",
 ) -> None:
