@@ -19,6 +19,8 @@ from heed_server.primary.stopping import Stop
 from heed_server.telemetry.logs import configure_logs
 
 _FIRST_CHECK = "check --email ada@example.com --topic marketing.weekly"
+_FIRST_CHECK_LOGGED = "check --user ada --channel in_app --topic marketing.weekly"
+"""The same without an address, which no log line may hold."""
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
@@ -70,9 +72,9 @@ def say_first_words(node: Node) -> None:
     """Say where it listens and what to try: to a person on a terminal, to the log elsewhere."""
     config = node.config
     addresses = shown(node.addresses)
-    first = f"{_heed_command()} {_FIRST_CHECK}"
+    command, where_to = _heed_command(), ""
     if str(node.addresses[0]) != _DEFAULT_ADDRESS:
-        first += f" --address {node.addresses[0]}"
+        where_to = f" --address {node.addresses[0]}"
     _log.info(
         "serving",
         version=version("heed-server"),
@@ -81,7 +83,7 @@ def say_first_words(node: Node) -> None:
         keys_required=node.keys_required,
         metrics_port=node.metrics_port,
         tenants=[context.tenant.name for context in node.tenants.all()],
-        first_check=first,
+        first_check=f"{command} {_FIRST_CHECK_LOGGED}{where_to}",
     )
     if node.keys_required and not node.key_count:
         _log.warning("no_keys", try_="heed-server keys create mailer --right check --right write")
@@ -94,7 +96,7 @@ def say_first_words(node: Node) -> None:
     lines = (
         f"heed {version('heed-server')} serves on {addresses} ({how}, {who})",
         f"  database  {where}",
-        f"  try       {first}",
+        f"  try       {command} {_FIRST_CHECK}{where_to}",
         "  stop      Ctrl-C",
     )
     sys.stdout.write("\n".join(lines) + "\n")
