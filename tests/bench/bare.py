@@ -33,9 +33,7 @@ class BareSpec:
 async def serve(spec: BareSpec) -> None:
     """Serve until killed."""
     limits = RpcLimits()
-    server = aio.server(
-        options=_options(limits, shares_port=False), maximum_concurrent_rpcs=limits.calls_max
-    )
+    server = aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls_max)
     for method, reply in spec.replies.items():
         service, name = method.strip("/").split("/")
         server.add_generic_rpc_handlers(

@@ -178,7 +178,7 @@ def declare(draft: Draft, topic: Topic, *, loosens: bool) -> Topic:
     if loosened and not loosens:
         raise ConflictError(
             f"declaring {topic.name!r} so would loosen {', '.join(loosened)}; "
-            "loosen it with a reason",
+            + ("loosen it with a reason" if before else "declare it transactional, then loosen it"),
             reason=ErrorReason.TOPIC_WOULD_LOOSEN,
             metadata={"topic": topic.name, "field": loosened[0]},
         )

@@ -28,7 +28,7 @@ if _version_not_supported:
 class AdminServiceStub(object):
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """
@@ -114,14 +114,14 @@ class AdminServiceStub(object):
 class AdminServiceServicer(object):
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """
 
     def CreateTenant(self, request, context):
         """Creates a tenant, with a log and a lookup key of its own. Needs the right `admin` for all
-        tenants. Idempotent by name: TENANT_EXISTS if the name is taken.
+        tenants. It takes no key: a second call with the same name is TENANT_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -324,7 +324,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 class AdminService(object):
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class AdminServiceStub:
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """
@@ -40,7 +40,7 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
     """Creates a tenant, with a log and a lookup key of its own. Needs the right `admin` for all
-    tenants. Idempotent by name: TENANT_EXISTS if the name is taken.
+    tenants. It takes no key: a second call with the same name is TENANT_EXISTS.
     """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantsRequest, _admin_service_pb2.ListTenantsResponse]
     """Returns the tenants that the caller may see, by name. Needs the right `admin`."""
@@ -104,7 +104,7 @@ class AdminServiceStub:
 class AdminServiceAsyncStub(AdminServiceStub):
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """
@@ -112,7 +112,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]  # type: ignore[assignment]
     """Creates a tenant, with a log and a lookup key of its own. Needs the right `admin` for all
-    tenants. Idempotent by name: TENANT_EXISTS if the name is taken.
+    tenants. It takes no key: a second call with the same name is TENANT_EXISTS.
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantsRequest, _admin_service_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """Returns the tenants that the caller may see, by name. Needs the right `admin`."""
@@ -175,7 +175,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administers tenants, topics, holds and suppressions; imports and exports.
 
-    Every write takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
+    Every write but CreateTenant takes an `idempotency_key` (1 to 128 printable ASCII characters, required): the same
     key and payload gives the first answer for at least 30 days, another payload
     IDEMPOTENCY_KEY_REUSED. Every write's `origin` is required.
     """
@@ -187,7 +187,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.CreateTenantResponse, _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]]:
         """Creates a tenant, with a log and a lookup key of its own. Needs the right `admin` for all
-        tenants. Idempotent by name: TENANT_EXISTS if the name is taken.
+        tenants. It takes no key: a second call with the same name is TENANT_EXISTS.
         """
 
     @_abc_1.abstractmethod

@@ -34,7 +34,7 @@ class StorageConfig(Section):
     )
     records_queued_max: int = setting(
         100_000,
-        "Records of bulk writes that wait; a single person's choice always has room.",
+        "Records of bulk writes that wait; those of a single person's choice do not count.",
         higher="more memory",
         lower="imports are told to wait sooner",
         ge=1_000,

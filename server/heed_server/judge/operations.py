@@ -52,7 +52,8 @@ def judge_declare(act: DeclareTopic, ruling: Ruling) -> None:
     loosened = loosened_fields(ruling.ledger.topics, act.topic)
     if loosened and not act.loosens:
         raise ConflictError(
-            f"declaring {name!r} so would loosen {', '.join(loosened)}; loosen it with a reason",
+            f"declaring {name!r} so would loosen {', '.join(loosened)}; "
+            + ("loosen it with a reason" if before else "declare it transactional, then loosen it"),
             reason=ErrorReason.TOPIC_WOULD_LOOSEN,
             metadata={"topic": name, "field": loosened[0]},
         )

@@ -71,19 +71,17 @@ def build_server(
     observe: Observe | None = None,
     observe_checks: bool = False,
     with_reflection: bool = True,
-    shares_port: bool = False,
     interceptors: Sequence[aio.ServerInterceptor] = (),
 ) -> aio.Server:
     """Return a server with every RPC, ready for its ports.
 
     `authenticator` None: every call is `OPEN`, for loopback. `observe` is told of every call but
-    Checks, and of those with `observe_checks`. `shares_port` lets other processes of this host bind
-    the same port.
+    Checks, and of those with `observe_checks`.
     """
     bounds = rpc_limits or RpcLimits()
     server = aio.server(
         interceptors=tuple(interceptors) or None,
-        options=_options(bounds, shares_port=shares_port),
+        options=_options(bounds),
         maximum_concurrent_rpcs=bounds.calls_max,
     )
     handlers = _handlers(service, authenticator, bounds, observe, observe_checks=observe_checks)
@@ -152,9 +150,10 @@ def _nobody(method: str, code: str, seconds: float, *, reason: str, caller: str)
     """Take no note."""
 
 
-def _options(bounds: RpcLimits, *, shares_port: bool) -> list[tuple[str, int]]:
+def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", int(shares_port)),
+        # Another server on this port is a mistake until several processes share one on purpose.
+        ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", bounds.message_bytes_max),
         ("grpc.max_metadata_size", bounds.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max),

@@ -12,7 +12,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, NotFoundError
+from heed.errors import (
+    ErrorReason,
+    FieldViolation,
+    HeedError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from heed.index import Index
 from heed.keys import Keyer
 from heed.model import Revision
@@ -107,9 +113,19 @@ class Tenants:
             return found
 
     async def learn(self, tenants: Sequence[Tenant]) -> None:
-        """Serve every tenant that the store knows."""
+        """Serve every tenant that the store knows; one that cannot be keeps no other from it.
+
+        Raises:
+            HeedError: the first of those of tenants that cannot be served.
+        """
+        failures: list[HeedError] = []
         for tenant in tenants:
-            await self.serve(tenant)
+            try:
+                await self.serve(tenant)
+            except HeedError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 def _unknown(name: str) -> NotFoundError:
