@@ -7,6 +7,7 @@ after another or (PostgreSQL) at once, and read every row of every table past th
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ NOW = Instant(1_800_000_000_000_000)
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
-_TEMPLATE = "heed_template"
+# A server that the environment names is shared by the workers of a run.
+_TEMPLATE = f"heed_template_{os.getpid()}"
 _SYSTEM = SystemClock()
 
 
@@ -183,7 +185,7 @@ async def new_database(
             await database.close()
         return
     assert postgres is not None
-    name = f"heed_{next(_names)}"
+    name = f"heed_{os.getpid()}_{next(_names)}"
     template = await _template(postgres) if is_migrated else None
     database = Database(postgres.create_database(name, template=template), kind, folder)
     try:
