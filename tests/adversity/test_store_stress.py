@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.history import Call, Dump, violations
 from tests.support.postgres import Postgres
-from tests.support.stores import Database, new_database, new_shop
+from tests.support.stores import Database, drop_template, new_database, new_shop
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,7 @@ ROUND_SECONDS = 1.2
 def postgres() -> Iterator[Postgres]:
     with Postgres.from_environment() as running:
         yield running
+        drop_template(running)
 
 
 class Run:

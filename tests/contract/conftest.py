@@ -7,7 +7,7 @@ import pytest
 
 from heed_server.storage import SqlStore
 from tests.support.postgres import Postgres
-from tests.support.stores import Database, FakeClock, Shop, new_database, new_shop
+from tests.support.stores import Database, FakeClock, Shop, drop_template, new_database, new_shop
 
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -17,6 +17,7 @@ def postgres() -> Iterator[Postgres]:
     """One server for the session of a worker; nobody here kills it."""
     with Postgres.from_environment() as running:
         yield running
+        drop_template(running)
 
 
 @pytest.fixture(params=KINDS)

@@ -204,6 +204,13 @@ async def _template(postgres: Postgres) -> str:
     return _TEMPLATE
 
 
+def drop_template(postgres: Postgres) -> None:
+    """Leave nothing behind on a server that goes on running."""
+    if postgres.url in _templates:
+        postgres.drop_database(_TEMPLATE)
+        _templates.discard(postgres.url)
+
+
 _names: Iterator[int] = itertools.count()
 _templates: set[str] = set()
 
