@@ -1,5 +1,6 @@
 """Where the server listens, what it demands there, and whom it refuses to stand beside."""
 
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_plaintext_is_not_answered_where_tls_is_set(tmp_path: Path) -> None:
         pytest.raises(UnavailableError),
     ):
         client.check(email=SOMEBODY, channel="email", timeout=2)
+
+
+def test_a_handshake_that_fails_puts_no_line_of_another_form_into_the_log(tmp_path: Path) -> None:
+    with Served(tmp_path, *Authority(tmp_path).flags()) as server:
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as caller:
+            caller.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while caller.recv(1024):
+                pass
+        server.stop()
+
+        assert [line for line in server.lines if not line.startswith("{")] == []
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(tmp_path: Path) -> None:
