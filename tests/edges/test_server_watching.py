@@ -219,7 +219,7 @@ def test_doctor_finds_nothing_wrong_before_while_and_after_a_server_runs(tmp_pat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    before, _ = _doctor(tmp_path, "--listen-address", address)
+    before, _ = _doctor(tmp_path, "--listen", address)
     with Served(tmp_path, listen=address) as server:
         while_, found_while = _doctor(tmp_path, "--listen-address", address)
         server.stop()

@@ -17,7 +17,7 @@ from heed_server.config.sources import flag_of, nearest
 
 SETTINGS_EPILOG = (
     "Every setting of docs/settings.md has a flag: --drain-grace-seconds 6 sets `grace_seconds` in "
-    "the section [drain]; HEED_DRAIN_GRACE_SECONDS and heed.toml do the same."
+    "the section drain; HEED_DRAIN_GRACE_SECONDS and heed.toml do the same."
 )
 
 ACCEPTS_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -31,6 +31,13 @@ Database = Annotated[
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="The folder of SQLite and the index.")
+]
+Listen = Annotated[
+    str | None,
+    typer.Option("--listen", help="Where: host:port or unix:path, several with commas."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Listen beyond loopback without TLS and keys.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

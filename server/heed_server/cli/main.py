@@ -19,6 +19,8 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
+    Insecure,
+    Listen,
     settings_of,
 )
 
@@ -42,15 +44,10 @@ def main() -> None:
 def serve(
     ctx: typer.Context,
     config: ConfigFile = None,
-    listen: Annotated[
-        str | None,
-        typer.Option("--listen", help="Where: host:port or unix:path, several with commas."),
-    ] = None,
+    listen: Listen = None,
     database: Database = None,
     data_dir: DataDir = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond loopback without TLS and keys.")
-    ] = False,
+    insecure: Insecure = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings in force, and end.")
     ] = False,
@@ -107,15 +104,22 @@ def migrate(
 def doctor(
     ctx: typer.Context,
     config: ConfigFile = None,
+    listen: Listen = None,
     database: Database = None,
     data_dir: DataDir = None,
+    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at what a server needs here, without changing it: 0 all is well, 1 something is not."""
     from heed_server.cli.doctoring import examine
 
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
+        short = {
+            "listen.address": listen,
+            "listen.insecure": insecure or None,
+            "storage.url": database,
+            "storage.data_dir": data_dir,
+        }
         effective = settings_of(ctx, config, short)
         is_well = examine(effective.config, as_json=as_json)
     sys.exit(Exit.OK if is_well else Exit.NO)
