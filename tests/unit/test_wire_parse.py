@@ -1,6 +1,5 @@
 """Requests to values: what is right is read as it was meant, what is wrong is named in full."""
 
-import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +7,6 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
-from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, InvalidArgumentError
 from heed.keys import Keyer
@@ -28,7 +25,6 @@ from heed.wire import checks, limits, parse
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
-from tests.support import hostile
 from tests.support import requests as ask
 
 KEYER = Keyer(bytes(32))
@@ -246,55 +242,6 @@ def test_at_most_100_violations_are_named_and_all_are_counted() -> None:
     assert len(refused.value.violations) == limits.VIOLATIONS_MAX
     assert refused.value.metadata["violations"] == "150"
     assert "and 149 more" in refused.value.message
-
-
-def outcome(data: bytes) -> object:
-    """What comes of reading a Check: what it asks, or why it is refused."""
-    try:
-        read = checks.check(data)
-        return read, checks.keys(read, KEYER.key_of)
-    except InvalidArgumentError as error:
-        return error.reason, error.message, error.violations
-
-
-PLAIN = ask.check().SerializeToString()
-WITH_MORE = [
-    PLAIN,
-    ask.check("", token="").SerializeToString(),
-    ask.check("a@" + "b" * 60 + ".example.com").SerializeToString(),
-    ask.check("a@" + "b" * 90 + ".example.com").SerializeToString(),
-    ask.check("ünï@example.com").SerializeToString(),
-    ask.check(token="t").SerializeToString(),
-    PLAIN + PLAIN,
-    PLAIN[:2] + b"\x0a\x85\x0a\x83" + PLAIN[6:],
-    b"\x12\x05\x0a\x03\x0a\x01a",
-    b"\x12\x04\x0a\x02\x0a\x00",
-    b"\x12\x09\x0a\x03\x0a\x01a\x10\x02\x0a\x00",
-    b"\x12\x08\x0a\x03\x0a\x01\xff\x10\x02\x18",
-    b"\x12\x07\x0a\x03\x0a\x01\xff\x10\x02",
-    b"\x12\x0a\x0a\x03\x0a\x01a\x10\x02\x1a\x01\xff",
-]
-
-
-@given(st.randoms(use_true_random=False), st.sampled_from(WITH_MORE), st.booleans())
-def test_the_plainest_checks_are_read_by_their_bytes_as_by_their_message(
-    chance: random.Random, data: bytes, spoil: bool
-) -> None:
-    data = hostile.mutated(chance, data) if spoil else data
-    by_bytes = outcome(data)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(checks, "_plain_check", lambda _: None)
-
-        assert outcome(data) == by_bytes
-
-
-def test_what_follows_a_subject_is_remembered_within_bounds() -> None:
-    for at in range(checks.QUERIES_REMEMBERED_MAX + 1):
-        asked = ask.check("a@example.com")
-        asked.query.topic = f"t{at}"
-        assert checks.check(asked.SerializeToString()).query.topic == f"t{at}"
-
-    assert len(checks._rests) <= checks.QUERIES_REMEMBERED_MAX
 
 
 # ---- what a person is asked about -----------------------------------------------------------

@@ -32,21 +32,18 @@ _TYPES: Final = {
     "device": SubjectType.DEVICE,
 }
 
+_read_check = preference.CheckSuppressionRequest.FromString
+
 # Only ever what `parse.query` returned for the same parts, so that threads may race for it.
 _queries: dict[tuple[int, str, str], Query] = {}
-_rests: dict[bytes, Query] = {}
-
-# With an email of one byte; with every length in one byte.
-_PLAIN_BYTES_MIN: Final = 6
-_PLAIN_BYTES_MAX: Final = 2 + 0x80
 
 
 def check(data: bytes) -> CheckAsked:
     """Read a CheckSuppressionRequest. Its subjects are as they were given; `keys` reads them."""
-    plain = _plain_check(data)
-    if plain is not None:
-        return plain
-    asked = parse.message(preference.CheckSuppressionRequest, data)
+    try:
+        asked = _read_check(data)
+    except DecodeError:
+        raise parse.malformed(preference.CheckSuppressionRequest, data) from None
     wanted = asked.query
     subjects = _given(wanted)
     query = _queries.get((wanted.channel, wanted.topic, wanted.campaign)) or _learn(wanted)
@@ -91,47 +88,6 @@ def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
         return [key_of(subject_type, value) for subject_type, value in asked.subjects]
     except InvalidArgumentError:
         raise _malformed_subjects(asked) from None
-
-
-def _plain_check(data: bytes) -> CheckAsked | None:
-    """Read the request that most senders make: one email, and after it what is asked of many.
-
-    Its bytes are `query` (tag 0x12), in it `subjects` (0x0a), in that `email` (0x0a), each length
-    in one byte, and the rest of the query. The rest is the bytes of a Query without subjects, and
-    remembered by them; None for whatever else a request may be.
-    """
-    size = len(data)
-    if not (
-        _PLAIN_BYTES_MIN < size < _PLAIN_BYTES_MAX
-        and data[0] == 0x12  # noqa: PLR2004 - see above
-        and data[1] == size - 2
-        and data[2] == 0x0A  # noqa: PLR2004
-        and data[4] == 0x0A  # noqa: PLR2004
-        and data[5] == data[3] - 2
-        and (end := 6 + data[5]) <= size
-    ):
-        return None
-    query = _rests.get(data[end:]) or _learn_rest(data[end:])
-    if query is None:
-        return None
-    try:
-        return CheckAsked("", "", [(_EMAIL, data[6:end].decode())], query)
-    except UnicodeDecodeError:
-        return None
-
-
-def _learn_rest(rest: bytes) -> Query | None:
-    """What a query asks by the bytes after its subject, to be remembered; None if more is said."""
-    try:
-        wanted = pb.Query.FromString(rest)
-    except DecodeError:
-        return None
-    query = None if wanted.subjects else _learn(wanted)
-    if query is None:
-        return None
-    if len(_rests) >= QUERIES_REMEMBERED_MAX:
-        _rests.clear()
-    return _rests.setdefault(rest, query)
 
 
 def _given(query: pb.Query) -> list[Given]:

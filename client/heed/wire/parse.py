@@ -52,12 +52,17 @@ def message(class_: type[M], data: bytes) -> M:
     try:
         return class_.FromString(data)
     except DecodeError:
-        name = class_.DESCRIPTOR.full_name
-        raise InvalidArgumentError(
-            f"what was sent ({len(data)} bytes) is not a {name}, whose strings are UTF-8",
-            reason=ErrorReason.MALFORMED_MESSAGE,
-            metadata={"message": name},
-        ) from None
+        raise malformed(class_, data) from None
+
+
+def malformed(class_: type[Message], data: bytes) -> InvalidArgumentError:
+    """Return the error for bytes that are no such message."""
+    name = class_.DESCRIPTOR.full_name
+    return InvalidArgumentError(
+        f"what was sent ({len(data)} bytes) is not a {name}, whose strings are UTF-8",
+        reason=ErrorReason.MALFORMED_MESSAGE,
+        metadata={"message": name},
+    )
 
 
 def query(asked: pb.Query, path: str, violations: Violations) -> Query:

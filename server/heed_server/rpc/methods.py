@@ -39,17 +39,16 @@ async def check(
     service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
 ) -> bytes:
     """Answer CheckSuppression."""
-    (answered,), position, now = await service.check(principal, checks.check(data), seconds_left)
-    return encoded.answer(answered, position, now)
+    done = await service.check(principal, checks.check(data), seconds_left)
+    return encoded.answer(done.answered[0], done.position, done.now)
 
 
 async def batch_check(
     service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
 ) -> bytes:
     """Answer BatchCheckSuppression."""
-    asked = checks.batch_check(data)
-    answered, position, now = await service.batch_check(principal, asked, seconds_left)
-    return encoded.batch_answer(answered, position, now)
+    done = await service.batch_check(principal, checks.batch_check(data), seconds_left)
+    return encoded.batch_answer(done.answered, done.position, done.now)
 
 
 def _write(

@@ -10,6 +10,7 @@ Laws:
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from heed.decide import Facts, decide
 from heed.errors import ConflictError, ErrorReason, UnavailableError
@@ -30,8 +31,13 @@ AGE_MS_MAX = 10**12
 """What is told of an age that is infinite: of before the first catching up."""
 
 
-Checked = tuple[Sequence[Answered], Position, Instant]
-"""The answers to the queries of one call, and where and when they are true."""
+@dataclass(slots=True)
+class Checked:
+    """The answers to the queries of one call, and where and when they are true."""
+
+    position: Position
+    now: Instant
+    answered: Sequence[Answered]
 
 
 class Checks(Node):
@@ -63,8 +69,7 @@ class Checks(Node):
             self._require_fresh(context, ((decision, ()),))
         if decision.undeclared_topic:
             context.undeclared_checks += 1
-        answered = (decision, _with_records(facts.records))
-        return (answered,), context.position(index), now
+        return Checked(context.position(index), now, ((decision, _with_records(facts.records)),))
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -88,7 +93,7 @@ class Checks(Node):
             ]
         self._require_fresh(context, answered)
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
-        return answered, context.position(index), now
+        return Checked(context.position(index), now, answered)
 
     def _require_fresh(self, context: TenantContext, answered: Sequence[Answered]) -> None:
         """Refuse to allow anything by what is too old for its class."""

@@ -42,13 +42,12 @@ class TenantContext:
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
     _position: Position | None = None
-    _position_at: Revision | None = None
-    _position_of: Index | None = None
+    _position_of: tuple[bytes, Revision] | None = None
 
     def position(self, index: Index) -> Position:
         """Return the position of answers by this index, encoded once a revision."""
-        at = index.revision
-        if self._position is None or self._position_at != at or self._position_of is not index:
+        at = (index.epoch, index.revision)
+        if self._position is None or self._position_of != at:
             token = encode_token(
                 epoch=index.epoch,
                 tenant_id=self.tenant.tenant_id,
@@ -56,7 +55,7 @@ class TenantContext:
                 running_hash=index.running_hash,
             )
             self._position = Position(index.revision, token)
-            self._position_at, self._position_of = at, index
+            self._position_of = at
         return self._position
 
 
