@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,12 @@ def slow_network(address: str) -> Generator[str]:
 
         def pass_on() -> None:
             near, _ = listening.accept()
-            with near, socket.create_connection((host, int(port))) as far:
+            # Either end may be gone by the time that something is passed on to it.
+            with (
+                suppress(OSError),
+                near,
+                socket.create_connection((host, int(port))) as far,
+            ):
                 select.select([], [], [], SLOW_SECONDS)
                 while True:
                     for one in select.select([near, far], [], [])[0]:
