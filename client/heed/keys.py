@@ -16,6 +16,7 @@ non-transitional, UAX 15 (NFC), RFC 7693 (BLAKE2b), RFC 6531, E.164.
 
 import re
 import unicodedata
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, assert_never
 
@@ -136,6 +137,8 @@ def _email(value: str) -> str:
 def _local(value: str) -> str:
     if value.isascii():
         folded = value.lower()
+        if not folded.encode().translate(None, _ATOM):
+            return folded
     else:
         folded = unicodedata.normalize("NFC", value).casefold()
         folded = unicodedata.normalize("NFC", folded)
@@ -176,6 +179,7 @@ def _check_local_character(character: str) -> None:
         )
 
 
+@lru_cache(maxsize=DOMAINS_CACHED_MAX)
 def _domain(value: str) -> str:
     """Return a domain in lower-case ASCII.
 

@@ -24,15 +24,12 @@ from heed.model import (
     Verdict,
 )
 from heed.wire import format as told
+from heed.wire.format import SHAPES_REMEMBERED_MAX
 from heed.wire.limits import SUBJECTS_MAX
 from heed_proto.v1 import types_pb2 as pb
 
 Answered = tuple[Decision, tuple[int, ...]]
 """A decision, and the positions of the subjects that had records."""
-
-SHAPES_REMEMBERED_MAX: Final = 8_192
-"""So many different (kind, cause, reach, channel, topic) of records; one more and all are
-forgotten. Some 2 MiB."""
 
 # By rule, class and declared or not: at most 54, for the decisions that have no record to tell of.
 _plain: dict[int, bytes] = {}
@@ -139,10 +136,10 @@ def _record(record: Record, subject_index: int, now: Instant) -> bytes:
 
 def _learn(record: Record) -> bytes:
     """What a record is and covers, to be remembered."""
-    shape = told.record_shape(record).SerializeToString()
+    key = (record.kind, record.cause, record.reach, record.channel, record.topic)
+    shape = told.record_shape(*key).SerializeToString()
     if len(_shapes) >= SHAPES_REMEMBERED_MAX:
         _shapes.clear()
-    key = (record.kind, record.cause, record.reach, record.channel, record.topic)
     return _shapes.setdefault(key, shape)
 
 

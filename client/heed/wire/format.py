@@ -7,18 +7,22 @@ Laws:
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.model import (
     RULE_VERSION,
+    Cause,
+    Channel,
     Decision,
     Effect,
     Evidence,
     Hold,
     Instant,
     Origin,
+    Reach,
     Reason,
     Record,
     RecordKind,
@@ -29,6 +33,9 @@ from heed.model import (
     Topic,
 )
 from heed_proto.v1 import types_pb2 as pb
+
+SHAPES_REMEMBERED_MAX = 8_192
+"""So many different (kind, cause, reach, channel, topic) of records are remembered. Some 4 MiB."""
 
 
 def position(revision: Revision, token: str, now: Instant) -> pb.Position:
@@ -87,21 +94,25 @@ def evidence(value: Evidence) -> pb.Evidence:
     )
 
 
-def record_shape(value: Record) -> pb.Record:
-    """Return what a record is and what it covers."""
-    is_opt_in = value.kind is RecordKind.OPT_IN
+@lru_cache(maxsize=SHAPES_REMEMBERED_MAX)
+def record_shape(
+    kind: RecordKind, cause: Cause, reach: Reach, channel: Channel, topic: str
+) -> pb.Record:
+    """Return what a record is and what it covers. Shared: copy it before you say more."""
     return pb.Record(
-        kind=pb.RecordKind.ValueType(value.kind),
-        cause=pb.Cause.ValueType(value.cause),
-        reach=pb.Reach.ValueType(0 if is_opt_in else value.reach),
-        scope=pb.Scope(channel=pb.Channel.ValueType(value.channel), topic=value.topic),
+        kind=pb.RecordKind.ValueType(kind),
+        cause=pb.Cause.ValueType(cause),
+        reach=pb.Reach.ValueType(0 if kind is RecordKind.OPT_IN else reach),
+        scope=pb.Scope(channel=pb.Channel.ValueType(channel), topic=topic),
     )
 
 
 def record(value: Record, subject_index: int, now: Instant) -> pb.Record:
     """Return a record as a Check tells it: without who said so."""
-    told = record_shape(value)
-    told.decided_time.CopyFrom(timestamp(value.decided_time))
+    told = pb.Record()
+    told.CopyFrom(record_shape(value.kind, value.cause, value.reach, value.channel, value.topic))
+    told.decided_time.seconds, microseconds = divmod(value.decided_time, 1_000_000)
+    told.decided_time.nanos = microseconds * 1_000
     if value.end_time is not None:
         told.end_time.CopyFrom(timestamp(value.end_time))
     told.revision = value.revision

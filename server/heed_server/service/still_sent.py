@@ -6,11 +6,12 @@ and a later Check cannot disagree. Holds are left out: they are no choice, and t
 
 Laws:
 - All that does not depend on what stands is made before the log is locked (`plan`); `within` runs
-  under the lock, and asks about each channel that a record names and about one other.
+  under the lock, and asks about each channel that a record names and about one other. What was
+  asked before is remembered, where no time plays a part.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from heed.decide import Facts, decide
@@ -43,24 +44,45 @@ Standing = Sequence[tuple[int, int, Record]]
 """(item, subject index, record), as `Outcome.standing`."""
 
 _CHILD_LABEL = "still-sent"
+_Shape = tuple[tuple[int, int, int, int, int, str], ...]
+_Said = tuple[list[TopicClass], list[str]]
+
 _TABLES_KEPT_MAX = 1_024
 """How many tables with a child are remembered; three a scope that people choose at."""
+_PLANS_KEPT_MAX = 256
+"""How many sets of scopes that people choose at are remembered."""
+_SHAPES_KEPT_MAX = 256
+"""Of how many shapes of what stands the answer is remembered, for each of these."""
 _MESSAGE_CHANNELS = sorted(MESSAGE_CHANNELS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StillSent:
-    """What is asked about the scopes that a call names."""
+    """What is asked about the scopes that a call names. Safe to share between threads."""
 
-    scopes: tuple[Scope, ...]
-    topics: TopicTable
-    mandatory: tuple[tuple[str, tuple[Channel, ...]], ...]
-    """The declared mandatory topics within the scopes, with the channels to ask about."""
+    __slots__ = ("_mandatory", "_remembered", "_scopes", "_topics")
 
-    def within(self, standing: Standing, now: Instant) -> tuple[list[TopicClass], list[str]]:
+    def __init__(self, topics: TopicTable, scopes: tuple[Scope, ...]) -> None:
+        self._topics = topics
+        self._scopes = scopes
+        self._mandatory = _mandatory_within(topics, scopes)
+        # Only ever what `_ask` returned for the same shape; emptied when full.
+        self._remembered: dict[_Shape, _Said] = {}
+
+    def within(self, standing: Standing, now: Instant) -> "_Said":
         """Return the classes still let through, and the mandatory topics that are."""
-        facts = Facts(records=_by_subject(standing), holds=(), topics=self.topics)
-        points = _points(self.scopes, standing)
+        shape = _timeless_shape(standing)
+        if shape is None:
+            return self._ask(standing, now)
+        known = self._remembered.get(shape)
+        if known is None:
+            if len(self._remembered) >= _SHAPES_KEPT_MAX:
+                self._remembered.clear()
+            known = self._remembered[shape] = self._ask(standing, now)
+        return known
+
+    def _ask(self, standing: Standing, now: Instant) -> "_Said":
+        facts = Facts(records=_by_subject(standing), holds=(), topics=self._topics)
+        points = _points(self._scopes, standing)
         channels = {record.channel for _, _, record in standing}
         classes = [
             topic_class
@@ -71,18 +93,29 @@ class StillSent:
 
     def _mandatory_topics(self, facts: Facts, standing: Standing, now: Instant) -> list[str]:
         if not any(_may_stop_mandatory(record) for _, _, record in standing):
-            return [name for name, _ in self.mandatory[:STILL_SENT_TOPICS_MAX]]
+            return [name for name, _ in self._mandatory[:STILL_SENT_TOPICS_MAX]]
         passing = (
             name
-            for name, channels in self.mandatory
+            for name, channels in self._mandatory
             if any(_is_allowed(facts, channel, name, now) for channel in channels)
         )
         return [name for name, _ in zip(passing, range(STILL_SENT_TOPICS_MAX), strict=False)]
 
 
 def plan(topics: TopicTable, choices: Iterable[Choice]) -> StillSent:
-    """Return what to ask about the scopes of some choices."""
-    scopes = tuple(dict.fromkeys(choice.scope for choice in choices))
+    """Return what to ask about the scopes of some choices; the same for the same."""
+    return _plan(topics, tuple(dict.fromkeys(choice.scope for choice in choices)))
+
+
+@lru_cache(maxsize=_PLANS_KEPT_MAX)
+def _plan(topics: TopicTable, scopes: tuple[Scope, ...]) -> StillSent:
+    return StillSent(topics, scopes)
+
+
+def _mandatory_within(
+    topics: TopicTable, scopes: Sequence[Scope]
+) -> tuple[tuple[str, tuple[Channel, ...]], ...]:
+    """The declared mandatory topics within some scopes, with the channels to ask about."""
     mandatory: dict[str, tuple[Channel, ...]] = {}
     for scope in scopes:
         for name in topics.mandatory_within(scope):
@@ -90,7 +123,19 @@ def plan(topics: TopicTable, choices: Iterable[Choice]) -> StillSent:
             declared = topic.mandatory_channels if topic else ()
             channels = [one for one in sorted(declared) if covers_channel(scope.channel, one)]
             mandatory[name] = (*mandatory.get(name, ()), *channels)
-    return StillSent(scopes=scopes, topics=topics, mandatory=tuple(sorted(mandatory.items())))
+    return tuple(sorted(mandatory.items()))
+
+
+def _timeless_shape(standing: Standing) -> _Shape | None:
+    """What stands but for its times, where these say nothing: without opt-ins and without ends."""
+    shape: list[tuple[int, int, int, int, int, str]] = []
+    for _, subject, record in standing:
+        if record.kind is RecordKind.OPT_IN or record.end_time is not None:
+            return None
+        shape.append(
+            (subject, record.kind, record.cause, record.reach, record.channel, record.topic)
+        )
+    return tuple(shape)
 
 
 def _by_subject(standing: Standing) -> tuple[tuple[Record, ...], ...]:
