@@ -1,6 +1,7 @@
 """Answers put together from encoded parts are the messages that the contract describes."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -147,6 +148,26 @@ def test_a_batch_says_each_answer_in_order() -> None:
     batch = preference.BatchCheckSuppressionResponse.FromString(data)
     assert list(batch.decisions) == [told.decision(*one, NOW) for one in answered]
     assert batch.position == told.position(Revision(0), "", NOW)
+
+
+def test_one_position_serves_many_instants() -> None:
+    position = encoded.Position(Revision(7), "t")
+    answered = ANSWERED["default"]
+
+    for now in (NOW, Instant(NOW + 1), Instant(NOW + 10_000_000), NOW):
+        data = encoded.answer(answered, position, now)
+
+        answer = preference.CheckSuppressionResponse.FromString(data)
+        assert answer.position == told.position(Revision(7), "t", now)
+
+
+def test_shapes_of_records_are_remembered_within_bounds() -> None:
+    for at in range(told.SHAPES_REMEMBERED_MAX + 1):
+        record = replace(RECORD, topic=f"t{at}")
+        answered: encoded.Answered = (decision(Reason(Rule.OPT_OUT, 0, record)), (0,))
+        encoded.answer(answered, encoded.Position(Revision(0), ""), NOW)
+
+    assert len(encoded._shapes) <= told.SHAPES_REMEMBERED_MAX
 
 
 def test_what_is_remembered_is_only_what_no_record_led_to() -> None:

@@ -21,7 +21,7 @@ from heed.model import (
     Subject,
     SubjectType,
 )
-from heed.wire import checks, limits, parse
+from heed.wire import checks, limits, parse, values
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -218,11 +218,12 @@ def test_queries_that_are_remembered_do_not_grow_without_bound() -> None:
     ids=["no field", "cut short", "surrogate", "not UTF-8"],
 )
 def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes) -> None:
-    with pytest.raises(InvalidArgumentError) as refused:
-        checks.check(data)
+    for read, name in ((checks.check, "CheckSuppression"), (parse.set_preference, "SetPreference")):
+        with pytest.raises(InvalidArgumentError) as refused:
+            read(data)
 
-    assert refused.value.reason is ErrorReason.MALFORMED_MESSAGE
-    assert refused.value.metadata == {"message": "heed.v1.CheckSuppressionRequest"}
+        assert refused.value.reason is ErrorReason.MALFORMED_MESSAGE
+        assert refused.value.metadata == {"message": f"heed.v1.{name}Request"}
 
 
 def test_fields_that_are_not_known_are_tolerated() -> None:
@@ -496,6 +497,32 @@ def test_two_choices_of_one_kind_at_one_scope_are_refused() -> None:
 
     assert found.keys() == {"choices[1]", "choices[3]"}
     assert "choices[2]" in found["choices[3]"]
+
+
+def test_what_is_malformed_is_refused_each_time_and_never_remembered() -> None:
+    asked = ask.set_preference(ask.opt_out("A"))
+    asked.origin.source = ""
+    long = ask.set_preference(ask.opt_out("a" * 100_000))
+    long.origin.reference = "r" * 100_000
+
+    for _ in range(2):
+        assert violations_of(parse.set_preference, asked).keys() == {
+            "choices[0].scope.topic",
+            "origin.source",
+        }
+        before = (
+            values._known_scope.cache_info().currsize,
+            values._known_origin.cache_info().currsize,
+        )
+        assert violations_of(parse.set_preference, long).keys() == {
+            "choices[0].scope.topic",
+            "origin.reference",
+        }
+        after = (
+            values._known_scope.cache_info().currsize,
+            values._known_origin.cache_info().currsize,
+        )
+        assert after == before
 
 
 # ---- batches ----------------------------------------------------------------------------------

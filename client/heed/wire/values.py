@@ -10,6 +10,7 @@ Laws:
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,6 +35,9 @@ from heed.topics import validate_topic
 from heed.wire import limits
 from heed.wire.violations import Violations
 from heed_proto.v1 import types_pb2 as pb
+
+REMEMBERED_MAX = 4_096
+"""So many different scopes, and origins, are remembered by their parts. Some 4 MiB."""
 
 N = TypeVar("N", Channel, TopicClass, Reach, Cause, RecordKind, Method)
 
@@ -181,37 +185,30 @@ def scope(
     value: pb.Scope, path: str, violations: Violations, default: Channel = Channel.ANY
 ) -> Scope:
     """Return a scope; one that names no channel has the default one."""
-    channel = (
+    if len(value.topic) <= limits.TOPIC_CHARACTERS_MAX:
+        known = _known_scope(value.channel or default, value.topic)
+        if known is not None:
+            return known
+    if value.channel:
         CHANNELS.read(value.channel, f"{path}.channel", violations, default)
-        if value.channel
-        else default
-    )
-    return Scope(channel=channel, topic=topic_name(value.topic, f"{path}.topic", violations))
+    topic_name(value.topic, f"{path}.topic", violations)
+    return _NO_SCOPE
 
 
 def origin(value: pb.Origin, path: str, violations: Violations) -> Origin:
     """Return who says so."""
-    jurisdiction = value.jurisdiction
-    if jurisdiction and _JURISDICTION.fullmatch(jurisdiction) is None:
-        violations.add(
-            f"{path}.jurisdiction", "must be of ISO 3166-1 or 3166-2: `DE`, `US-CA`, or empty"
-        )
-    return Origin(
-        source=text(
-            value.source, f"{path}.source", violations, limits.SOURCE_CHARACTERS_MAX, required=True
-        ),
-        actor=text(value.actor, f"{path}.actor", violations, limits.ACTOR_CHARACTERS_MAX),
-        method=METHODS.read(value.method, f"{path}.method", violations, Method.UNSPECIFIED),
-        jurisdiction=jurisdiction,
-        reference=text(
-            value.reference, f"{path}.reference", violations, limits.REFERENCE_CHARACTERS_MAX
-        ),
-        decided_time=(
-            instant(value.decided_time, f"{path}.decided_time", violations)
-            if value.HasField("decided_time")
-            else None
-        ),
+    decided_time = None
+    if value.HasField("decided_time"):
+        decided_time = instant(value.decided_time, f"{path}.decided_time", violations)
+    said = (value.source, value.actor, value.method, value.jurisdiction, value.reference)
+    characters = (
+        len(value.source) + len(value.actor) + len(value.reference) + len(value.jurisdiction)
     )
+    if characters <= _ORIGIN_CHARACTERS_MAX:
+        known = _known_origin(*said, decided_time)
+        if known is not None:
+            return known
+    return _origin(*said, decided_time, path, violations)
 
 
 def required_origin(
@@ -246,6 +243,58 @@ def evidence(value: pb.Evidence, path: str, violations: Violations) -> Evidence:
     )
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _known_scope(channel: int, topic: str) -> Scope | None:
+    """A scope by its parts, since many choose at the same; None if one is malformed."""
+    violations = Violations()
+    read = Scope(
+        channel=CHANNELS.read(channel, "", violations, Channel.ANY),
+        topic=topic_name(topic, "", violations),
+    )
+    return None if violations.count else read
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _known_origin(
+    source: str,
+    actor: str,
+    method: int,
+    jurisdiction: str,
+    reference: str,
+    decided_time: Instant | None,
+) -> Origin | None:
+    """An origin by its parts, since one system says much; None if one is malformed."""
+    violations = Violations()
+    read = _origin(source, actor, method, jurisdiction, reference, decided_time, "", violations)
+    return None if violations.count else read
+
+
+def _origin(
+    source: str,
+    actor: str,
+    method: int,
+    jurisdiction: str,
+    reference: str,
+    decided_time: Instant | None,
+    path: str,
+    violations: Violations,
+) -> Origin:
+    if jurisdiction and _JURISDICTION.fullmatch(jurisdiction) is None:
+        violations.add(
+            f"{path}.jurisdiction", "must be of ISO 3166-1 or 3166-2: `DE`, `US-CA`, or empty"
+        )
+    return Origin(
+        source=text(
+            source, f"{path}.source", violations, limits.SOURCE_CHARACTERS_MAX, required=True
+        ),
+        actor=text(actor, f"{path}.actor", violations, limits.ACTOR_CHARACTERS_MAX),
+        method=METHODS.read(method, f"{path}.method", violations, Method.UNSPECIFIED),
+        jurisdiction=jurisdiction,
+        reference=text(reference, f"{path}.reference", violations, limits.REFERENCE_CHARACTERS_MAX),
+        decided_time=decided_time,
+    )
+
+
 def _truncated_ip(value: str, path: str, violations: Violations) -> str:
     """The network in its canonical form. A single host, however written, is refused."""
     if not value:
@@ -269,4 +318,12 @@ def _truncated_ip(value: str, path: str, violations: Violations) -> str:
 
 _NOBODY = Subject(type=SubjectType.USER, value="")
 _NO_ORIGIN = Origin(source="")
+_NO_SCOPE = Scope(channel=Channel.ANY)
+_ORIGIN_CHARACTERS_MAX = (
+    limits.SOURCE_CHARACTERS_MAX
+    + limits.ACTOR_CHARACTERS_MAX
+    + limits.REFERENCE_CHARACTERS_MAX
+    + limits.JURISDICTION_CHARACTERS_MAX
+)
+"""Longer ones are not right, and would fill the memory with what is not."""
 QUERY_CHANNEL_STAND_IN = Channel.EMAIL
