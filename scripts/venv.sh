@@ -16,4 +16,11 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
   fi
 fi
 echo "installing $lock into $folder"
-"$folder/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement "$lock"
+# The lock is the whole resolution. Without --no-deps pip 23.2 resolves a requirement with
+# extras (coverage[toml]) again, takes the newest version, and then misses its hash.
+"$folder/bin/python" -m pip install --quiet --require-hashes --no-deps --only-binary :all: \
+  --requirement "$lock"
+"$folder/bin/python" -m pip check --quiet || {
+  echo "$lock does not hold all that its packages need: run make lock" >&2
+  exit 1
+}
