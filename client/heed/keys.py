@@ -45,7 +45,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _TO_ESCAPE = re.compile(r'["\\]')
 _JOINERS = frozenset("\u200c\u200d")
 """They change how a word looks in the scripts that use them; other format characters are unseen."""
-_ASCII_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
+_ASCII_LABEL = re.compile(rf"[a-z0-9_-]{{1,{DOMAIN_LABEL_CHARACTERS_MAX}}}")
 _PHONE_PUNCTUATION = frozenset(" \u00a0\u2007\u2009\u202f\u3000()-./") | frozenset(
     "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d\uff08\uff09\uff0e\uff0f"
 )
@@ -206,8 +206,8 @@ def _domain(value: str) -> str:
         if _ASCII_LABEL.fullmatch(label) is None:
             raise _refusal(
                 SubjectType.EMAIL,
-                "has a domain that is not labels of 1 to 63 letters, digits and hyphens joined by "
-                "dots; correct it",
+                f"has a domain that is not labels of 1 to {DOMAIN_LABEL_CHARACTERS_MAX} letters, "
+                "digits and hyphens joined by dots; correct it",
             )
     domain = ".".join(labels)
     if len(domain) > DOMAIN_CHARACTERS_MAX:

@@ -23,6 +23,12 @@ NORMALISER_VERSION = 1
 Instant = NewType("Instant", int)
 """Microseconds since the Unix epoch, UTC."""
 
+SECONDS_MAX = 253_402_300_799
+"""The last second of the year 9999, the last that a time is taken of."""
+
+REASON_CHARACTERS_MAX = 500
+"""Characters of the reason of a hold, a suppression or an act."""
+
 Revision = NewType("Revision", int)
 """The number of a change in a tenant's log: 1 is the first change, 0 is the empty log."""
 

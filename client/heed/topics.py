@@ -18,6 +18,7 @@ from heed.model import TOPIC_ROOT, Channel, Scope, Topic, TopicClass
 
 TOPIC_CHARACTERS_MAX = 200
 TOPIC_LABELS_MAX = 10
+TOPIC_LABEL_CHARACTERS_MAX = 63
 TOPICS_RESOLVED_MAX = 16_384
 """How many resolved topics a table remembers; undeclared ones come from callers."""
 
@@ -26,7 +27,8 @@ MESSAGE_CHANNELS = frozenset(Channel) - {Channel.ANY, Channel.PROCESSING}
 QUERY_CHANNELS = frozenset(Channel) - {Channel.ANY}
 """The channels that a message can travel on."""
 
-_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_LABEL = rf"[a-z0-9_-]{{1,{TOPIC_LABEL_CHARACTERS_MAX}}}"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +181,9 @@ def validate_topic(name: str) -> None:
         or _NAME.fullmatch(name) is None
     ):
         said = (
-            f"is not 1 to {TOPIC_LABELS_MAX} labels of 1 to 63 of a-z, 0-9, '_' and '-' joined by "
-            f"dots, {TOPIC_CHARACTERS_MAX} characters in all; write it like marketing.weekly"
+            f"is not 1 to {TOPIC_LABELS_MAX} labels of 1 to {TOPIC_LABEL_CHARACTERS_MAX} of a-z, "
+            f"0-9, '_' and '-' joined by dots, {TOPIC_CHARACTERS_MAX} characters in all; write it "
+            "like marketing.weekly"
         )
         raise InvalidArgumentError(f"the topic {said}", violations=[FieldViolation("topic", said)])
 

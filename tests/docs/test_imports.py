@@ -5,8 +5,9 @@ from typing import Final
 
 import pytest
 
+from heed import keys, model
 from heed.cli import exits, importing
-from heed.formats import FORMATS, documents, rows, streams, tables
+from heed.formats import FORMATS, documents, streams, tables
 from heed.formats.generic import COLUMNS
 from heed.formats.protections import TEMPORARY_FAILURE_DAYS
 from heed.importing import CHUNK_ROWS_MAX, CHUNKS_IN_FLIGHT, chunks, driver
@@ -20,8 +21,8 @@ BOUNDS: Final = {
     "lines of a record of a table": tables.RECORD_LINES_MAX,
     "characters of a record of JSON": documents.RECORD_CHARACTERS_MAX,
     "files in an archive": streams.MEMBERS_MAX,
-    "characters of an address": rows.ADDRESS_CHARACTERS_MAX,
-    "characters of a reason that are kept": rows.REASON_CHARACTERS_MAX,
+    "characters of an address": keys.SUBJECT_CHARACTERS_MAX,
+    "characters of a reason that are kept": model.REASON_CHARACTERS_MAX,
     "rows of a chunk": CHUNK_ROWS_MAX,
     "characters of a chunk's rows, about": chunks.CHUNK_CHARACTERS_MAX,
     "records behind a chunk, those that are nothing too": chunks.CHUNK_ENTRIES_MAX,

@@ -3,7 +3,8 @@
 import pytest
 
 from heed.formats import cells
-from heed.formats.rows import REASON_CHARACTERS_MAX, RowRejectedError
+from heed.formats.rows import RowRejectedError
+from heed.model import REASON_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize(

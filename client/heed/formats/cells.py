@@ -10,14 +10,10 @@ Laws:
 import re
 from typing import Final
 
-from heed.formats.rows import (
-    ADDRESS_CHARACTERS_MAX,
-    REASON_CHARACTERS_MAX,
-    Record,
-    RowRejectedError,
-)
+from heed.formats.rows import Record, RowRejectedError
 from heed.formats.times import instant
-from heed.model import Instant
+from heed.keys import SUBJECT_CHARACTERS_MAX
+from heed.model import REASON_CHARACTERS_MAX, Instant
 
 _REDACTED: Final = "[address]"
 _REASON_READ_CHARACTERS: Final = 4 * REASON_CHARACTERS_MAX
@@ -122,10 +118,10 @@ def _unguarded(address: str, key: str) -> str:
         address = address[1:].lstrip()
     if not address:
         raise RowRejectedError(key, "is empty")
-    if len(address) > ADDRESS_CHARACTERS_MAX:
+    if len(address) > SUBJECT_CHARACTERS_MAX:
         raise RowRejectedError(
             key,
-            f"has {len(address)} characters, an address has at most {ADDRESS_CHARACTERS_MAX}",
+            f"has {len(address)} characters, an address has at most {SUBJECT_CHARACTERS_MAX}",
         )
     if not address.isascii() and _UNPRINTABLE.search(address) is not None:
         raise RowRejectedError(key, "has bytes that are not UTF-8; save the file as UTF-8")

@@ -10,16 +10,9 @@ Laws:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from heed.errors import InvalidArgumentError
 from heed.model import TOPIC_ROOT, Cause, Channel, Instant, Reach, SubjectType
-
-ADDRESS_CHARACTERS_MAX: Final = 320
-"""Characters of an address; more is no address, and is not sent to be refused."""
-
-REASON_CHARACTERS_MAX: Final = 500
-"""Characters of a reason as it is kept; a longer one is cut."""
 
 
 class UnusableInputError(InvalidArgumentError):

@@ -14,15 +14,13 @@ import re
 from datetime import date
 from typing import Final
 
-from heed.model import Instant
+from heed.model import SECONDS_MAX, Instant
 
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 _LATEST_ZONE: Final = 12 * 3_600 * _SECOND
 """From a local time to UTC where the clocks are furthest behind, UTC-12."""
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
-_SECONDS_MAX: Final = 253_402_300_799
-"""The last second of the year 9999."""
 _MILLISECONDS_MIN: Final = 100_000_000_000
 """A number of seconds from here on would be of the year 5138; it is of milliseconds, or finer."""
 _NUMBER_MAX: Final = 10**19
@@ -148,6 +146,6 @@ def _known(microseconds: int) -> Instant | None:
     """Return the instant, None for a zero that means "not known"."""
     if microseconds in {0, _LATEST_ZONE}:
         return None
-    if not 0 < microseconds <= _SECONDS_MAX * _SECOND:
+    if not 0 < microseconds <= SECONDS_MAX * _SECOND:
         raise ValueError("is outside the years 1970 to 9999; correct it, or leave it empty")
     return Instant(microseconds)

@@ -4,21 +4,24 @@ Laws:
 - Whatever a request can hold has a bound here, and the bound is checked before the work it bounds.
 - docs/limits.md is this module as a table; tests/docs/test_limits.py compares them.
 - Bounds of the contract: making one smaller breaks callers, so none ever gets smaller.
+- No number stands twice: what a pure module bounds itself is that module's, and named here.
 """
 
 from typing import Final
+
+from heed import keys, model, topics
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of one message, either way; a larger one never reaches a handler."""
 
 SUBJECTS_MAX: Final = 8
 """Identifiers of one person."""
-SUBJECT_CHARACTERS_MAX: Final = 320
+SUBJECT_CHARACTERS_MAX: Final = keys.SUBJECT_CHARACTERS_MAX
 """Characters of one identifier: 64 of an email's local part, `@`, 255 of its domain."""
 
-TOPIC_CHARACTERS_MAX: Final = 200
-TOPIC_LABELS_MAX: Final = 10
-TOPIC_LABEL_CHARACTERS_MAX: Final = 63
+TOPIC_CHARACTERS_MAX: Final = topics.TOPIC_CHARACTERS_MAX
+TOPIC_LABELS_MAX: Final = topics.TOPIC_LABELS_MAX
+TOPIC_LABEL_CHARACTERS_MAX: Final = topics.TOPIC_LABEL_CHARACTERS_MAX
 TOPIC_TITLE_CHARACTERS_MAX: Final = 200
 CAMPAIGN_CHARACTERS_MAX: Final = 200
 
@@ -43,14 +46,13 @@ REFERENCE_CHARACTERS_MAX: Final = 256
 JURISDICTION_CHARACTERS_MAX: Final = 6
 EVIDENCE_CHARACTERS_MAX: Final = 500
 """Characters of each part of an evidence."""
-REASON_CHARACTERS_MAX: Final = 500
-"""Characters of the reason of a hold, a suppression or an act."""
+REASON_CHARACTERS_MAX: Final = model.REASON_CHARACTERS_MAX
 HOLD_ID_CHARACTERS_MAX: Final = 64
 
 IPV4_PREFIX_MAX: Final = 24
 IPV6_PREFIX_MAX: Final = 48
 
-SECONDS_MAX: Final = 253_402_300_799
+SECONDS_MAX: Final = model.SECONDS_MAX
 """The last second of the year 9999; the first that is taken is 0, the start of 1970."""
 
 SUPPRESSIONS_MAX: Final = 1_000

@@ -33,6 +33,7 @@ from heed.answers import (
 )
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
 from heed.model import (
+    SECONDS_MAX,
     Cause,
     Channel,
     Effect,
@@ -58,7 +59,6 @@ from heed_proto.v1 import types_pb2 as pb
 E = TypeVar("E", bound=enum.IntEnum)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECONDS_MAX: Final = 253_402_300_799
 
 
 class _Position(TypedDict):
@@ -341,5 +341,5 @@ def _write(position: pb.Position, *, replayed: bool, key: str) -> _Write:
 
 
 def _instant(value: Timestamp) -> datetime:
-    seconds = min(max(value.seconds, 0), _SECONDS_MAX)
+    seconds = min(max(value.seconds, 0), SECONDS_MAX)
     return _EPOCH + timedelta(seconds=seconds, microseconds=value.nanos // 1000)

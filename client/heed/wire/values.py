@@ -74,8 +74,10 @@ METHODS = Closed("METHOD", Method)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
-_TENANT = re.compile(r"[a-z][a-z0-9-]*")
-_JURISDICTION = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?")
+_TENANT = re.compile(rf"[a-z][a-z0-9-]{{,{limits.TENANT_CHARACTERS_MAX - 1}}}")
+_JURISDICTION = re.compile(
+    rf"[A-Z]{{2}}(?:-[A-Z0-9]{{1,{limits.JURISDICTION_CHARACTERS_MAX - len('DE-')}}})?"
+)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
@@ -105,8 +107,12 @@ def ascii_name(value: str, path: str, violations: Violations, characters_max: in
 
 def tenant_name(value: str, path: str, violations: Violations) -> str:
     """Return the name of a tenant to be."""
-    if len(value) > limits.TENANT_CHARACTERS_MAX or _TENANT.fullmatch(value) is None:
-        violations.add(path, "must be 1 to 63 of a-z, 0-9 and `-`, beginning with a letter: `shop`")
+    if _TENANT.fullmatch(value) is None:
+        violations.add(
+            path,
+            f"must be 1 to {limits.TENANT_CHARACTERS_MAX} of a-z, 0-9 and `-`, beginning with a "
+            "letter: `shop`",
+        )
     return value
 
 
