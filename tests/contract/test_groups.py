@@ -1,6 +1,7 @@
 """Concurrent writes share a transaction, and neither help nor harm each other."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -221,6 +222,40 @@ async def test_bulk_writes_leave_room_for_a_single_opt_out(
     assert len(refused) == 2
     assert refused[0].metadata == {"limit": "records_queued_max"}
     assert isinstance(results[-1], Asked)
+
+
+@pytest.mark.parametrize(
+    "of_several",
+    [
+        lambda name: SetPreferences(people=chooses(name).people + chooses(f"{name}-too").people),
+        lambda name: imports(protection(name), protection(f"{name}-too")),
+    ],
+    ids=["choices", "rows"],
+)
+async def test_however_many_calls_for_several_people_wait_one_persons_finds_a_place(
+    database: Database, clock: FakeClock, of_several: Callable[[str], Act]
+) -> None:
+    shop = await limited(database, clock, StorageLimits(writes_queued_max=8))
+    acts = [of_several(f"p{n}") for n in range(6)]
+    acts += [chooses("ada", "bob"), imports(protection("eve")), places("hold-1"), retires("news")]
+    acts.append(chooses("too-many"))
+
+    results = await asyncio.gather(*(shop.ask(act) for act in acts), return_exceptions=True)
+
+    refused = [n for n, one in enumerate(results) if isinstance(one, ExhaustedError)]
+    assert refused == [4, 5, 10]
+    assert all(isinstance(results[n], Asked) for n in (6, 7, 8))
+
+
+async def test_a_call_for_one_person_goes_before_those_for_several(
+    database: Database, clock: FakeClock
+) -> None:
+    shop = await limited(database, clock, StorageLimits(group_records_max=2))
+    two = SetPreferences(people=chooses("p").people + chooses("q").people)
+
+    results = await asyncio.gather(*(shop.ask(act) for act in (two, two, chooses("ada"))))
+
+    assert [one.appended.revision for one in results] == [3, 5, 1]
 
 
 async def test_a_small_write_does_not_wait_behind_bulk_ones(

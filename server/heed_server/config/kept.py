@@ -26,15 +26,16 @@ class StorageConfig(Section):
     )
     writes_queued_max: int = setting(
         4_096,
-        "Writes that wait; more are refused with OVERLOADED.",
+        "Writes that wait, calls for several people at most half of them; more are refused with "
+        "OVERLOADED.",
         higher="more memory, longer waits",
         lower="bursts are refused sooner",
-        ge=1,
+        ge=2,
         le=1_000_000,
     )
     records_queued_max: int = setting(
         100_000,
-        "Records of bulk writes that wait; those of a single person's choice do not count.",
+        "Records that wait of calls for several people; those of one person do not count.",
         higher="more memory",
         lower="imports are told to wait sooner",
         ge=1_000,
@@ -47,6 +48,14 @@ class StorageConfig(Section):
         lower="fewer writes a second",
         ge=1,
         le=10_000,
+    )
+    group_wait_seconds_max: float = setting(
+        0.01,
+        "How long a transaction waits for the writes of calls that have arrived, while more come.",
+        higher="more share one fsync, and each waits longer for it",
+        lower="fewer writes a second",
+        ge=0,
+        le=1,
     )
     group_records_max: int = setting(
         10_000,

@@ -7,8 +7,8 @@ and around Checks only where they are asked for.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from typing import Protocol
+from contextlib import aclosing
+from typing import Protocol, Self
 
 from heed.errors import ExhaustedError, HeedError
 from heed.wire.status import code_of
@@ -55,7 +55,7 @@ def observed(
     """Return the handler of a method that is counted and timed."""
 
     async def handler(request: bytes, context: Context) -> bytes:
-        async with _call(method.name, context, observe, is_write=method.is_write) as call:
+        async with _Call(method.name, context, observe, is_write=method.is_write) as call:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
             return await method.answer(service, principal, request, context.time_remaining)
@@ -82,7 +82,7 @@ def streamed(
 
     async def handler(request: bytes, context: Context) -> None:
         nonlocal under_way
-        async with _call(name, context, observe, is_write=False) as call:
+        async with _Call(name, context, observe, is_write=False) as call:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
             if under_way >= streams_max:
@@ -99,39 +99,40 @@ def streamed(
 
 
 class _Call:
-    """What is told of a call when it ends."""
+    """What stands around a call that is counted: it is observed, and its refusal told, at its end.
 
-    __slots__ = ("caller", "code", "reason")
+    A class, because a generator's context manager costs as much as the counting.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_began", "_context", "_is_write", "_name", "_observe", "caller")
+
+    def __init__(self, name: str, context: Context, observe: Observe, *, is_write: bool) -> None:
         self.caller = ""
-        self.code = "CANCELLED"
-        self.reason = ""
+        self._name = name
+        self._context = context
+        self._observe = observe
+        self._is_write = is_write
 
+    async def __aenter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
 
-@asynccontextmanager
-async def _call(
-    name: str, context: Context, observe: Observe, *, is_write: bool
-) -> AsyncGenerator[_Call, None]:
-    call = _Call()
-    refusal: HeedError | None = None
-    began = time.perf_counter()
-    try:
-        yield call
-        call.code = "OK"
-    except HeedError as error:
-        refusal = error
-    except Exception as error:  # noqa: BLE001 - the root of a call
-        refusal = unforeseen(name, error, is_write=is_write)
-    finally:
+    async def __aexit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        seconds = time.perf_counter() - self._began
+        refusal: HeedError | None = None
+        if isinstance(error, HeedError):
+            refusal = error
+        elif isinstance(error, Exception):
+            refusal = unforeseen(self._name, error, is_write=self._is_write)
+        code, reason = "OK" if error is None else "CANCELLED", ""
         if refusal is not None:
-            call.code = STATUS_CODES[code_of(refusal)].name
-            call.reason = refusal.reason.value
-        seconds = time.perf_counter() - began
-        observe(name, call.code, seconds, reason=call.reason, caller=call.caller)
-    if refusal is not None:
-        # Told last: a stream's status waits behind the messages that its reader does not take.
-        await abort(context, refusal)
+            code, reason = STATUS_CODES[code_of(refusal)].name, refusal.reason.value
+        self._observe(self._name, code, seconds, reason=reason, caller=self.caller)
+        if refusal is not None:
+            # Told last: a stream's status waits behind the messages that its reader does not take.
+            await abort(self._context, refusal)
 
 
 async def _send(context: Context, message: bytes, seconds_max: float) -> None:

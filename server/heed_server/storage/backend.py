@@ -24,11 +24,15 @@ class StorageLimits:
     """Every bound of an open store. Higher costs memory or waiting, lower refuses sooner."""
 
     writes_queued_max: int = 4_096
-    """Writes that wait; more are refused with OVERLOADED."""
+    """Writes that wait, calls for several people at most half of them; more are refused with
+    OVERLOADED."""
     records_queued_max: int = 100_000
-    """Records of bulk writes that wait (see `writer.SMALL_RECORDS_MAX`); small ones always may."""
+    """Records that wait of calls for several people; those of one person do not count."""
     group_writes_max: int = 256
     """Writes of one transaction: more share one fsync, and wait longer for it."""
+    group_wait_seconds_max: float = 0.01
+    """How long a transaction waits for the writes of calls that have arrived, while more come; a
+    write that is alone waits some 50 us."""
     group_records_max: int = 10_000
     """Records of one transaction, unless one write alone has more."""
     retry_seconds_max: float = 8.0

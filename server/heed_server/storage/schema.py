@@ -5,6 +5,8 @@ Laws:
   place, and nothing refers to it.
 - Instants are whole microseconds since 1970 in UTC, in 64 bits.
 - Numbers of enums are those of `heed.model`.
+- On SQLite a table of small rows is its primary key (without rowid). `changes` and `keys`, whose
+  rows are large, are not: they grow at one end, and a write splits no page of their rows.
 - Text compares byte by byte on both databases, whatever the locale, so that orders and primary
   keys are the same everywhere and survive an upgrade of the operating system.
 
@@ -86,7 +88,6 @@ changes = Table(
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("running_hash", LargeBinary, nullable=False),
     Column("commit_time", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )
 """The log. Rows are inserted, never changed."""
 
@@ -137,7 +138,6 @@ keys = Table(
     Column("answer", LargeBinary, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("expire_time", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
 )
 """One row a call that wrote: what it asked (hashed), and the answer that a replay gives again."""
 

@@ -33,8 +33,9 @@ T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger("heed_server.storage")
 
-CHECKPOINT_BYTES: Final = 16 << 20
-"""The size of the WAL from which it is copied into the database."""
+CHECKPOINT_BYTES: Final = 64 << 20
+"""The size of the WAL from which it is copied into the database: a page that was written often is
+copied once. Reading so much at a start after a crash takes some tenths of a second."""
 _WAL_BYTES_KEPT: Final = 4 << 20
 
 _REFUSED = (apsw_driver.Error, DBAPIError)

@@ -1,6 +1,7 @@
 """What differs in SQLite's statements, and SQLAlchemy's engine over apsw that compiles them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from typing import cast as cast_type
@@ -32,6 +33,9 @@ from heed_server.storage.statements import (
 _AMONG_MAX: Final = 512
 """Values compared with in one statement."""
 
+_INSERTED_MAX: Final = 64
+"""Rows inserted by one statement; a power of two."""
+
 
 class SqliteDialect:
     """What differs in SQLite's statements."""
@@ -39,7 +43,7 @@ class SqliteDialect:
     def __init__(self) -> None:
         self.compiler = new_engine(Path(":memory:")).dialect
         self._among: dict[tuple[AmongSelect, tuple[int, ...]], str] = {}
-        self._inserts: dict[tuple[str, str], str] = {}
+        self._inserts: dict[tuple[str, str, int], str] = {}
 
     def fetch_among(
         self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
@@ -56,14 +60,18 @@ class SqliteDialect:
         return found
 
     def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
-        """Insert the rows of each batch, one statement for each row."""
+        """Insert the rows of each batch, many by one statement.
+
+        The driver gives up the interpreter's lock for each statement, and a busy event loop lets
+        it wait for up to 5 ms until it has it back: so there are to be few.
+        """
         driver = driver_of(connection)
         for table, rows, on_conflict in batches:
-            text = self._inserts.get((table.name, on_conflict))
-            if text is None:
-                text = self._text_insert(table, on_conflict)
-                self._inserts[table.name, on_conflict] = text
-            driver.run_each(text, rows)
+            start = 0
+            for size in _sizes(len(rows)):
+                values = tuple(chain.from_iterable(rows[start : start + size]))
+                driver.fetch(self._text_insert(table, on_conflict, size), values)
+                start += size
 
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""
@@ -89,8 +97,20 @@ class SqliteDialect:
             text = self._among[select, sizes] = str(statement.compile(dialect=self.compiler))
         return text
 
-    def _text_insert(self, table: Table, on_conflict: str) -> str:
-        statement = sqlite_insert(table).values({c.name: bindparam(c.name) for c in table.c})
+    def _text_insert(self, table: Table, on_conflict: str, size: int) -> str:
+        text = self._inserts.get((table.name, on_conflict, size))
+        if text is None:
+            text = self._compile_insert(table, on_conflict, size)
+            self._inserts[table.name, on_conflict, size] = text
+        return text
+
+    def _compile_insert(self, table: Table, on_conflict: str, size: int) -> str:
+        statement = sqlite_insert(table).values(
+            [
+                {column.name: bindparam(f"{column.name}_{row}") for column in table.c}
+                for row in range(size)
+            ]
+        )
         if on_conflict == ON_CONFLICT_KEEP:
             statement = statement.on_conflict_do_nothing()
         elif on_conflict == ON_CONFLICT_REPLACE:
@@ -115,6 +135,16 @@ def new_engine(path: Path) -> Engine:
 def driver_of(connection: Connection) -> apsw_driver.Connection:
     """Return the driver's connection beneath SQLAlchemy's."""
     return cast_type("apsw_driver.Connection", connection.connection.dbapi_connection)
+
+
+def _sizes(count: int) -> Iterator[int]:
+    """Part a number of rows into powers of two, so that few statements are compiled."""
+    size = _INSERTED_MAX
+    while count:
+        while size > count:
+            size >>= 1
+        yield size
+        count -= size
 
 
 def _padded(values: Sequence[object]) -> Sequence[object]:

@@ -2,7 +2,8 @@
 
 Laws:
 - While one group commits, the next collects; a group is one transaction and one fsync.
-- A small write never waits behind more than the one bulk write under way.
+- What is asked for one person goes first: it waits for the group under way, never behind calls for
+  several people, and these never take more than their share of the places.
 - Cancelling a caller never reaches a transaction: a write not yet taken is dropped, one that was
   taken happens or not, and its key tells.
 - Each commit is published before its callers get their answers, in the order of commits.
@@ -40,8 +41,8 @@ from heed_server.storage.errors import CommitLostError, NotWrittenError, store_u
 from heed_server.storage.group import Answered, GroupRules, append_group
 from heed_server.storage.touched import GroupStatements
 
-SMALL_RECORDS_MAX = 400
-"""The records of the largest SetPreference: 8 subjects times 50 choices. More is a bulk write."""
+_COLLECT_QUIET_TURNS = 8
+"""A call that has arrived passes through some six turns of the loop before it is a write here."""
 
 _RETRY_SECONDS_MIN = 0.01
 _RETRY_SECONDS_MAX = 0.5
@@ -73,7 +74,8 @@ class Writer:
         self._rules = rules
         self._limits = limits
         self._publish: list[Callable[[Committed], None]] = []
-        # Filled by `append`, emptied by the task; both on the event loop.
+        # Filled by `append`, emptied by the task; both on the event loop. Bulk is what is asked for
+        # several people in one call.
         self._small: deque[_Waiting] = deque()
         self._bulk: deque[_Waiting] = deque()
         self._bulk_records = 0
@@ -90,9 +92,10 @@ class Writer:
         """Wait for the write's group to be committed (see `Store.append`)."""
         self._require_running()
         records = _records_of(write)
-        self._require_room(records)
+        is_bulk = _is_bulk(write)
+        self._require_room(records, is_bulk=is_bulk)
         waiting = _Waiting(write, asyncio.get_running_loop().create_future(), records)
-        if records > SMALL_RECORDS_MAX:
+        if is_bulk:
             self._bulk.append(waiting)
             self._bulk_records += records
         else:
@@ -118,17 +121,21 @@ class Writer:
         if self.failure:
             raise store_unavailable(self.failure)
 
-    def _require_room(self, records: int) -> None:
-        if len(self._small) + len(self._bulk) >= self._limits.writes_queued_max:
-            raise _overloaded("writes_queued_max", self._limits.writes_queued_max)
-        is_bulk = records > SMALL_RECORDS_MAX
-        if is_bulk and self._bulk_records + records > self._limits.records_queued_max:
-            raise _overloaded("records_queued_max", self._limits.records_queued_max)
+    def _require_room(self, records: int, *, is_bulk: bool) -> None:
+        limits = self._limits
+        bulk_writes_max = limits.writes_queued_max // 2
+        if is_bulk and len(self._bulk) >= bulk_writes_max:
+            raise _overloaded("writes_queued_max", f"{bulk_writes_max} calls for several people")
+        if is_bulk and self._bulk_records + records > limits.records_queued_max:
+            raise _overloaded("records_queued_max", f"{self._bulk_records} records")
+        if len(self._small) + len(self._bulk) >= limits.writes_queued_max:
+            raise _overloaded("writes_queued_max", f"{limits.writes_queued_max} calls")
 
     async def _run(self) -> None:
         while not self._is_draining:
             await self._wake.wait()
             self._wake.clear()
+            await self._collect()
             while group := self._take():
                 try:
                     await self._commit(group)
@@ -142,6 +149,25 @@ class Writer:
                     _refuse(group, partial(_same, error))
                 if self.failure:
                     self._refuse_waiting(partial(store_unavailable, self.failure))
+                await self._collect()
+
+    async def _collect(self) -> None:
+        """Let the writes that are on their way join the group.
+
+        A group costs much more than a write, and where the disk is quick, one would begin for each
+        few that come. So it begins once some turns of the event loop have brought none.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.group_wait_seconds_max
+        count = len(self._small)
+        turns = 0
+        while turns < _COLLECT_QUIET_TURNS and count < self._limits.group_writes_max:
+            await asyncio.sleep(0)
+            turns += 1
+            if len(self._small) != count:
+                count, turns = len(self._small), 0
+            if loop.time() > deadline or self._is_draining:
+                return
 
     def _take(self) -> list[_Waiting]:
         """Take the next group: the small writes that wait, then bulk ones, at least one."""
@@ -279,6 +305,17 @@ def _records_of(write: Write) -> int:
             return 1
 
 
+def _is_bulk(write: Write) -> bool:
+    """Whether a call is for several people, and so has to leave the others their places."""
+    match write.act:
+        case SetPreferences(people=people):
+            return len(people) > 1
+        case AddProtections(protections=protections):
+            return any(one.subject.key != protections[0].subject.key for one in protections)
+        case _:
+            return False
+
+
 def _is_repeated(first: Appended | Exception, now: Appended | Exception) -> bool:
     """Whether a replay repeats what an attempt of our own answered, which nobody was given."""
     return (
@@ -312,9 +349,9 @@ def draining() -> UnavailableError:
     return UnavailableError("this node is stopping; another is not", reason=ErrorReason.DRAINING)
 
 
-def _overloaded(limit: str, most: int) -> ExhaustedError:
+def _overloaded(limit: str, waiting: str) -> ExhaustedError:
     return ExhaustedError(
-        f"{most} are waiting already ({limit}); wait and try again",
+        f"{waiting} are waiting already ({limit}); wait and try again",
         reason=ErrorReason.OVERLOADED,
         metadata={"limit": limit},
     )

@@ -63,7 +63,6 @@ def _create_log() -> None:
         sa.Column("running_hash", sa.LargeBinary, nullable=False),
         sa.Column("commit_time", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "revision", name="changes_pk"),
-        sqlite_with_rowid=False,
     )
 
 
@@ -109,7 +108,6 @@ def _create_keys_and_addresses() -> None:
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("expire_time", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "idempotency_key", name="keys_pk"),
-        sqlite_with_rowid=False,
     )
     op.create_index("keys_expire_time", "keys", ["expire_time"])
     op.create_table(
