@@ -159,13 +159,13 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.group_wait_seconds_max
-        count = len(self._small)
-        turns = 0
+        count = turns = 0
         while turns < _COLLECT_QUIET_TURNS and count < self._limits.group_writes_max:
             await asyncio.sleep(0)
             turns += 1
-            if len(self._small) != count:
-                count, turns = len(self._small), 0
+            waiting = len(self._small) + len(self._bulk)
+            if waiting != count:
+                count, turns = waiting, 0
             if loop.time() > deadline or self._is_draining:
                 return
 
