@@ -15,6 +15,7 @@ import grpc
 import uvloop
 from grpc import aio
 
+from heed_server.primary.serving import freeze_what_stays
 from heed_server.rpc.server import RpcLimits, _options
 
 
@@ -45,6 +46,7 @@ async def serve(spec: BareSpec) -> None:
     else:
         port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    freeze_what_stays()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await server.wait_for_termination()
