@@ -195,7 +195,7 @@ async def test_a_hold_ends_after_it_begins_and_has_an_id_of_its_own(
     assert taken.value.violations[0].field == "hold.hold_id"
 
 
-async def test_there_are_only_so_many_holds_in_force(
+async def test_holds_count_until_they_are_lifted_also_when_they_have_ended(
     shop: Shop, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operations, "HOLDS_MAX", 2)
@@ -205,7 +205,12 @@ async def test_there_are_only_so_many_holds_in_force(
     with pytest.raises(ExhaustedError) as refused:
         await shop.ask(places("hold-3"))
     clock.pass_seconds(2)
-    await shop.ask(places("hold-4"))
+    with pytest.raises(ExhaustedError) as refused_again:
+        await shop.ask(places("hold-3"))
+    await shop.ask(lifts("hold-1"))
+    await shop.ask(places("hold-3"))
 
     assert refused.value.metadata == {"limit": "holds_max", "value": "2"}
-    assert len(await holds(shop)) == 3
+    assert "hold-1" not in str(refused.value)
+    assert "'hold-1' has ended: lift it" in str(refused_again.value)
+    assert [one.hold_id for one in await holds(shop)] == ["hold-2", "hold-3"]

@@ -166,7 +166,7 @@ class AdministrationMethods(Calling):
         channel, topic and campaign it stops everything.
 
         Raises:
-            ExhaustedError: LIMIT_REACHED, as many holds are in force as may be.
+            ExhaustedError: LIMIT_REACHED, as many holds are not lifted as may be, ended ones too.
         """
         key = self._key_or(idempotency_key)
         request = ask.place_hold(

@@ -201,8 +201,7 @@ def place(draft: Draft, hold: Hold, origin: Origin) -> HeldHold:
         raise InvalidArgumentError(
             f"hold.end_time {said}", violations=[FieldViolation("hold.end_time", said)]
         )
-    in_force = sum(held.hold.is_active(now) for held in draft.holds.values())
-    _require_room("holds_max", in_force, HOLDS_MAX)
+    _require_room("holds_max", len(draft.holds), HOLDS_MAX)
     held = HeldHold(hold=replace(hold, revision=draft.revision), commit_time=now, origin=origin)
     draft.holds[hold.hold_id] = held
     draft.changes += 1

@@ -175,7 +175,7 @@ class AdminServiceServicer(object):
     def PlaceHold(self, request, context):
         """Places a hold: from its commit on no message it covers passes. Needs the right `operate`.
 
-        Errors: LIMIT_REACHED at 1,000 holds in force.
+        Errors: LIMIT_REACHED at 1,000 holds that are not lifted, ended ones too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,7 +68,7 @@ class AdminServiceStub:
     PlaceHold: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.PlaceHoldRequest, _admin_service_pb2.PlaceHoldResponse]
     """Places a hold: from its commit on no message it covers passes. Needs the right `operate`.
 
-    Errors: LIMIT_REACHED at 1,000 holds in force.
+    Errors: LIMIT_REACHED at 1,000 holds that are not lifted, ended ones too.
     """
     LiftHold: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.LiftHoldRequest, _admin_service_pb2.LiftHoldResponse]
     """Lifts a hold: exactly what stood before stands again. Needs the right `operate`.
@@ -140,7 +140,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     PlaceHold: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PlaceHoldRequest, _admin_service_pb2.PlaceHoldResponse]  # type: ignore[assignment]
     """Places a hold: from its commit on no message it covers passes. Needs the right `operate`.
 
-    Errors: LIMIT_REACHED at 1,000 holds in force.
+    Errors: LIMIT_REACHED at 1,000 holds that are not lifted, ended ones too.
     """
     LiftHold: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.LiftHoldRequest, _admin_service_pb2.LiftHoldResponse]  # type: ignore[assignment]
     """Lifts a hold: exactly what stood before stands again. Needs the right `operate`.
@@ -251,7 +251,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.PlaceHoldResponse, _abc.Awaitable[_admin_service_pb2.PlaceHoldResponse]]:
         """Places a hold: from its commit on no message it covers passes. Needs the right `operate`.
 
-        Errors: LIMIT_REACHED at 1,000 holds in force.
+        Errors: LIMIT_REACHED at 1,000 holds that are not lifted, ended ones too.
         """
 
     @_abc_1.abstractmethod

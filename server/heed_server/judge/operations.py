@@ -4,6 +4,8 @@ Laws:
 - Declaring a topic again may only tighten it; loosening is an act of its own, with a reason.
 - A retired topic stays what it is: nothing declares it again.
 - A hold stands until it is lifted or ends; lifting one restores exactly what stood before.
+- Nothing but lifting takes a hold out of what is kept: a clock that was wrong for a while must not
+  have lifted one for good. So those that ended count too.
 """
 
 from dataclasses import replace
@@ -24,7 +26,7 @@ from heed_server.judge.ledger import Draft, Ruling
 TOPICS_MAX = 10_000
 """Declared topics a tenant, retired ones too."""
 HOLDS_MAX = 1_000
-"""Holds in force a tenant; those that ended but were not lifted do not count."""
+"""Holds a tenant that are not lifted, ended ones too."""
 
 
 def judge_declare(act: DeclareTopic, ruling: Ruling) -> None:
@@ -42,7 +44,9 @@ def judge_declare(act: DeclareTopic, ruling: Ruling) -> None:
     if before is None:
         if act.loosens:
             raise _topic_unknown(name)
-        _require_room("topics_max", len(ruling.ledger.topics), TOPICS_MAX)
+        _require_room(
+            "topics_max", len(ruling.ledger.topics), TOPICS_MAX, "use one that is declared"
+        )
     elif before.retired:
         raise ConflictError(
             f"the topic {name!r} is retired and stays what it is; declare another",
@@ -90,7 +94,13 @@ def judge_place(act: PlaceHold, ruling: Ruling) -> None:
         raise _invalid("hold.end_time", "is not after the commit time; name a later end, or none")
     if act.hold.hold_id in holds:
         raise _invalid("hold.hold_id", f"{act.hold.hold_id!r} is in place already; make a new id")
-    _require_room("holds_max", sum(hold.is_active(now) for hold in holds.values()), HOLDS_MAX)
+    over = next((hold_id for hold_id, hold in holds.items() if not hold.is_active(now)), None)
+    _require_room(
+        "holds_max",
+        len(holds),
+        HOLDS_MAX,
+        "lift one that you no longer need" if over is None else f"{over!r} has ended: lift it",
+    )
     hold = replace(act.hold, revision=ruling.revision)
     _log_hold(ChangeKind.HOLD, hold, act.origin, hold.reason, ruling)
     ruling.placed.append(hold)
@@ -138,10 +148,10 @@ def _log_hold(kind: ChangeKind, hold: Hold, origin: Origin, reason: str, ruling:
     ruling.hold = hold
 
 
-def _require_room(limit: str, there: int, most: int) -> None:
+def _require_room(limit: str, there: int, most: int, remedy: str) -> None:
     if there >= most:
         raise ExhaustedError(
-            f"there are {there} already, and {limit} is {most}",
+            f"there are {there} already, and {limit} is {most}; {remedy}",
             reason=ErrorReason.LIMIT_REACHED,
             metadata={"limit": limit, "value": str(most)},
         )
