@@ -36,7 +36,8 @@ _log = structlog.stdlib.get_logger("heed_server.storage")
 CHECKPOINT_BYTES: Final = 64 << 20
 """The size of the WAL from which it is copied into the database: a page that was written often is
 copied once. Reading so much at a start after a crash takes some tenths of a second."""
-_WAL_BYTES_KEPT: Final = 4 << 20
+_WAL_BYTES_KEPT: Final = CHECKPOINT_BYTES
+"""How long the WAL stays: writing over what is there costs less than growing it anew."""
 
 _REFUSED = (apsw_driver.Error, DBAPIError)
 """What a statement raises: by the driver's own way, or by SQLAlchemy's."""
