@@ -142,7 +142,7 @@ class KeyStore(Protocol):
     """Where API keys live. Only hashes are kept."""
 
     async def put_api_key(self, key: "ApiKey") -> None:
-        """Add a key."""
+        """Add a key. Raises NotFoundError TENANT_UNKNOWN if its tenant is not there."""
         ...
 
     async def api_keys(self) -> Sequence["ApiKey"]:
@@ -175,7 +175,47 @@ class ApiKey:
     revoke_time: Instant | None = None
 
 
-class Store(LogReader, KeyStore, Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriber:
+    """How far one stream's reader said to be; without a stream, the declaration of a subscriber.
+
+    Durations are whole microseconds. Times are those of the node that has the stream.
+    """
+
+    tenant_id: TenantId
+    name: str
+    stream_id: str
+    """Made by the node for each stream; empty: a declaration."""
+    node: str
+    open_time: Instant
+    close_time: Instant | None
+    """When the node saw the stream end; None: it has not."""
+    probe_time: Instant
+    """When the last report arrived."""
+    max_staleness: int
+    """Until so long after its last probe it may allow by what it knows."""
+    applied_revision: Revision
+    applied_time: Instant
+    """When it first said so."""
+
+
+class SubscriberStore(Protocol):
+    """Where all nodes see each other's subscribers. None of it is of a log."""
+
+    async def put_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+        """Add these, in the place of those of the same tenant, name and stream."""
+        ...
+
+    async def subscribers(self, tenant_id: TenantId) -> Sequence[Subscriber]:
+        """Return a tenant's, by name and then by the opening of their streams."""
+        ...
+
+    async def forget_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+        """Remove these, if nothing was put in their place since."""
+        ...
+
+
+class Store(LogReader, KeyStore, SubscriberStore, Protocol):
     """Everything the service asks of a database."""
 
     async def append(self, write: Write) -> Appended:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
-from heed.errors import ConflictError, ErrorReason
+from heed.errors import ConflictError, ErrorReason, NotFoundError
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
@@ -75,7 +75,13 @@ def delete_expired_keys(connection: Connection, now: Instant, limit: int) -> int
 
 
 def insert_api_key(connection: Connection, key: ApiKey) -> None:
-    """Add an API key."""
+    """Add an API key. Raises NotFoundError TENANT_UNKNOWN if its tenant is not there."""
+    is_there = select(tenants.c.name).where(tenants.c.name == key.tenant)
+    if key.tenant and connection.execute(is_there).first() is None:
+        raise NotFoundError(
+            f"there is no tenant {key.tenant!r} for the key; create it first, or name another",
+            metadata={"tenant": key.tenant},
+        )
     connection.execute(
         insert(api_keys).values(
             key_id=key.key_id,

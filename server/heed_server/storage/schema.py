@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -199,3 +199,22 @@ api_keys = Table(
     sqlite_with_rowid=False,
 )
 """API keys, by hash. `rights` are joined by commas."""
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subscriber", _text, primary_key=True),
+    Column("stream_id", _text, primary_key=True),
+    Column("node", _text, nullable=False),
+    Column("open_time", BigInteger, nullable=False),
+    Column("close_time", BigInteger),
+    Column("probe_time", BigInteger, nullable=False),
+    Column("max_staleness", BigInteger, nullable=False),
+    Column("applied_revision", BigInteger, nullable=False),
+    Column("applied_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Who follows a tenant's log, a row a stream, and how far it said to be; written at most once a
+second a node. A row without a stream declares a subscriber, that it be missed while it is away.
+"""

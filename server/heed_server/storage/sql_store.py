@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from heed.errors import ConflictError, OutcomeUnknownError
 from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
 from heed_server.acts import Appended, Committed, Write
-from heed_server.storage import admin, lists, log_reads
+from heed_server.storage import admin, lists, log_reads, subscribers
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -20,7 +20,15 @@ from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.writer import Writer, draining
-from heed_server.store import ApiKey, Page, RecordFilter, Standing, StandingRecord, Tenant
+from heed_server.store import (
+    ApiKey,
+    Page,
+    RecordFilter,
+    Standing,
+    StandingRecord,
+    Subscriber,
+    Tenant,
+)
 
 T = TypeVar("T")
 
@@ -152,7 +160,7 @@ class SqlStore:
         )
 
     async def put_api_key(self, key: ApiKey) -> None:
-        """Add a key."""
+        """Add a key. Raises NotFoundError TENANT_UNKNOWN if its tenant is not there."""
         await self._write(lambda c: admin.insert_api_key(c, key))
 
     async def api_keys(self) -> Sequence[ApiKey]:
@@ -167,6 +175,24 @@ class SqlStore:
     async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
         """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
         return await self._write(lambda c: admin.set_revoked(c, key_id, at))
+
+    # ---- subscribers -------------------------------------------------------------------------
+
+    async def put_subscribers(self, of_node: Sequence[Subscriber]) -> None:
+        """Add these, in the place of those of the same tenant, name and stream."""
+        if of_node:
+            await self._write(lambda c: subscribers.put(c, self._backend.dialect, of_node))
+
+    async def subscribers(self, tenant_id: TenantId) -> Sequence[Subscriber]:
+        """Return a tenant's, by name and then by the opening of their streams."""
+        return await self._read(lambda c: subscribers.read(c, tenant_id))
+
+    async def forget_subscribers(self, gone: Sequence[Subscriber]) -> None:
+        """Remove these, if nothing was put in their place since."""
+        if gone:
+            await self._write(lambda c: subscribers.delete_same(c, gone))
+
+    # ---- keeping house -----------------------------------------------------------------------
 
     async def prune_keys(self, now: Instant, limit: int) -> int:
         """Delete up to `limit` idempotency keys whose time is over, and return how many.
