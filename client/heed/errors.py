@@ -51,6 +51,7 @@ class ErrorReason(enum.StrEnum):
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     CLOCK_UNTRUSTED = "CLOCK_UNTRUSTED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    STREAM_UNKNOWN = "STREAM_UNKNOWN"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Made by the library when no heed server answered; never sent by one."""
 

@@ -159,6 +159,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "OUTCOME_UNKNOWN", "domain": "heed.dev", "metadata": {}}
     """
+    ERROR_REASON_STREAM_UNKNOWN: _ErrorReason.ValueType  # 27
+    """NOT_FOUND. This node has no such stream; open another.
+
+        {"reason": "STREAM_UNKNOWN", "domain": "heed.dev", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -302,5 +307,10 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 26
 """UNAVAILABLE. The write may or may not have happened; the same call with the same key tells.
 
     {"reason": "OUTCOME_UNKNOWN", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_STREAM_UNKNOWN: ErrorReason.ValueType  # 27
+"""NOT_FOUND. This node has no such stream; open another.
+
+    {"reason": "STREAM_UNKNOWN", "domain": "heed.dev", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,259 @@
+"""What a follower needs of a log, as messages and back (`protos/heed/v1/watch_service.proto`).
+
+Laws:
+- What was told is read as it was: `record_from(record_to(record)) == record`, and so for the rest.
+- Nothing is guessed: a word of a later version raises `LaterVersionError`, and the follower allows
+  nothing by what it could not read. A Check's answer is read on the protective side
+  (`heed.wire.read`), since it is one answer; what a follower keeps would be wrong for ever.
+- Times are whole microseconds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed.errors import ErrorReason, UnavailableError
+from heed.model import (
+    Cause,
+    Change,
+    ChangeKind,
+    Channel,
+    Effect,
+    Hold,
+    Instant,
+    Reach,
+    Record,
+    RecordKind,
+    Revision,
+    SubjectKey,
+    Topic,
+    TopicClass,
+)
+from heed.wire import format as told
+from heed_proto.v1 import types_pb2 as types
+from heed_proto.v1 import watch_service_pb2 as pb
+
+SUBJECT_KEY_BYTES: Final = 16
+
+N = TypeVar("N", Channel, TopicClass, Reach, Cause, RecordKind)
+
+
+class LaterVersionError(UnavailableError):
+    """A message says what this version does not know, so nothing may be allowed by it."""
+
+    default_reason = ErrorReason.STATE_STALE
+
+
+class _Known(Generic[N]):
+    """The members of an enum by number."""
+
+    def __init__(self, name: str, members: Iterable[N]) -> None:
+        self.by_number: Mapping[int, N] = {int(member): member for member in members}
+        self._name = name
+
+    def read(self, number: int) -> N:
+        member = self.by_number.get(number)
+        if member is None:
+            raise LaterVersionError(f"the {self._name} {number} is of a later version")
+        return member
+
+
+_CHANNELS: Final = _Known("channel", Channel)
+_CLASSES: Final = _Known("topic class", TopicClass)
+_REACHES: Final = _Known("reach", Reach)
+_CAUSES: Final = _Known("cause", Cause)
+_KINDS: Final = _Known("kind of record", RecordKind)
+
+
+def record_to(value: Record) -> pb.WatchedRecord:
+    """Return a record."""
+    message = pb.WatchedRecord(
+        kind=types.RecordKind.ValueType(value.kind),
+        cause=types.Cause.ValueType(value.cause),
+        reach=types.Reach.ValueType(value.reach),
+        channel=types.Channel.ValueType(value.channel),
+        topic=value.topic,
+        decided_time_us=value.decided_time,
+        revision=value.revision,
+    )
+    if value.end_time is not None:
+        message.end_time_us = value.end_time
+    return message
+
+
+def record_from(message: pb.WatchedRecord) -> Record:
+    """Return the record that a message tells.
+
+    Raises:
+        LaterVersionError: it says what this version does not know.
+    """
+    try:
+        return Record(
+            kind=_KIND_OF[message.kind],
+            cause=_CAUSE_OF[message.cause],
+            reach=_REACH_OF[message.reach],
+            channel=_CHANNEL_OF[message.channel],
+            topic=message.topic,
+            decided_time=Instant(message.decided_time_us),
+            end_time=Instant(message.end_time_us) if message.HasField("end_time_us") else None,
+            revision=Revision(message.revision),
+        )
+    except KeyError as error:
+        raise LaterVersionError(
+            f"the record of revision {message.revision} is of a later version: {error}"
+        ) from None
+
+
+def change_to(value: Change) -> pb.Change | None:
+    """Return a change; None: it did nothing, so that there is nothing to apply."""
+    if value.effect is not Effect.APPLIED:
+        return None
+    message = pb.Change(revision=value.revision, commit_time_us=value.commit_time)
+    if value.subject is not None:
+        message.subject_key = value.subject
+    match value.kind:
+        case ChangeKind.CHOICE | ChangeKind.SUPPRESSION if value.record is not None:
+            message.set_record.CopyFrom(record_to(value.record))
+        case ChangeKind.RELEASE if value.record is not None:
+            message.remove_record.CopyFrom(record_to(value.record))
+        case ChangeKind.TOPIC if value.topic is not None:
+            message.set_topic.CopyFrom(told.topic(value.topic))
+        case ChangeKind.HOLD if value.hold is not None:
+            message.set_hold.CopyFrom(told.hold(value.hold))
+        case ChangeKind.LIFT if value.hold is not None:
+            message.remove_hold_id = value.hold.hold_id
+        case _:
+            raise ValueError(f"change {value.revision} lacks what its kind must carry")
+    return message
+
+
+def change_from(message: pb.Change, running_hash: bytes = b"") -> Change:
+    """Return the change that a message tells, as applied.
+
+    A follower is told the running hash of the last change of a batch alone; of the others it is
+    what is given here.
+
+    Raises:
+        LaterVersionError: it says what this version does not know.
+    """
+    revision, commit_time = Revision(message.revision), Instant(message.commit_time_us)
+    effect = message.WhichOneof("effect")
+    match effect:
+        case "set_record" | "remove_record":
+            is_set = effect == "set_record"
+            record = record_from(message.set_record if is_set else message.remove_record)
+            kind = ChangeKind.RELEASE
+            if is_set:
+                is_stop = record.kind is RecordKind.SUPPRESSION
+                kind = ChangeKind.SUPPRESSION if is_stop else ChangeKind.CHOICE
+            return Change(
+                revision=revision,
+                commit_time=commit_time,
+                kind=kind,
+                effect=Effect.APPLIED,
+                running_hash=running_hash,
+                subject=_subject_key(message.subject_key),
+                record=record,
+            )
+        case "set_topic":
+            return Change(
+                revision=revision,
+                commit_time=commit_time,
+                kind=ChangeKind.TOPIC,
+                effect=Effect.APPLIED,
+                running_hash=running_hash,
+                topic=topic_from(message.set_topic),
+            )
+        case "set_hold":
+            kind, hold = ChangeKind.HOLD, hold_from(message.set_hold)
+        case "remove_hold_id":
+            kind, hold = ChangeKind.LIFT, Hold(hold_id=message.remove_hold_id)
+        case _:
+            raise LaterVersionError(f"what change {revision} does is of a later version")
+    return Change(
+        revision=revision,
+        commit_time=commit_time,
+        kind=kind,
+        effect=Effect.APPLIED,
+        running_hash=running_hash,
+        hold=hold,
+    )
+
+
+def topic_from(message: types.Topic) -> Topic:
+    """Return the declared topic that a message tells.
+
+    Raises:
+        LaterVersionError: it says what this version does not know.
+    """
+    return Topic(
+        name=message.name,
+        topic_class=_CLASSES.read(message.topic_class),
+        mandatory_channels=frozenset(map(_CHANNELS.read, message.mandatory_channels)),
+        requires_opt_in=message.requires_opt_in,
+        suppress_undeclared=message.suppress_undeclared,
+        retired=message.retired,
+        title=message.title,
+        revision=Revision(message.revision),
+    )
+
+
+def hold_from(message: types.Hold) -> Hold:
+    """Return the hold that a message tells.
+
+    Raises:
+        LaterVersionError: it says what this version does not know.
+    """
+    return Hold(
+        hold_id=message.hold_id,
+        channel=_CHANNELS.read(message.channel) if message.channel else None,
+        topic=message.topic,
+        campaign=message.campaign,
+        end_time=_instant(message.end_time) if message.HasField("end_time") else None,
+        reason=message.reason,
+        revision=Revision(message.revision),
+    )
+
+
+def subjects_to(subjects: Iterable[tuple[SubjectKey, Sequence[Record]]]) -> bytes:
+    """Return a SnapshotRecords of these subjects, serialised: a chunk's `records`."""
+    return pb.SnapshotRecords(
+        subjects=[
+            pb.SubjectRecords(subject_key=key, records=list(map(record_to, records)))
+            for key, records in subjects
+        ]
+    ).SerializeToString()
+
+
+def subjects_from(chunk: bytes) -> list[tuple[SubjectKey, tuple[Record, ...]]]:
+    """Return the subjects of a chunk, in its order.
+
+    Raises:
+        LaterVersionError: it says what this version does not know, or is no SnapshotRecords.
+    """
+    try:
+        message = pb.SnapshotRecords.FromString(chunk)
+    except DecodeError as error:
+        raise LaterVersionError(f"a snapshot's chunk cannot be read: {error}") from None
+    return [
+        (_subject_key(one.subject_key), tuple(map(record_from, one.records)))
+        for one in message.subjects
+    ]
+
+
+def _subject_key(key: bytes) -> SubjectKey:
+    if len(key) != SUBJECT_KEY_BYTES:
+        raise LaterVersionError(f"a subject's key of {len(key)} bytes is of a later version")
+    return SubjectKey(key)
+
+
+def _instant(value: Timestamp) -> Instant:
+    return Instant(value.seconds * 1_000_000 + value.nanos // 1_000)
+
+
+_KIND_OF: Final = _KINDS.by_number
+_CAUSE_OF: Final = _CAUSES.by_number
+_REACH_OF: Final = _REACHES.by_number
+_CHANNEL_OF: Final = _CHANNELS.by_number

@@ -1,0 +1,159 @@
+"""What a follower is told is read as it was, and a later version's word is never guessed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heed.errors import ErrorReason, UnavailableError
+from heed.model import (
+    Change,
+    ChangeKind,
+    Channel,
+    Effect,
+    Hold,
+    Instant,
+    Record,
+    Revision,
+    SubjectKey,
+    Topic,
+    TopicClass,
+)
+from heed.wire.watched import (
+    LaterVersionError,
+    change_from,
+    change_to,
+    hold_from,
+    record_from,
+    record_to,
+    subjects_from,
+    subjects_to,
+    topic_from,
+)
+from heed_proto.v1 import types_pb2 as types
+from heed_proto.v1 import watch_service_pb2 as pb
+from tests.support import scenarios
+from tests.support.memory_log import MemoryLog, key_of
+
+quick = settings(max_examples=100, deadline=None)
+some_record = scenarios.drawn(scenarios.record)
+
+
+def logged() -> list[Change]:
+    """One change of each kind, and one that did nothing."""
+    log = MemoryLog()
+    log.opt_out("ada", "news")
+    log.suppress("ada")
+    log.release("ada")
+    log.topic(
+        Topic(
+            name="receipts",
+            topic_class=TopicClass.MANDATORY,
+            mandatory_channels=frozenset({Channel.EMAIL, Channel.SMS}),
+            suppress_undeclared=True,
+            title="Receipts",
+        )
+    )
+    log.topic(Topic(name="news", requires_opt_in=True, retired=True))
+    hold = Hold(hold_id="hold-1", channel=Channel.ANY, end_time=Instant(5), reason="a test")
+    log.hold(hold)
+    log.hold(Hold(hold_id="hold-2", topic="news", campaign="autumn", reason="a test"))
+    log.lift(hold)
+    log.opt_out("bob", effect=Effect.SUPERSEDED)
+    return log.changes
+
+
+@quick
+@given(some_record)
+def test_a_record_is_read_as_it_was_told(record: Record) -> None:
+    assert record_from(pb.WatchedRecord.FromString(record_to(record).SerializeToString())) == record
+
+
+@quick
+@given(st.lists(st.lists(some_record, max_size=3), max_size=5))
+def test_a_chunk_is_read_as_it_was_told(found: list[list[Record]]) -> None:
+    subjects = [(key_of(number), tuple(records)) for number, records in enumerate(found)]
+
+    assert subjects_from(subjects_to(subjects)) == subjects
+
+
+@pytest.mark.parametrize("change", logged()[:-1], ids=lambda change: change.kind.name.lower())
+def test_a_change_is_read_as_it_was_told(change: Change) -> None:
+    told = change_to(change)
+    assert told is not None
+
+    read = change_from(pb.Change.FromString(told.SerializeToString()), change.running_hash)
+
+    lifted = change.kind is ChangeKind.LIFT
+    hold_id = change.hold.hold_id if change.hold else ""
+    assert read == (replace(change, hold=Hold(hold_id=hold_id)) if lifted else change)
+
+
+def test_nothing_is_told_of_a_change_that_did_nothing() -> None:
+    assert change_to(logged()[-1]) is None
+
+
+def test_a_change_without_what_its_kind_must_carry_is_not_told() -> None:
+    with pytest.raises(ValueError, match="lacks"):
+        change_to(replace(logged()[0], record=None))
+
+
+def spoilt_record(field: str) -> Callable[[], object]:
+    def read() -> Record:
+        message = record_to(SOME)
+        setattr(message, field, 99)
+        return record_from(message)
+
+    return read
+
+
+SOME = next(change.record for change in logged() if change.record is not None)
+LATER: dict[str, Callable[[], object]] = {
+    "kind": spoilt_record("kind"),
+    "cause": spoilt_record("cause"),
+    "reach": spoilt_record("reach"),
+    "channel": spoilt_record("channel"),
+    "no channel": lambda: record_from(pb.WatchedRecord(kind=types.RECORD_KIND_OPT_OUT)),
+    "effect": lambda: change_from(pb.Change(revision=7, subject_key=bytes(16))),
+    "subject's key": lambda: change_from(
+        pb.Change(revision=7, subject_key=bytes(32), set_record=record_to(SOME))
+    ),
+    "no subject's key": lambda: change_from(pb.Change(revision=7, set_record=record_to(SOME))),
+    "class of a topic": lambda: topic_from(types.Topic(name="news")),
+    "channel of a topic": lambda: topic_from(
+        types.Topic(
+            topic_class=types.TOPIC_CLASS_MANDATORY,
+            mandatory_channels=[types.Channel.ValueType(99)],
+        )
+    ),
+    "channel of a hold": lambda: hold_from(types.Hold(channel=types.Channel.ValueType(99))),
+    "record of a chunk": lambda: subjects_from(
+        pb.SnapshotRecords(
+            subjects=[pb.SubjectRecords(subject_key=bytes(16), records=[pb.WatchedRecord()])]
+        ).SerializeToString()
+    ),
+    "subject of a chunk": lambda: subjects_from(
+        pb.SnapshotRecords(subjects=[pb.SubjectRecords(subject_key=b"short")]).SerializeToString()
+    ),
+    "bytes of a chunk": lambda: subjects_from(b"\xff"),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_a_word_of_a_later_version_is_not_guessed(what: str) -> None:
+    with pytest.raises(LaterVersionError) as refused:
+        LATER[what]()
+
+    assert isinstance(refused.value, UnavailableError)
+    assert refused.value.reason is ErrorReason.STATE_STALE
+
+
+def test_a_subjects_key_and_the_revision_stay_what_they_are() -> None:
+    change = logged()[0]
+    told = change_to(change)
+
+    assert told is not None
+    assert SubjectKey(told.subject_key) == change.subject
+    assert Revision(told.revision) == change.revision == told.set_record.revision
