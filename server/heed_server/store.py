@@ -186,6 +186,8 @@ class Subscriber:
     name: str
     stream_id: str
     """Made by the node for each stream; empty: a declaration."""
+    instance: str
+    """Which run of the subscriber it is. Of the streams of one instance only the last counts."""
     node: str
     open_time: Instant
     close_time: Instant | None

@@ -13,6 +13,7 @@ def subscriber(shop: Shop, name: str = "mailer-1", stream_id: str = "stream-1") 
         tenant_id=shop.tenant_id,
         name=name,
         stream_id=stream_id,
+        instance="run-1",
         node="node-1",
         open_time=NOW,
         close_time=None,

@@ -67,6 +67,7 @@ class WatchChangesRequest(_message.Message):
     MAX_STALENESS_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     NORMALISER_VERSION_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """As in CheckSuppressionRequest."""
     subscriber: _builtins.str
@@ -81,6 +82,11 @@ class WatchChangesRequest(_message.Message):
     """The highest version of the decision's rules that the caller knows. 0: it does not decide."""
     normaliser_version: _builtins.int
     """The highest version of the normaliser that the caller knows. 0: it makes no keys."""
+    instance: _builtins.str
+    """Which run of the subscriber this is: a random name made at its start, at most 64 printable
+    ASCII characters. Of the streams of one run only the last one counts in the propagation. Empty:
+    each stream is a run of its own.
+    """
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Channel.ValueType]:
         """The channels whose records the caller wants; records of every channel come with each. Empty:
@@ -110,10 +116,11 @@ class WatchChangesRequest(_message.Message):
         max_staleness: _duration_pb2.Duration | None = ...,
         rule_version: _builtins.int = ...,
         normaliser_version: _builtins.int = ...,
+        instance: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "max_staleness", b"max_staleness", "normaliser_version", b"normaliser_version", "rule_version", b"rule_version", "subscriber", b"subscriber", "tenant", b"tenant", "token", b"token", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "instance", b"instance", "max_staleness", b"max_staleness", "normaliser_version", b"normaliser_version", "rule_version", b"rule_version", "subscriber", b"subscriber", "tenant", b"tenant", "token", b"token", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

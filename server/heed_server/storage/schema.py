@@ -206,6 +206,7 @@ subscribers = Table(
     Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
     Column("subscriber", _text, primary_key=True),
     Column("stream_id", _text, primary_key=True),
+    Column("instance", _text, nullable=False),
     Column("node", _text, nullable=False),
     Column("open_time", BigInteger, nullable=False),
     Column("close_time", BigInteger),

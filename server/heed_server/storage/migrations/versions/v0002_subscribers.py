@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("subscriber", _text, nullable=False),
         sa.Column("stream_id", _text, nullable=False),
+        sa.Column("instance", _text, nullable=False),
         sa.Column("node", _text, nullable=False),
         sa.Column("open_time", sa.BigInteger, nullable=False),
         sa.Column("close_time", sa.BigInteger),
