@@ -1,0 +1,109 @@
+"""Who has applied a revision, and who has not: a pure function over what was last seen of each.
+
+Laws:
+- A stream counts until its max_staleness after it was last seen to report, by this node's boot
+  clock; for so long its reader may allow by what it knew then. So no wall clock, right or wrong,
+  lets a subscriber be forgotten too early, and one just heard of counts in full.
+- A stream that ended counts as long, unless the same run of its reader has opened another one.
+- Who counts no more is said to be gone, or missing if it was declared; never left out.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from heed.model import Instant, Revision
+from heed_server.store import Subscriber
+
+_MICROSECONDS = 1_000_000
+
+
+class Status(enum.IntEnum):
+    """Where a subscriber is, as asked about one revision. Numbers are those of the contract."""
+
+    APPLIED = 1
+    """It counts, and every stream of it has applied the revision."""
+    PENDING = 2
+    """It counts, and has not."""
+    MISSING = 3
+    """It was declared, and no stream of it counts."""
+    GONE = 4
+    """No stream of it counts any more."""
+
+
+class Seen(NamedTuple):
+    """A row of the registry, and when this node last saw it move."""
+
+    subscriber: Subscriber
+    seen_boot_seconds: float
+
+
+class Progress(NamedTuple):
+    """How far one subscriber is."""
+
+    name: str
+    status: Status
+    node: str
+    """Where its last stream is, or was; empty: it never had one."""
+    applied_revision: Revision
+    """The least of its streams that count, or the last that it said; 0: nothing."""
+    applied_time: Instant | None
+    """When it first said so, by the clock of its node."""
+    probe_time: Instant | None
+    """When it last reported, likewise."""
+    is_declared: bool
+
+
+def progress_of(
+    seen: Iterable[Seen], revision: Revision, boot_seconds: float
+) -> tuple[Progress, ...]:
+    """Return how far each subscriber is towards a revision, by name."""
+    by_name: dict[str, list[Seen]] = {}
+    for one in seen:
+        by_name.setdefault(one.subscriber.name, []).append(one)
+    return tuple(_progress(name, by_name[name], revision, boot_seconds) for name in sorted(by_name))
+
+
+def is_propagated(progress: Iterable[Progress]) -> bool:
+    """Whether everybody who counts, or should, has applied the revision."""
+    return all(one.status in {Status.APPLIED, Status.GONE} for one in progress)
+
+
+def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds: float) -> Progress:
+    streams = [one for one in rows if one.subscriber.stream_id]
+    is_declared = len(streams) < len(rows)
+    counting = [one.subscriber for one in streams if _counts(one, streams, boot_seconds)]
+    if counting:
+        told = min(counting, key=lambda one: one.applied_revision)
+        status = Status.APPLIED if told.applied_revision >= revision else Status.PENDING
+        return _told(told, status, is_declared=is_declared)
+    status = Status.MISSING if is_declared else Status.GONE
+    if not streams:
+        return Progress(name, status, "", Revision(0), None, None, is_declared)
+    told = max((one.subscriber for one in streams), key=lambda one: one.open_time)
+    return _told(told, status, is_declared=is_declared)
+
+
+def _told(stream: Subscriber, status: Status, *, is_declared: bool) -> Progress:
+    return Progress(
+        name=stream.name,
+        status=status,
+        node=stream.node,
+        applied_revision=stream.applied_revision,
+        applied_time=stream.applied_time,
+        probe_time=stream.probe_time,
+        is_declared=is_declared,
+    )
+
+
+def _counts(one: Seen, streams: Sequence[Seen], boot_seconds: float) -> bool:
+    stream = one.subscriber
+    age_seconds = boot_seconds - one.seen_boot_seconds
+    if age_seconds * _MICROSECONDS > stream.max_staleness:
+        return False
+    return not any(
+        other.subscriber.instance == stream.instance
+        and (other.subscriber.open_time, other.subscriber.stream_id)
+        > (stream.open_time, stream.stream_id)
+        for other in streams
+    )

@@ -1,0 +1,246 @@
+"""The subscribers of this node, and what it has seen of those of the others.
+
+Laws:
+- What the streams of this node report is known here at once; it is written for the other nodes at
+  most once a second, and not at all while only the time of the reports moves, until a third of the
+  reader's max_staleness has passed.
+- The node itself counts as a subscriber of every tenant: its own checks are answered by its index.
+- What other nodes wrote is read while somebody asks, at most every `READ_SECONDS_MIN`, and in any
+  case every `READ_SECONDS_MAX`, so that a subscriber is seen to move from when it did.
+- All state is written on the event loop. A registry that cannot be written or read fails no stream;
+  what was not read again keeps counting.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from heed.errors import HeedError
+from heed.model import Instant, Revision, TenantId
+from heed_server.propagation.progress import Progress, Seen, is_propagated, progress_of
+from heed_server.store import Subscriber, SubscriberStore
+
+WRITE_SECONDS = 1.0
+"""How often the registry is written, at most."""
+READ_SECONDS_MIN = 0.1
+READ_SECONDS_MAX = 5.0
+GONE_KEPT_SECONDS = 3_600
+"""For so long a subscriber that counts no more is still told of as gone."""
+_WRITES_A_STALENESS = 3
+
+_log = structlog.stdlib.get_logger("heed_server.propagation")
+
+_Key = tuple[TenantId, str, str]
+
+
+class Registry:
+    """Knows how far each subscriber of each tenant is."""
+
+    def __init__(
+        self,
+        store: SubscriberStore,
+        *,
+        node: str,
+        now: Callable[[], Instant],
+        boot_seconds: Callable[[], float],
+    ) -> None:
+        """`node` names this process among all; `boot_seconds` also counts sleep."""
+        self._store = store
+        self._node = node
+        self._now = now
+        self._boot_seconds = boot_seconds
+        self._mine: dict[str, Seen] = {}
+        """The streams of this node by their id, those that ended too."""
+        self._written: dict[str, Subscriber] = {}
+        self._others: dict[_Key, Seen] = {}
+        self._tenants: set[TenantId] = set()
+        self._read_at: dict[TenantId, float] = {}
+        self._moved = asyncio.Event()
+
+    def open(
+        self,
+        tenant_id: TenantId,
+        name: str,
+        stream_id: str,
+        *,
+        instance: str,
+        max_staleness_seconds: float,
+        applied: Revision,
+    ) -> None:
+        """Count a stream of this node from now on; its reader stands at `applied`."""
+        now = self._now()
+        self._tenants.add(tenant_id)
+        self._keep(
+            Subscriber(
+                tenant_id=tenant_id,
+                name=name,
+                stream_id=stream_id,
+                instance=instance,
+                node=self._node,
+                open_time=now,
+                close_time=None,
+                probe_time=now,
+                max_staleness=round(max_staleness_seconds * 1_000_000),
+                applied_revision=applied,
+                applied_time=now,
+            )
+        )
+
+    def report(self, stream_id: str, applied: Revision) -> None:
+        """Note that a stream's reader said how far it is; an unknown stream is passed over."""
+        known = self._mine.get(stream_id)
+        if known is None:
+            return
+        stream, now = known.subscriber, self._now()
+        has_moved = applied != stream.applied_revision
+        self._keep(
+            replace(
+                stream,
+                probe_time=now,
+                applied_revision=applied,
+                applied_time=now if has_moved else stream.applied_time,
+            )
+        )
+        if has_moved:
+            self._moved.set()
+
+    def close(self, stream_id: str) -> None:
+        """Note that a stream ended. It counts until its reader's max_staleness is over."""
+        known = self._mine.get(stream_id)
+        if known is not None and known.subscriber.close_time is None:
+            ended = replace(known.subscriber, close_time=self._now())
+            self._mine[stream_id] = Seen(ended, known.seen_boot_seconds)
+
+    async def progress(self, tenant_id: TenantId, revision: Revision) -> tuple[Progress, ...]:
+        """Return how far each subscriber of a tenant is towards a revision, by name.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        await self._read(tenant_id)
+        return self._progress(tenant_id, revision)
+
+    async def propagated(
+        self, tenant_id: TenantId, revision: Revision, limit_seconds: float
+    ) -> tuple[Progress, ...]:
+        """Wait until everybody who counts has applied a revision, or for so long; never raises.
+
+        Whoever is then not APPLIED or GONE has not been heard to have applied it.
+        """
+        deadline = self._boot_seconds() + limit_seconds
+        while True:
+            self._moved.clear()
+            try:
+                await self._read(tenant_id)
+            except HeedError as error:
+                # What other nodes' subscribers last said keeps counting: none is left out.
+                _log.warning("subscribers_not_read", why=error.message)
+            progress = self._progress(tenant_id, revision)
+            left_seconds = deadline - self._boot_seconds()
+            if is_propagated(progress) or left_seconds <= 0:
+                return progress
+            await self._pause(min(left_seconds, READ_SECONDS_MIN))
+
+    async def run(self) -> None:
+        """Write for the others, and see them move, until cancelled."""
+        is_away = False
+        while True:
+            try:
+                await self._write()
+                for tenant_id in tuple(self._tenants):
+                    await self._read(tenant_id, at_least_every=READ_SECONDS_MAX)
+                is_away = False
+            except HeedError as error:
+                if not is_away:
+                    _log.warning("subscribers_not_kept", why=error.message)
+                is_away = True
+            await asyncio.sleep(WRITE_SECONDS)
+
+    def _keep(self, stream: Subscriber) -> None:
+        self._mine[stream.stream_id] = Seen(stream, self._boot_seconds())
+
+    def _progress(self, tenant_id: TenantId, revision: Revision) -> tuple[Progress, ...]:
+        seen = [
+            one
+            for one in (*self._mine.values(), *self._others.values())
+            if one.subscriber.tenant_id == tenant_id
+        ]
+        return progress_of(seen, revision, self._boot_seconds())
+
+    async def _read(self, tenant_id: TenantId, *, at_least_every: float = READ_SECONDS_MIN) -> None:
+        """Read what the other nodes wrote, unless that was done a moment ago."""
+        asked_at = self._boot_seconds()
+        self._tenants.add(tenant_id)
+        if asked_at - self._read_at.get(tenant_id, -at_least_every) < at_least_every:
+            return
+        rows = await self._store.subscribers(tenant_id)
+        self._read_at[tenant_id] = asked_at
+        others: dict[_Key, Seen] = {}
+        for row in rows:
+            key = (row.tenant_id, row.name, row.stream_id)
+            if row.stream_id in self._mine:
+                continue
+            known = self._others.get(key)
+            is_same = known is not None and known.subscriber.probe_time == row.probe_time
+            others[key] = Seen(row, known.seen_boot_seconds if known and is_same else asked_at)
+        kept = {key: one for key, one in self._others.items() if key[0] != tenant_id}
+        self._others = kept | others
+        await self._forget_long_gone(asked_at)
+
+    async def _forget_long_gone(self, boot_seconds: float) -> None:
+        gone = [
+            one.subscriber
+            for one in self._others.values()
+            if one.subscriber.stream_id
+            and boot_seconds - one.seen_boot_seconds
+            > GONE_KEPT_SECONDS + one.subscriber.max_staleness / 1_000_000
+        ]
+        await self._store.forget_subscribers(gone)
+        for one in gone:
+            self._others.pop((one.tenant_id, one.name, one.stream_id), None)
+
+    async def _write(self) -> None:
+        boot_seconds, now = self._boot_seconds(), self._now()
+        due = [
+            one.subscriber
+            for one in self._mine.values()
+            if _is_due(one.subscriber, self._written.get(one.subscriber.stream_id), now)
+        ]
+        await self._store.put_subscribers(due)
+        self._written |= {one.stream_id: one for one in due}
+        for stream_id, one in list(self._mine.items()):
+            stream = one.subscriber
+            age_seconds = boot_seconds - one.seen_boot_seconds
+            if stream.close_time is not None and self._written.get(stream_id) == stream:
+                if age_seconds * 1_000_000 <= stream.max_staleness:
+                    continue
+                # From here on it is a row like another node's: gone, and forgotten after a while.
+                del self._mine[stream_id], self._written[stream_id]
+                key = (stream.tenant_id, stream.name, stream_id)
+                self._others[key] = one
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+        except TimeoutError:
+            return
+
+
+def _is_due(stream: Subscriber, written: Subscriber | None, now: Instant) -> bool:
+    """Whether the other nodes have to be told: of what moved, or that it still reports."""
+    if written is None:
+        return True
+    if replace(written, probe_time=stream.probe_time) != stream:
+        return True
+    return (
+        stream.probe_time != written.probe_time
+        and (now - written.probe_time) * _WRITES_A_STALENESS >= stream.max_staleness
+    )
+
+
+def unheard(progress: Sequence[Progress], most: int) -> tuple[str, ...]:
+    """Return the names, at most so many, of those who have not been heard to have applied it."""
+    return tuple(one.name for one in progress if not is_propagated((one,)))[:most]
