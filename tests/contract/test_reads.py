@@ -1,10 +1,11 @@
 """Reading: changes, snapshots, what stands, exports, tenants and API keys."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
-from heed.errors import ConflictError, ErrorReason, ExhaustedError
+from heed.errors import ConflictError, ErrorReason, ExhaustedError, NotFoundError
 from heed.model import (
     Cause,
     Change,
@@ -299,7 +300,22 @@ def api_key(key_id: str, created: int) -> ApiKey:
     )
 
 
+async def test_a_key_is_bound_to_a_tenant_that_is_there_or_to_none(store: SqlStore) -> None:
+    bound = api_key("aa", 1)
+
+    with pytest.raises(NotFoundError) as refused:
+        await store.put_api_key(bound)
+    await store.put_api_key(dataclasses.replace(bound, key_id="bb", tenant=""))
+    await new_shop(store)
+    await store.put_api_key(bound)
+
+    assert refused.value.reason is ErrorReason.TENANT_UNKNOWN
+    assert refused.value.metadata == {"tenant": "shop"}
+    assert {key.key_id for key in await store.api_keys()} == {"aa", "bb"}
+
+
 async def test_api_keys_are_kept_as_they_were_made(store: SqlStore) -> None:
+    await new_shop(store)
     first, second = api_key("zz", 1), api_key("aa", 2)
     await store.put_api_key(second)
     await store.put_api_key(first)
@@ -310,6 +326,7 @@ async def test_api_keys_are_kept_as_they_were_made(store: SqlStore) -> None:
 
 
 async def test_an_api_key_is_revoked_once(store: SqlStore) -> None:
+    await new_shop(store)
     await store.put_api_key(api_key("aa", 1))
 
     assert await store.revoke_api_key("aa", NOW)

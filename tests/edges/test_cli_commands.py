@@ -262,7 +262,16 @@ def test_suppressions_are_added_listed_and_released(heed: Heed) -> None:
 
 
 def test_tenants_are_created_and_listed(heed: Heed) -> None:
-    assert heed("tenants", "create", "shop").stdout == "created shop\n"
+    created = heed("tenants", "create", "shop")
+    another = heed("tenants", "create", "another")
+
+    assert created.stdout == "created shop\n"
+    assert "must name one (--tenant default, or HEED_TENANT)" in created.stderr
+    assert another.stderr == ""
+
+
+def test_of_several_tenants_one_must_be_named(heed: Heed) -> None:
+    heed("tenants", "create", "shop")
 
     lines = heed("tenants", "list", "--json").stdout.splitlines()
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from heed import OptOut, Origin, RightRequiredError, SyncClient, UnauthenticatedError
 from heed.errors import ErrorReason, HeedError, NotFoundError
+from heed_server.auth.keys import parse_key
 from heed_server.cli.main import app
 from tests.support.served import Authority, Served, run_command
 
@@ -86,9 +87,9 @@ def test_a_revoked_key_is_refused_as_soon_as_the_command_returns(
 
 def test_a_key_of_one_tenant_sees_no_other(server: Served, authority: Authority) -> None:
     operator = _new_key(server, "--right", "admin", "--all-tenants")["key"]
-    bound = _new_key(server, "--right", "check", "--right", "admin", "--tenant", "shop")["key"]
     with _client(server, authority, operator) as client:
         client.create_tenant("shop")
+    bound = _new_key(server, "--right", "check", "--right", "admin", "--tenant", "shop")["key"]
 
     with _client(server, authority, bound) as client:
         assert client.check(email=SOMEBODY, channel="email").allowed
@@ -138,6 +139,7 @@ def test_revoking_what_is_not_there_is_refused(server: Served) -> None:
         ("create", "x", "--right", "everything"),
         ("create", "x", "--right", "check", "--expires-in", "soon"),
         ("create", "", "--right", "check"),
+        ("create", "x", "--right", "check", "--tenant", ""),
         ("create", "x", "--right", "check", "--storage-ulr", "x"),
     ],
 )
@@ -152,9 +154,41 @@ def test_a_malformed_key_is_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_key_of_a_tenant_that_is_not_there_is_refused(server: Served, tmp_path: Path) -> None:
+    """Whether the server of the database is asked, or the database itself."""
+    before = _keys(server, "list")
+    for folder in (server.folder, tmp_path):
+        done = run_command(
+            "keys", "create", "mailer", "--right", "check", "--tenant", "shpo", cwd=folder
+        )
+
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "no tenant 'shpo'" in done.stderr
+    assert _keys(server, "list") == before
+
+
+def test_the_first_key_closes_a_server_that_was_open_and_says_so(tmp_path: Path) -> None:
+    with Served(tmp_path) as server:
+        with server.client() as client:
+            assert client.check(email=SOMEBODY, channel="email").allowed
+
+            first = run_command("keys", "create", "mailer", "--right", "check", cwd=tmp_path)
+            second = run_command("keys", "create", "other", "--right", "check", cwd=tmp_path)
+
+            with pytest.raises(UnauthenticatedError):
+                client.check(email=SOMEBODY, channel="email")
+        server.wait_for("keys_required")
+        with server.client(api_key=first.stdout.strip()) as client:
+            assert client.check(email=SOMEBODY, channel="email").allowed
+
+    assert "it is the first key: from now on" in first.stderr
+    assert "first key" not in second.stderr
+
+
 def test_keys_are_made_before_the_first_start_and_from_then_on_required(tmp_path: Path) -> None:
     done = run_command("keys", "create", "mailer", "--right", "check", cwd=tmp_path)
     key = done.stdout.strip()
+    assert parse_key(key) is not None  # and nothing else on stdout
 
     with Served(tmp_path) as server:
         assert server.serving["keys_required"] is True

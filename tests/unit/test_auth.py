@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heed.errors import ErrorReason, RightRequiredError, UnauthenticatedError, UnavailableError
+from heed.errors import (
+    ErrorReason,
+    NotFoundError,
+    RightRequiredError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from heed.model import Instant
 from heed_server.auth import credentials
 from heed_server.auth.credentials import Authenticator
@@ -93,7 +99,7 @@ def _bearing(text: str) -> list[tuple[str, str | bytes]]:
     return [("user-agent", "x"), ("authorization", f"Bearer {text}")]
 
 
-def _authenticator(keys: Keys, clock: Clock, *, is_required: bool = True) -> Authenticator:
+def _authenticator(keys: Keys, clock: Clock, *, is_required: bool | None = True) -> Authenticator:
     return Authenticator(
         keys,
         is_required=is_required,
@@ -236,6 +242,47 @@ async def test_without_keys_required_a_caller_without_one_is_open_and_a_bad_one_
     assert authenticator.principal([]) is OPEN
     with pytest.raises(UnauthenticatedError):
         authenticator.principal(_bearing(text))
+
+
+async def test_the_first_key_closes_a_server_for_good() -> None:
+    keys = Keys()
+    text, key = _new_key()
+    authenticator = _authenticator(keys, Clock(), is_required=None)
+    await authenticator.refresh()
+    assert authenticator.principal([]) is OPEN
+    await keys.put_api_key(key)
+    await authenticator.refresh()
+    assert authenticator.principal(_bearing(text)).name == key.name
+
+    for keep in (True, False):
+        await keys.revoke_api_key(key.key_id, NOW)
+        if not keep:
+            keys.kept.clear()
+        await authenticator.refresh()
+
+        assert authenticator.is_required
+        with pytest.raises(UnauthenticatedError):
+            authenticator.principal([])
+
+
+async def test_keys_that_are_there_at_the_start_close_a_server() -> None:
+    keys = Keys()
+    await keys.put_api_key(_new_key()[1])
+    authenticator = _authenticator(keys, Clock(), is_required=None)
+
+    await authenticator.refresh()
+
+    assert authenticator.is_required
+
+
+async def test_where_keys_are_never_required_the_first_one_closes_nothing() -> None:
+    keys = Keys()
+    await keys.put_api_key(_new_key()[1])
+    authenticator = _authenticator(keys, Clock(), is_required=False)
+
+    await authenticator.refresh()
+
+    assert authenticator.principal([]) is OPEN
 
 
 async def test_a_key_expires_between_two_calls_without_a_refresh() -> None:
@@ -413,6 +460,22 @@ async def test_an_error_of_the_store_comes_back_through_the_socket(tmp_path: Pat
             await KeySocket(path).api_keys()
 
     assert refused.value.reason is ErrorReason.STORE_UNAVAILABLE
+
+
+async def test_a_key_that_the_store_refuses_is_refused_through_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "heed.db.keys"
+
+    class Refusing(Keys):
+        async def put_api_key(self, key: ApiKey) -> None:
+            raise NotFoundError(f"there is no tenant {key.tenant!r}")
+
+    async def changed() -> None: ...
+
+    async with serve_key_socket(path, Refusing(), on_change=changed):
+        with pytest.raises(NotFoundError) as refused:
+            await KeySocket(path).put_api_key(_new_key()[1])
+
+    assert refused.value.reason is ErrorReason.TENANT_UNKNOWN
 
 
 @pytest.mark.parametrize("line", [b"\n", b"nonsense\n", b'{"ask":"list"', b'{"ask":"drop"}\n'])

@@ -291,24 +291,22 @@ def test_a_safe_listener_or_one_that_is_meant_is_let_be(
 
 
 @pytest.mark.parametrize(
-    ("text", "flags", "keys_ever_made", "required"),
+    ("text", "flags", "required"),
     [
-        ("127.0.0.1:1", {}, 0, False),
-        ("127.0.0.1:1", {}, 1, True),
-        ("127.0.0.1:1", {"auth.required": "true"}, 0, True),
-        ("127.0.0.1:1", {"auth.required": "false"}, 1, False),
-        ("0.0.0.0:1", CERTIFICATE, 0, True),
-        ("0.0.0.0:1", {"listen.insecure": "true"}, 0, False),
-        ("0.0.0.0:1", {"listen.insecure": "true"}, 1, True),
-        ("0.0.0.0:1", {"listen.insecure": "true", "auth.required": "true"}, 0, True),
+        ("127.0.0.1:1", {}, None),
+        ("127.0.0.1:1", {"auth.required": "true"}, True),
+        ("127.0.0.1:1", {"auth.required": "false"}, False),
+        ("0.0.0.0:1", CERTIFICATE, True),
+        ("0.0.0.0:1", {"listen.insecure": "true"}, None),
+        ("0.0.0.0:1", {"listen.insecure": "true", "auth.required": "true"}, True),
     ],
 )
 def test_whether_keys_are_required(
-    text: str, flags: dict[str, object], keys_ever_made: int, required: bool
+    text: str, flags: dict[str, object], required: bool | None
 ) -> None:
     config = _listening(text, **flags)
 
-    assert keys_are_required(config, keys_ever_made=keys_ever_made) is required
+    assert keys_are_required(config) is required
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -1,5 +1,7 @@
 """`heed tenants`, `heed topics` and `heed holds`."""
 
+import sys
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -64,11 +66,18 @@ def list_tenants(session: Session) -> None:
 def create_tenant(session: Session, name: Name) -> None:
     """Create a tenant, with a log of its own."""
     with session.connect() as client:
+        before = [tenant.name for tenant in islice(client.list_tenants(), 2)]
         tenant = client.create_tenant(name)
     if session.json:
         print_json(tenant)
     else:
         print(f"created {tenant.name}")
+    if len(before) == 1 and before != [name]:
+        print(
+            f"there are two tenants now: from here on every command and call must name one "
+            f"(--tenant {before[0]}, or HEED_TENANT), unless its API key is bound to one",
+            file=sys.stderr,
+        )
 
 
 @topics.command("list")

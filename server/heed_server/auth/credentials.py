@@ -4,6 +4,8 @@ Laws:
 - A key that is unknown, revoked, expired or malformed gets one and the same answer.
 - The path of a known token is one dictionary look-up: tokens that were verified are remembered
   until the keys in memory change. Expiry is judged at each call.
+- Where keys are required once there is one, the first key that is noticed closes the server to
+  calls without: whoever made it believes so. From then on it stays closed.
 - A revocation is noticed within `REFRESH_SECONDS` and the time one query takes.
 - While the store is away the last keys read stay good for `AuthConfig.keys_kept_seconds`; past
   that a credential cannot be judged, and the call fails UNAVAILABLE. The bound is that of
@@ -43,14 +45,18 @@ class Authenticator:
         self,
         keys: KeyStore,
         *,
-        is_required: bool,
+        is_required: bool | None,
         keys_kept_seconds: float,
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
     ) -> None:
-        """`is_required` False: a call without a credential is `OPEN`; one with a bad one fails."""
+        """`is_required` False: a call without a credential is `OPEN`; one with a bad one fails.
+
+        None: it is False until a first key was made.
+        """
         self._store = keys
-        self._is_required = is_required
+        self._is_required = bool(is_required)
+        self._closes_with_first_key = is_required is None
         self._keys_kept_seconds = keys_kept_seconds
         self._now = now
         self._boot_seconds = boot_seconds
@@ -102,6 +108,10 @@ class Authenticator:
         if keys != self._keys:
             self._keys = keys
             self._verified.clear()
+        if keys and self._closes_with_first_key and not self._is_required:
+            self._is_required = True
+            if self._read_at is not None:
+                _log.warning("keys_required", why="a first key was made")
         self._read_at = asked_at
 
     async def run(self) -> None:

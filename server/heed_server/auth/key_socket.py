@@ -24,7 +24,7 @@ from typing import cast
 import msgspec
 import structlog
 
-from heed.errors import ErrorReason, HeedError, UnavailableError
+from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.model import Instant
 from heed_server.store import ApiKey, KeyStore
 
@@ -138,7 +138,7 @@ class KeySocket:
         self._path = path
 
     async def put_api_key(self, key: ApiKey) -> None:
-        """Add a key."""
+        """Add a key. Raises NotFoundError TENANT_UNKNOWN if its tenant is not there."""
         await self._ask(_Put(_on_the_line(key)))
 
     async def api_keys(self) -> Sequence[ApiKey]:
@@ -171,7 +171,8 @@ class KeySocket:
             ) from error
         if answered.refused is not None:
             reason = ErrorReason(answered.refused.reason)
-            raise UnavailableError(answered.refused.message, reason=reason)
+            class_ = NotFoundError if reason is ErrorReason.TENANT_UNKNOWN else UnavailableError
+            raise class_(answered.refused.message, reason=reason)
         return answered
 
 

@@ -23,7 +23,7 @@ class Exit(enum.IntEnum):
     UNAVAILABLE = 3
     """The server, the database, a port or a file cannot be had now."""
     REFUSED = 4
-    """It does not fit what stands: no such key."""
+    """It does not fit what stands: no such key, no such tenant."""
     STOPPED = 5
     """The server stopped itself, because it could not go on safely."""
 

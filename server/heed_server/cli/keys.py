@@ -7,6 +7,7 @@ asked through its socket, and the database itself only while none runs.
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from heed.errors import FieldViolation, InvalidArgumentError
@@ -20,6 +21,18 @@ from heed_server.config.places import database_file
 from heed_server.store import ApiKey, KeyStore
 
 NAME_CHARACTERS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A key that was made."""
+
+    text: str = field(repr=False)
+    """What a caller sends; nobody can read it again."""
+    key: ApiKey
+    """What is kept of it."""
+    is_first: bool
+    """Whether there was none before it, so that it closed the servers that were open."""
 
 
 @asynccontextmanager
@@ -36,9 +49,11 @@ async def open_keys(config: Config) -> AsyncGenerator[KeyStore]:
         if await is_served(socket):
             yield KeySocket(socket)
             return
-    from heed_server.primary.database import open_database
+    from heed_server.primary.database import ensure_tenant, open_database
 
     async with open_database(config) as store:
+        # As a server does at its start, so that keys can be made before the first one.
+        await ensure_tenant(store)
         yield store
 
 
@@ -50,8 +65,14 @@ async def create(
     tenant: str,
     lifetime: timedelta | None,
     now: Instant,
-) -> tuple[str, ApiKey]:
-    """Make a key; return its text, which nobody can read again, and what is kept of it."""
+) -> Made:
+    """Make a key.
+
+    Raises:
+        InvalidArgumentError: the name is malformed.
+        NotFoundError: TENANT_UNKNOWN.
+        UnavailableError: as `open_keys`.
+    """
     if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
         said = f"is 1 to {NAME_CHARACTERS_MAX} printable characters"
         raise InvalidArgumentError(f"name: {said}", violations=[FieldViolation("name", said)])
@@ -69,8 +90,9 @@ async def create(
         expire_time=expire_time,
     )
     async with open_keys(config) as keys:
+        is_first = not await keys.api_keys()
         await keys.put_api_key(key)
-    return text, key
+    return Made(text=text, key=key, is_first=is_first)
 
 
 async def every(config: Config) -> list[ApiKey]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError
+from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Instant
 from heed_server.auth.policy import EVERY_TENANT, Right
 from heed_server.cli.exits import Exit, errors_as_exits
@@ -23,8 +23,7 @@ from heed_server.cli.flags import (
     settings_of,
 )
 from heed_server.cli.times import lifetime_of, text_of
-
-DEFAULT_TENANT = "default"
+from heed_server.config.places import FIRST_TENANT
 
 app = typer.Typer(
     help="API keys: who may call, with which rights, in which tenant.", no_args_is_help=True
@@ -39,8 +38,8 @@ def create(
         list[Right], typer.Option("--right", help="One of its rights; give several times.")
     ],
     tenant: Annotated[
-        str, typer.Option("--tenant", help="The tenant it is bound to.")
-    ] = DEFAULT_TENANT,
+        str, typer.Option("--tenant", help="The tenant it is bound to; it must be there.")
+    ] = FIRST_TENANT,
     all_tenants: Annotated[
         bool, typer.Option("--all-tenants", help="Bind it to no tenant.")
     ] = False,
@@ -58,7 +57,9 @@ def create(
     with errors_as_exits(as_json=as_json):
         effective = settings_of(ctx, config, _short(database, data_dir))
         now = _now()
-        text, key = asyncio.run(
+        if not (tenant or all_tenants):
+            raise _invalid("--tenant", "is empty; name a tenant, or say --all-tenants")
+        made = asyncio.run(
             keys.create(
                 effective.config,
                 name=name,
@@ -68,13 +69,21 @@ def create(
                 now=now,
             )
         )
+    key = made.key
     if as_json:
-        print(json.dumps({"key": text, **keys.in_json(key, now)}))
+        shown = {"key": made.text, **keys.in_json(key, now), "is_first": made.is_first}
+        print(json.dumps(shown))
         return
-    print(text)
+    print(made.text)
     bound = f"tenant {key.tenant}" if key.tenant else "every tenant"
     print(f"{key.name} ({key.key_id}): {', '.join(sorted(key.rights))}; {bound}", file=sys.stderr)
     print("it is shown this once; a server knows it within seconds", file=sys.stderr)
+    if made.is_first:
+        print(
+            "it is the first key: from now on servers of this database refuse every call without "
+            "a key, also from this host, unless their auth.required is false",
+            file=sys.stderr,
+        )
 
 
 @app.command("list", context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
@@ -144,11 +153,11 @@ def _lifetime(text: str) -> timedelta:
     try:
         return lifetime_of(text)
     except ValueError as error:
-        raise InvalidArgumentError(
-            str(error),
-            reason=ErrorReason.INVALID_FIELD,
-            violations=[FieldViolation("--expires-in", str(error))],
-        ) from None
+        raise _invalid("--expires-in", str(error)) from None
+
+
+def _invalid(option: str, said: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{option}: {said}", violations=[FieldViolation(option, said)])
 
 
 def _now() -> Instant:

@@ -3,8 +3,8 @@
 Laws:
 - On any address but loopback and unix sockets the server needs TLS and API keys; without both it
   does not start, unless `listen.insecure` says that this is meant.
-- Whether keys are required is decided once, at the start: a key made later closes an open
-  listener at the next start, and a key revoked later never opens one.
+- An open listener is closed by the first key that is made, and nothing opens it again: no
+  revocation, and no restart but one with `auth.required` false.
 Source: design, section 6.
 """
 
@@ -42,10 +42,10 @@ def require_safe_listening(config: Config) -> None:
         )
 
 
-def keys_are_required(config: Config, *, keys_ever_made: int) -> bool:
-    """Whether every call needs an API key."""
+def keys_are_required(config: Config) -> bool | None:
+    """Whether every call needs an API key; None: once the first one was made."""
     if config.auth.required != "auto":
         return config.auth.required
     if open_addresses(config) and not config.listen.insecure:
         return True
-    return keys_ever_made > 0
+    return None

@@ -10,6 +10,9 @@ DATABASE_FILE = "heed.db"
 INDEX_FOLDER = "index"
 """The folder of the index in `storage.data_dir`."""
 
+FIRST_TENANT = "default"
+"""Made when there is none, so that one who needs no tenants never types one."""
+
 _SQLITE = "sqlite"
 
 

@@ -1,6 +1,7 @@
 """Opening the database that the settings name."""
 
 import dataclasses
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from heed.errors import UnavailableError
+from heed.errors import ConflictError, UnavailableError
+from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.config import Config
-from heed_server.config.places import database_file, database_url
+from heed_server.config.places import FIRST_TENANT, database_file, database_url
 from heed_server.storage import Clock, SqlStore, StorageLimits, SystemClock, migrate, open_store
 
 L = TypeVar("L")
@@ -46,6 +48,21 @@ async def migrate_database(config: Config) -> bool:
     if database is not None:
         _make_private(database)
     return await migrate(database_url(config), limits=limits_of(StorageLimits, config.storage))
+
+
+async def ensure_tenant(store: SqlStore) -> bool:
+    """Make the first tenant if there is none; True if this call made it.
+
+    Raises:
+        UnavailableError: the database does not answer.
+    """
+    if await store.tenants():
+        return False
+    try:
+        await store.create_tenant(FIRST_TENANT, secrets.token_bytes(LOOKUP_KEY_BYTES))
+    except ConflictError:
+        return False  # another node was quicker
+    return True
 
 
 def limits_of(kind: type[L], section: BaseModel) -> L:

@@ -18,7 +18,6 @@ import structlog
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
-from heed.errors import ConflictError
 from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import Instant
 from heed_server.auth.certificates import server_credentials
@@ -27,10 +26,10 @@ from heed_server.auth.key_socket import serve_key_socket, socket_path
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
-from heed_server.config.places import database_file, index_directory
+from heed_server.config.places import FIRST_TENANT, database_file, index_directory
 from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
-from heed_server.primary.database import limits_of, open_database
+from heed_server.primary.database import ensure_tenant, limits_of, open_database
 from heed_server.primary.followers import Followers
 from heed_server.primary.ids import new_hold_id
 from heed_server.primary.listening import listen, warn_of_exposure
@@ -43,9 +42,6 @@ from heed_server.storage import Clock, SqlStore, SystemClock
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics
 from heed_server.telemetry.scrape import serve_metrics
-
-FIRST_TENANT = "default"
-"""Made when there is none, so that one who needs no tenants never types one."""
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -80,7 +76,8 @@ async def open_node(
     clock = clock or SystemClock()
     async with AsyncExitStack() as opened:
         store = await opened.enter_async_context(open_database(config, clock=clock))
-        await _ensure_tenant(store)
+        if await ensure_tenant(store):
+            _log.info("tenant_created", tenant=FIRST_TENANT)
         authenticator = await _authenticator(config, store, clock)
         followers = await opened.enter_async_context(_followers(config, store, clock))
         background = await opened.enter_async_context(Background())
@@ -135,21 +132,10 @@ async def open_node(
         )
 
 
-async def _ensure_tenant(store: SqlStore) -> None:
-    if await store.tenants():
-        return
-    try:
-        await store.create_tenant(FIRST_TENANT, secrets.token_bytes(LOOKUP_KEY_BYTES))
-    except ConflictError:
-        return  # another node was quicker
-    _log.info("tenant_created", tenant=FIRST_TENANT)
-
-
 async def _authenticator(config: Config, store: SqlStore, clock: Clock) -> Authenticator:
-    keys_ever_made = len(await store.api_keys())
     authenticator = Authenticator(
         store,
-        is_required=keys_are_required(config, keys_ever_made=keys_ever_made),
+        is_required=keys_are_required(config),
         keys_kept_seconds=config.auth.keys_kept_seconds,
         now=clock.now,
         boot_seconds=clock.boot,
