@@ -22,6 +22,9 @@ from heed.wire.status import to_status
 Answer = Callable[[bytes, grpc.ServicerContext], bytes]
 Serve = Callable[..., str]
 
+UNUSED_ADDRESS = "127.0.0.1:1"
+"""A port on which nothing listens."""
+
 
 class FakeServer:
     """A heed in memory behind a socket. `answers` replace what it says to a method."""

@@ -1,17 +1,28 @@
-"""Valid requests of every RPC, to be sent as they are or broken on purpose."""
+"""Valid requests of every RPC, to be sent as they are or broken on purpose; what is said then."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from heed.errors import ErrorReason, InvalidArgumentError
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 
 DECIDED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def violations_of(read: Callable[[bytes], Any], asked: Message) -> dict[str, str]:
+    """What is refused, by path."""
+    with pytest.raises(InvalidArgumentError) as refused:
+        read(asked.SerializeToString())
+    assert refused.value.reason is ErrorReason.INVALID_FIELD
+    return {one.field: one.description for one in refused.value.violations}
 
 
 def timestamp(at: datetime = DECIDED) -> Timestamp:

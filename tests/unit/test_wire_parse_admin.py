@@ -14,15 +14,7 @@ from heed.wire import limits, parse_admin
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
-
-
-def violations_of(read: Callable[[bytes], Any], asked: Message) -> dict[str, str]:
-    """What is refused, by path."""
-    with pytest.raises(InvalidArgumentError) as refused:
-        read(asked.SerializeToString())
-    assert refused.value.reason is ErrorReason.INVALID_FIELD
-    return {one.field: one.description for one in refused.value.violations}
-
+from tests.support.requests import violations_of
 
 # ---- tenants, topics, holds -------------------------------------------------------------------
 
