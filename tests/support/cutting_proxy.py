@@ -30,6 +30,7 @@ class CuttingProxy:
         """What becomes of the next COMMITs; those after them pass."""
         self.goes_down_after_cut = False
         self._connections: set[asyncio.StreamWriter] = set()
+        self._hushed: set[asyncio.StreamWriter] = set()
         self._port = 0
         self._server: asyncio.Server | None = None
 
@@ -49,6 +50,10 @@ class CuttingProxy:
             self._server.close()
             self._server = None
         self._break()
+
+    def hush(self) -> None:
+        """Let nothing pass any more on the connections of now, and break none."""
+        self._hushed |= self._connections
 
     async def __aenter__(self) -> Self:
         await self.up()
@@ -80,6 +85,7 @@ class CuttingProxy:
             pass
         finally:
             self._connections -= mine
+            self._hushed -= mine
             for one in mine:
                 one.transport.abort()
 
@@ -96,8 +102,9 @@ class CuttingProxy:
                     self._after_cut()
                     raise EOFError
                 is_answer_lost.set()
-            writer.write(chunk)
-            await writer.drain()
+            if writer not in self._hushed:
+                writer.write(chunk)
+                await writer.drain()
         raise EOFError
 
     async def _to_client(
@@ -110,8 +117,9 @@ class CuttingProxy:
             if is_answer_lost.is_set():
                 self._after_cut()
                 raise EOFError
-            writer.write(chunk)
-            await writer.drain()
+            if writer not in self._hushed:
+                writer.write(chunk)
+                await writer.drain()
         raise EOFError
 
     def _after_cut(self) -> None:

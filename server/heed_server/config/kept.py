@@ -137,6 +137,37 @@ class StorageConfig(Section):
         ge=0.1,
         le=300,
     )
+    wake_ups: bool = setting(
+        True,
+        "Whether nodes on one PostgreSQL tell each other of commits by NOTIFY, and so follow "
+        "within milliseconds. Without, and through a pooler that keeps no LISTEN, they follow by "
+        "`index.poll_seconds`.",
+    )
+    wake_seconds_min: float = setting(
+        0.005,
+        "The time from one notification of a node's commits to the next.",
+        higher="busy nodes' commits are known elsewhere later",
+        lower="more notifications, each of which every node hears",
+        ge=0.001,
+        le=1,
+    )
+    wake_check_seconds: float = setting(
+        3.0,
+        "After how long without a notification a node sends one to hear it, and how long that may "
+        "take before the connection counts as dead.",
+        higher="a dead one is noticed later",
+        lower="more small queries; a slow database counts as dead",
+        ge=0.1,
+        le=60,
+    )
+    wake_retry_seconds_max: float = setting(
+        5.0,
+        "The longest pause before that connection is opened again; failures double it.",
+        higher="wake-ups come back later",
+        lower="it is asked more while it is away",
+        ge=0.1,
+        le=60,
+    )
 
 
 class IndexConfig(Section):

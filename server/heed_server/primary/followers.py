@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from heed.model import TenantId
+from heed.model import Revision, TenantId
 from heed_server.acts import Committed
 from heed_server.follow import Follower, FollowLimits
 from heed_server.primary.background import Background
@@ -63,6 +63,17 @@ class Followers:
         follower = self._by_tenant.get(committed.tenant_id)
         if follower is not None:
             follower.offer(committed)
+
+    def wake(self, tenant_id: TenantId, revision: Revision) -> None:
+        """Have a tenant's follower ask for the head, unless it has heard of this revision."""
+        follower = self._by_tenant.get(tenant_id)
+        if follower is not None and follower.head_revision < revision:
+            follower.wake()
+
+    def wake_all(self) -> None:
+        """Have every follower ask for the head: what others said meanwhile was not heard."""
+        for follower in self._by_tenant.values():
+            follower.wake()
 
     async def __aenter__(self) -> Self:
         return self

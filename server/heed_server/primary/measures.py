@@ -16,6 +16,7 @@ from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
 from heed_server.primary.followers import Followers
 from heed_server.service import TenantContext, Tenants
+from heed_server.storage import WakeUps
 from heed_server.telemetry.metrics import Declaration, Gauges, Reading
 
 SAMPLE_SECONDS = 5.0
@@ -41,16 +42,24 @@ class Measures:
         tenants: Tenants,
         followers: Followers,
         authenticator: Authenticator,
+        wake_ups: WakeUps | None,
         registry: CollectorRegistry,
     ) -> None:
-        """Adds them to the registry."""
+        """Adds them to the registry; without wake-ups, those of wake-ups have no numbers."""
         self._tenants = tenants
         self._followers = followers
         self._authenticator = authenticator
         # Replaced as a whole by `sample`, on the loop; read by scrapes.
         self._sizes: dict[str, _Size] = {}
         registry.register(
-            Gauges([*self._of_the_node(), *self._of_each_tenant(), *self._of_sizes()])
+            Gauges(
+                [
+                    *self._of_the_node(),
+                    *self._of_each_tenant(),
+                    *self._of_sizes(),
+                    *_of_wake_ups(wake_ups),
+                ]
+            )
         )
         ProcessCollector(registry=registry)
 
@@ -174,6 +183,40 @@ class Measures:
         return Declaration(
             name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
         )
+
+
+def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
+    def declared(
+        name: str, meaning: str, read: Callable[[WakeUps], float], *, is_counter: bool = True
+    ) -> Declaration:
+        def readings() -> Iterable[Reading]:
+            return [] if wake_ups is None else [Reading(value=float(read(wake_ups)))]
+
+        return Declaration(name=name, meaning=meaning, read=readings, is_counter=is_counter)
+
+    return [
+        declared(
+            "heed_wake_ups_connected",
+            "1 while this node hears of other nodes' commits, 0 while it only polls.",
+            lambda one: one.is_connected,
+            is_counter=False,
+        ),
+        declared(
+            "heed_wake_ups_told_total",
+            "Notifications of this node's commits.",
+            lambda one: one.told,
+        ),
+        declared(
+            "heed_wake_ups_heard_total",
+            "Notifications heard, this node's own too.",
+            lambda one: one.heard,
+        ),
+        declared(
+            "heed_wake_ups_lost_total",
+            "How often the connection for wake-ups broke or could not be opened.",
+            lambda one: one.lost,
+        ),
+    ]
 
 
 def _build() -> list[Reading]:

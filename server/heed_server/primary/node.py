@@ -26,7 +26,12 @@ from heed_server.auth.key_socket import serve_key_socket, socket_path
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
-from heed_server.config.places import FIRST_TENANT, database_file, index_directory
+from heed_server.config.places import (
+    FIRST_TENANT,
+    database_file,
+    database_url,
+    index_directory,
+)
 from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
 from heed_server.primary.database import ensure_tenant, limits_of, open_database
@@ -38,7 +43,14 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.stopping import Stop, drain
 from heed_server.rpc import Health, Observe, RpcLimits, build_server
 from heed_server.service import MaxStaleness, Service, Tenants
-from heed_server.storage import Clock, SqlStore, SystemClock
+from heed_server.storage import (
+    Clock,
+    SqlStore,
+    StorageLimits,
+    SystemClock,
+    WakeUps,
+    open_wake_ups,
+)
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics
 from heed_server.telemetry.scrape import serve_metrics
@@ -83,6 +95,7 @@ async def open_node(
         background = await opened.enter_async_context(Background())
         tenants = Tenants(lambda tenant: followers.follow(tenant, background))
         store.on_commit(followers.publish)
+        wake_ups = _wake_ups(config, store, followers)
         await tenants.learn(await store.tenants())
         service = _service(
             config, store, tenants, clock, now_by_boot=await _time_by_boot(store, clock)
@@ -95,6 +108,7 @@ async def open_node(
             tenants=tenants,
             followers=followers,
             authenticator=authenticator,
+            wake_ups=wake_ups,
             registry=registry,
         )
         interceptors = await _tracing(opened, background, config, registry)
@@ -122,6 +136,8 @@ async def open_node(
         background.start("pruning", prune_keys(store, clock))
         background.start("measures", measures.run())
         background.start("store", watch_store(store))
+        if wake_ups is not None:
+            background.start("wake-ups", wake_ups.run())
         yield Node(
             config=config,
             addresses=addresses,
@@ -151,6 +167,21 @@ def _followers(config: Config, store: SqlStore, clock: Clock) -> Followers:
         boot_seconds=clock.boot,
         limits=limits_of(FollowLimits, config.index),
     )
+
+
+def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps | None:
+    """Tell other nodes of this one's commits, and hear of theirs, where nodes share a database."""
+    if not config.storage.wake_ups:
+        return None
+    made = open_wake_ups(
+        database_url(config),
+        limits=limits_of(StorageLimits, config.storage),
+        on_heard=followers.wake,
+        on_open=followers.wake_all,
+    )
+    if made is not None:
+        store.on_commit(lambda one: made.tell(one.tenant_id, one.head.revision))
+    return made
 
 
 async def _time_by_boot(store: SqlStore, clock: Clock) -> Callable[[], Instant]:

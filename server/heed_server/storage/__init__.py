@@ -8,8 +8,9 @@ in `sqlite` and `postgres`.
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, SystemClock
 from heed_server.storage.errors import SchemaError
-from heed_server.storage.opening import migrate, open_store
+from heed_server.storage.opening import migrate, open_store, open_wake_ups
 from heed_server.storage.sql_store import SqlStore
+from heed_server.storage.wakeups import WakeUps
 
 __all__ = [
     "Clock",
@@ -17,6 +18,8 @@ __all__ = [
     "SqlStore",
     "StorageLimits",
     "SystemClock",
+    "WakeUps",
     "migrate",
     "open_store",
+    "open_wake_ups",
 ]

@@ -53,6 +53,12 @@ class StorageLimits:
     """How long a transaction waits for another node's, or for another process on SQLite."""
     close_seconds_max: float = 20.0
     """How long closing waits for the commit under way."""
+    wake_seconds_min: float = 0.005
+    """The time from one notification of this node's commits to the next; PostgreSQL only."""
+    wake_check_seconds: float = 3.0
+    """After how long without a notification one is sent to be heard, and how long that may take."""
+    wake_retry_seconds_max: float = 5.0
+    """The longest pause before the connection for notifications is opened again."""
 
     def __post_init__(self) -> None:
         """Refuse to forget keys before the time that the contract promises."""

@@ -1,6 +1,7 @@
 """Opening a store by its URL, and bringing a database's schema up to date."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -8,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from heed.errors import ErrorReason, UnavailableError
+from heed.model import Revision, TenantId
 from heed_server.storage.admin import ensure_epoch
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, ClockStart, SystemClock
@@ -17,6 +19,7 @@ from heed_server.storage.migrations import require_schema, upgrade
 from heed_server.storage.postgres import PostgresBackend, migrate_postgres
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import SqliteBackend
+from heed_server.storage.wakeups import WakeUps
 
 _DEFAULT_LIMITS = StorageLimits()
 _SYSTEM_CLOCK = SystemClock()
@@ -61,6 +64,20 @@ async def open_store(
         keys_kept_days=limits.keys_kept_days,
     )
     return SqlStore(backend, rules, limits)
+
+
+def open_wake_ups(
+    url: str,
+    *,
+    limits: StorageLimits = _DEFAULT_LIMITS,
+    on_heard: Callable[[TenantId, Revision], None],
+    on_open: Callable[[], None],
+) -> WakeUps | None:
+    """Return the wake-ups of a node, to be run; None on SQLite, which one node owns."""
+    found = _parse(url)
+    if found.get_backend_name() != "postgresql":
+        return None
+    return WakeUps(found, limits, on_heard=on_heard, on_open=on_open)
 
 
 async def migrate(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> bool:

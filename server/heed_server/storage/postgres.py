@@ -187,7 +187,7 @@ class PostgresBackend:
         driver: Any = raw.driver_connection
         self._driver = driver
         driver.add_log_listener(lambda _, message: self._notices.append(str(message)))
-        _keep_alive(driver)
+        keep_alive(driver)
         if await connection.scalar(select(func.current_setting("fsync"))) != "on":
             raise UnavailableError(
                 "PostgreSQL runs with fsync=off and would lose what it acknowledged; turn it on",
@@ -335,7 +335,7 @@ def _roll_back(connection: Connection) -> None:
     connection.connection.rollback()
 
 
-def _keep_alive(driver: Any) -> None:
+def keep_alive(driver: Any) -> None:
     """Notice a server that is gone without a word, also while waiting for its answer."""
     transport = driver._transport  # noqa: SLF001 - asyncpg has no setting for it
     connected: socket.socket | None = transport.get_extra_info("socket")
