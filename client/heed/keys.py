@@ -106,23 +106,38 @@ def normalise(subject: Subject) -> Subject:
         InvalidArgumentError: it is malformed; the violation's field is the subject's type in lower
             case (`email`), and the message is the violation's description.
     """
-    value = subject.value
+    normalised = normalised_value(subject.type, subject.value)
+    return subject if normalised == subject.value else Subject(type=subject.type, value=normalised)
+
+
+def normalised_value(subject_type: SubjectType, value: str) -> str:
+    """Return the value of the subject that `normalise` returns for this one.
+
+    Raises:
+        InvalidArgumentError: as `normalise`.
+    """
+    if subject_type is _EMAIL and value.isascii() and len(value) <= SUBJECT_CHARACTERS_MAX:
+        # Nearly every address: what the rest of this module says of it, quicker.
+        local, _, domain = value.rpartition("@")
+        plain = local.lower()
+        if plain and not plain.encode().translate(None, _ATOM):
+            return f"{plain}@{_domain(domain)}"
     if not value:
-        raise _refusal(subject.type, "is empty")
+        raise _refusal(subject_type, "is empty")
     if len(value) > SUBJECT_CHARACTERS_MAX:
-        raise _too_long(subject.type, len(value))
-    match subject.type:
+        raise _too_long(subject_type, len(value))
+    match subject_type:
         case SubjectType.EMAIL:
             normalised = _email(value)
         case SubjectType.PHONE:
             normalised = _phone(value)
         case SubjectType.USER | SubjectType.DEVICE:
-            normalised = _identifier(subject.type, value)
+            normalised = _identifier(subject_type, value)
         case _:
-            assert_never(subject.type)
+            assert_never(subject_type)
     if len(normalised) > SUBJECT_CHARACTERS_MAX:
-        raise _too_long(subject.type, len(normalised))
-    return subject if normalised == value else Subject(type=subject.type, value=normalised)
+        raise _too_long(subject_type, len(normalised))
+    return normalised
 
 
 def _email(value: str) -> str:
@@ -137,8 +152,6 @@ def _email(value: str) -> str:
 def _local(value: str) -> str:
     if value.isascii():
         folded = value.lower()
-        if not folded.encode().translate(None, _ATOM):
-            return folded
     else:
         folded = unicodedata.normalize("NFC", value).casefold()
         folded = unicodedata.normalize("NFC", folded)
