@@ -166,6 +166,19 @@ class Scope:
     topic: str = TOPIC_ROOT
 
 
+class SubscriberStatus(enum.IntEnum):
+    """Where a subscriber is, as asked about one revision."""
+
+    APPLIED = 1
+    """It counts, and every stream of it that counts has applied the revision."""
+    PENDING = 2
+    """It counts, and has not."""
+    MISSING = 3
+    """It was declared, and no stream of it counts."""
+    GONE = 4
+    """No stream of it counts any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One standing choice or suppression of one subject.

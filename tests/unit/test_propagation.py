@@ -8,7 +8,8 @@ import pytest
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import Instant, Revision, TenantId
-from heed_server.propagation import Progress, Registry, Status, is_propagated, unheard
+from heed.model import SubscriberStatus as Status
+from heed_server.propagation import Progress, Registry, is_propagated, unheard
 from heed_server.propagation.progress import Seen, progress_of
 from heed_server.store import Subscriber
 

@@ -1,13 +1,12 @@
 """Who has applied what of a tenant's log: the proof that an opt-out reached everyone."""
 
-from heed_server.propagation.progress import Progress, Status, is_propagated
+from heed_server.propagation.progress import Progress, is_propagated
 from heed_server.propagation.registry import GONE_KEPT_SECONDS, Registry, unheard
 
 __all__ = [
     "GONE_KEPT_SECONDS",
     "Progress",
     "Registry",
-    "Status",
     "is_propagated",
     "unheard",
 ]

@@ -8,27 +8,13 @@ Laws:
 - Who counts no more is said to be gone, or missing if it was declared; never left out.
 """
 
-import enum
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from heed.model import Instant, Revision
+from heed.model import Instant, Revision, SubscriberStatus
 from heed_server.store import Subscriber
 
 _MICROSECONDS = 1_000_000
-
-
-class Status(enum.IntEnum):
-    """Where a subscriber is, as asked about one revision. Numbers are those of the contract."""
-
-    APPLIED = 1
-    """It counts, and every stream of it has applied the revision."""
-    PENDING = 2
-    """It counts, and has not."""
-    MISSING = 3
-    """It was declared, and no stream of it counts."""
-    GONE = 4
-    """No stream of it counts any more."""
 
 
 class Seen(NamedTuple):
@@ -42,7 +28,7 @@ class Progress(NamedTuple):
     """How far one subscriber is."""
 
     name: str
-    status: Status
+    status: SubscriberStatus
     node: str
     """Where its last stream is, or was; empty: it never had one."""
     applied_revision: Revision
@@ -66,7 +52,7 @@ def progress_of(
 
 def is_propagated(progress: Iterable[Progress]) -> bool:
     """Whether everybody who counts, or should, has applied the revision."""
-    return all(one.status in {Status.APPLIED, Status.GONE} for one in progress)
+    return all(one.status in {SubscriberStatus.APPLIED, SubscriberStatus.GONE} for one in progress)
 
 
 def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds: float) -> Progress:
@@ -75,16 +61,20 @@ def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds:
     counting = [one.subscriber for one in streams if _counts(one, streams, boot_seconds)]
     if counting:
         told = min(counting, key=lambda one: one.applied_revision)
-        status = Status.APPLIED if told.applied_revision >= revision else Status.PENDING
+        status = (
+            SubscriberStatus.APPLIED
+            if told.applied_revision >= revision
+            else SubscriberStatus.PENDING
+        )
         return _told(told, status, is_declared=is_declared)
-    status = Status.MISSING if is_declared else Status.GONE
+    status = SubscriberStatus.MISSING if is_declared else SubscriberStatus.GONE
     if not streams:
         return Progress(name, status, "", Revision(0), None, None, is_declared)
     told = max((one.subscriber for one in streams), key=lambda one: one.open_time)
     return _told(told, status, is_declared=is_declared)
 
 
-def _told(stream: Subscriber, status: Status, *, is_declared: bool) -> Progress:
+def _told(stream: Subscriber, status: SubscriberStatus, *, is_declared: bool) -> Progress:
     return Progress(
         name=stream.name,
         status=status,
