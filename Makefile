@@ -14,6 +14,9 @@ GEN := .venv-gen/bin
 WORKERS ?= 2
 # What the two checkers read; a folder that does not exist yet is left out.
 CHECKED := $(wildcard client/heed server/heed_server tests scripts)
+# The tests that meet every branch of what pyproject.toml names for coverage, and are quick.
+COVERING := $(addprefix tests/unit/test_,wire*.py decide_table.py keys.py proof.py client_fake.py \
+	client_values.py)
 PROJECTS := generated/pyproject.toml client/pyproject.toml server/pyproject.toml
 
 # Tools keep their caches in the tree, so that an empty or missing HOME does not matter.
@@ -23,7 +26,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
-	test test-fast test-postgres run demo bench bench-scale check lock clean
+	coverage test test-fast test-postgres run demo bench bench-scale check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
@@ -77,6 +80,9 @@ proto-in-step: setup .venv-gen/.stamp ## what is generated is what would be gene
 	$(GEN)/python scripts/generate_proto.py --check
 	$(BIN)/python scripts/generate_sync_client.py --check
 
+coverage: setup ## every branch of the decision, the keys, the proofs and the wire is tested
+	$(BIN)/pytest -n $(WORKERS) --quiet --cov --cov-report=term $(COVERING)
+
 test: setup ## all tests, with a real PostgreSQL
 	$(BIN)/pytest -n $(WORKERS)
 
@@ -99,13 +105,14 @@ bench-scale: setup ## what a number of subjects changes, with ten million; half 
 	$(BIN)/python -m tests.bench --scale
 
 # In the order of how soon each fails. The last step is the whole suite.
-check: ## what CI runs: lint, types, imports, the contract, then all tests
+check: ## what CI runs: lint, types, imports, the contract, coverage, then all tests
 	$(MAKE) lint
 	$(MAKE) types
 	$(MAKE) imports
 	$(MAKE) proto-lint
 	$(MAKE) proto-breaking
 	$(MAKE) proto-in-step
+	$(MAKE) coverage
 	$(MAKE) test
 
 lock: .venv-lock/.stamp ## resolve requirements/*.txt again (UPGRADE=1: to the newest versions)

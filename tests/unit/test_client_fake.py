@@ -255,6 +255,28 @@ def test_a_dry_run_changes_nothing_and_takes_no_key(client: FakeSyncClient) -> N
     assert (again.added, again.strengthened, again.unchanged) == (0, 1, 0)
 
 
+def test_a_row_of_a_list_may_be_a_suppression(client: FakeSyncClient) -> None:
+    bounce = heed.Suppression(subject=heed.email(ADA), cause="bounce")
+
+    client.import_records(
+        [heed.ImportRow(row=1, protection=bounce, decided_time=START)],
+        batch_id="b",
+        origin=ORIGIN,
+    )
+
+    assert client.check(email=ADA, channel="email").rule is heed.Rule.SUPPRESSION
+
+
+def test_what_a_person_was_shown_is_told_with_what_stands(client: FakeSyncClient) -> None:
+    opt_in(client, "news")
+
+    (told,) = client.get_preferences(email=ADA).records
+
+    assert told.evidence == EVIDENCE
+    assert told.origin is not None
+    assert told.origin.method is heed.Method.WEB_FORM
+
+
 def test_an_export_is_everything_that_stands(client: FakeSyncClient) -> None:
     for at in range(700):
         client.opt_out(user=f"u-{at}", source="tests")
