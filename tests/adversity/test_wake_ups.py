@@ -221,14 +221,17 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(url: str, ear: Ear, limits: StorageLimits = QUICK) -> AsyncGenerator[WakeUps]:
+async def listening(
+    url: str, ear: Ear, limits: StorageLimits = QUICK, *, is_there: bool = True
+) -> AsyncGenerator[WakeUps]:
     made = open_wake_ups(
         url, limits=limits, on_heard=ear.hear, on_open=lambda: ear.openings.put_nowait(None)
     )
     assert made is not None
     running = asyncio.create_task(made.run())
     try:
-        await ear.opened()
+        if is_there:
+            await ear.opened()
         yield made
     finally:
         running.cancel()
@@ -288,6 +291,26 @@ async def test_a_connection_that_breaks_is_noticed_at_once_counted_said_and_open
                 assert wake_ups.lost >= 1
                 wake_ups.tell(TenantId(7), Revision(1))
                 await ear.until_heard(7, 1)
+
+    assert [line["event"] for line in logged] == ["wake_ups_lost", "wake_ups_again"]
+
+
+async def test_a_database_that_refuses_is_asked_again_until_it_does_not(
+    postgres: Postgres, database: Database
+) -> None:
+    """As one that is starting up or shutting down does: it answers, and the answer is no."""
+    name = "heed_not_yet_there"
+    url = make_url(database.url).set(database=name).render_as_string(hide_password=False)
+    ear = Ear()
+
+    with capture_logs() as logged:
+        async with listening(url, ear, is_there=False) as wake_ups:
+            async with asyncio.timeout(WAIT_SECONDS_MAX):
+                while wake_ups.lost < 2:  # noqa: ASYNC110 - it tells nobody, and needs not
+                    await asyncio.sleep(0.01)
+            await asyncio.to_thread(postgres.create_database, name)
+            await ear.opened()
+    postgres.drop_database(name)
 
     assert [line["event"] for line in logged] == ["wake_ups_lost", "wake_ups_again"]
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import asyncpg
 import structlog
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -38,8 +39,12 @@ _RETRY_SECONDS_MIN: Final = 0.05
 _NOTHING_NEW: Final = "0:0"
 """What is said to be heard: there is no tenant 0."""
 _TELL: Final = "SELECT pg_notify($1, told) FROM unnest($2::text[]) AS told"
-_BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError, TimeoutError)
-"""What connecting and asking raise."""
+_BROKEN = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(AsyncAdapt_asyncpg_dbapi.Error, SQLAlchemyError),
+    *(OSError, TimeoutError),
+)
+"""What asking raises, by the driver's own way, and connecting, by SQLAlchemy's two."""
 
 _log = structlog.stdlib.get_logger("heed_server.storage")
 
