@@ -15,7 +15,7 @@ from heed.testing.memory import Draft, HeldHold, Memory, in_order
 from heed.testing.still_sent import still_sent
 from heed.topics import TopicTable
 from heed.wire import format as told
-from heed.wire import parse, parse_admin
+from heed.wire import parse, parse_admin, parse_import
 from heed.wire.asked import (
     EndAsked,
     HoldAsked,
@@ -229,7 +229,7 @@ WRITES: Final[Mapping[str, WriteMethod]] = MappingProxyType(
             answer=admin.AddSuppressionsResponse,
         ),
         "ImportRecords": WriteMethod(
-            read=parse_admin.import_records,
+            read=parse_import.import_records,
             act=_import_records,
             answer=admin.ImportRecordsResponse,
         ),

@@ -4,7 +4,7 @@
 - `violations`: the wrong fields of a request, all of them, by path.
 - `values`: the words of types.proto, read: subjects, scopes, origins, choices.
 - `asked`: the requests as values.
-- `parse`, `parse_admin`: messages of requests to `asked`, whatever bytes arrive.
+- `parse`, `parse_admin`, `parse_import`: messages of requests to `asked`, whatever bytes arrive.
 - `format`: values to messages of answers.
 - `encoded`: the answers of a Check, as bytes.
 - `status`: errors to google.rpc.Status and back.

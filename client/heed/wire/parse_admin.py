@@ -1,12 +1,11 @@
 """Messages of AdminService to values, by the laws of `heed.wire.parse`.
 
-An import is the one request that is not refused whole: a malformed row is left out and named.
+Those of imports are in `heed.wire.parse_import`, which shares what is public at the end.
 """
 
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import assert_never
 
 from heed.model import (
     CHANNELS_OF_SUBJECT_TYPE,
@@ -26,10 +25,8 @@ from heed.wire.asked import (
     EndAsked,
     ExportAsked,
     HoldAsked,
-    ImportAsked,
     PageAsked,
     ProtectionAsked,
-    RejectedRow,
     ReleaseAsked,
     SuppressionsAsked,
     TopicAsked,
@@ -158,7 +155,7 @@ def add_suppressions(data: bytes) -> SuppressionsAsked:
         if not one.HasField("suppression"):
             violations.add(f"{path}.suppression", "is required: its cause at least")
         subject = values.subject(one.subject, f"{path}.subject", violations)
-        protections += _suppressions(
+        protections += suppressions(
             one.suppression,
             subject,
             origin.decided_time,
@@ -180,46 +177,12 @@ def release_suppression(data: bytes) -> ReleaseAsked:
         call=write_call("ReleaseSuppression", asked, violations),
         subject=subject,
         cause=values.CAUSES.read(asked.cause, "cause", violations, Cause.MANUAL),
-        scopes=_scopes_of_type(asked.scope, subject, "scope", violations),
+        scopes=scopes_of_type(asked.scope, subject, "scope", violations),
         reason=_why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
     return read
-
-
-def import_records(data: bytes) -> ImportAsked:
-    """Read an ImportRecordsRequest, and set its malformed rows aside."""
-    asked = message(admin.ImportRecordsRequest, data)
-    if len(asked.rows) > limits.IMPORT_ROWS_MAX:
-        raise too_large("rows", len(asked.rows), limits.IMPORT_ROWS_MAX)
-    violations = Violations()
-    call = write_call("ImportRecords", asked, violations)
-    values.ascii_name(asked.batch_id, "batch_id", violations, limits.BATCH_ID_CHARACTERS_MAX)
-    if not asked.rows:
-        violations.add("rows", f"is empty; say 1 to {limits.IMPORT_ROWS_MAX} rows")
-    origin = values.required_origin(asked.HasField("origin"), asked.origin, violations)
-    violations.raise_if_any()
-    protections: list[ProtectionAsked] = []
-    rejected: list[RejectedRow] = []
-    has_opt_outs = False
-    for index, row in enumerate(asked.rows):
-        wrong = Violations()
-        read = _row(row, index, wrong)
-        if wrong.count:
-            rejected.append(RejectedRow(row=row.row, violation=wrong.named[0]))
-        else:
-            protections += read
-            has_opt_outs = has_opt_outs or read[0].cause is Cause.NONE
-    return ImportAsked(
-        call=call,
-        batch_id=asked.batch_id,
-        protections=tuple(protections),
-        rejected=tuple(rejected),
-        has_opt_outs=has_opt_outs,
-        origin=origin,
-        dry_run=asked.dry_run,
-    )
 
 
 def list_tenants(data: bytes) -> PageAsked:
@@ -286,6 +249,42 @@ def page_token(list_name: str, cursor: str) -> str:
     if not cursor:
         return ""
     return base64.urlsafe_b64encode(f"{list_name}:{cursor}".encode()).decode()
+
+
+def suppressions(
+    asked: admin.Suppression,
+    subject: Subject,
+    seen_time: Instant | None,
+    row: int,
+    path: str,
+    violations: Violations,
+) -> list[ProtectionAsked]:
+    """One suppression, at each scope that it covers."""
+    cause = values.CAUSES.read(asked.cause, f"{path}.cause", violations, Cause.MANUAL)
+    end_time = None
+    if asked.HasField("end_time"):
+        end_time = values.instant(asked.end_time, f"{path}.end_time", violations)
+        if seen_time is not None and end_time <= seen_time:
+            violations.add(f"{path}.end_time", "must be after the time it was seen")
+    elif cause is Cause.TEMPORARY_FAILURE:
+        violations.add(f"{path}.end_time", "is required for TEMPORARY_FAILURE")
+    reason = values.text(asked.reason, f"{path}.reason", violations, limits.REASON_CHARACTERS_MAX)
+    reach = _reach_of_suppression(asked.reach, cause, f"{path}.reach", violations)
+    return [
+        ProtectionAsked(subject, cause, reach, scope, seen_time, end_time, reason, row)
+        for scope in scopes_of_type(asked.scope, subject, f"{path}.scope", violations)
+    ]
+
+
+def scopes_of_type(
+    asked: pb.Scope, subject: Subject, path: str, violations: Violations
+) -> tuple[Scope, ...]:
+    """The scope as said, or one for each channel of the subject's type."""
+    channels = CHANNELS_OF_SUBJECT_TYPE[subject.type]
+    scope = values.scope(asked, path, violations, default=channels[0])
+    if asked.channel:
+        return (scope,)
+    return tuple(Scope(channel=channel, topic=scope.topic) for channel in channels)
 
 
 def _page(
@@ -374,86 +373,6 @@ def _topic(asked: pb.Topic, violations: Violations, *, is_there: bool) -> Topic:
     )
 
 
-def _row(row: admin.ImportRow, index: int, violations: Violations) -> Sequence[ProtectionAsked]:
-    """What one row adds. Its paths are of the row: `subject.email`."""
-    if row.row < 1:
-        violations.add("row", "must be the place in the file, from 1")
-    subject = values.subject(row.subject, "subject", violations)
-    decided_time = (
-        values.instant(row.decided_time, "decided_time", violations)
-        if row.HasField("decided_time")
-        else None
-    )
-    protection = row.WhichOneof("protection")
-    match protection:
-        case "opt_out":
-            reach = (
-                values.REACHES.read(
-                    row.opt_out.reach, "opt_out.reach", violations, Reach.PROMOTIONAL
-                )
-                if row.opt_out.reach
-                else Reach.PROMOTIONAL
-            )
-            return [
-                ProtectionAsked(
-                    subject=subject,
-                    cause=Cause.NONE,
-                    reach=reach,
-                    scope=scope,
-                    decided_time=decided_time,
-                    end_time=None,
-                    reason="",
-                    row=index,
-                )
-                for scope in _scopes_of_type(row.scope, subject, "scope", violations)
-            ]
-        case "suppression":
-            if row.HasField("scope"):
-                violations.add("scope", "is of an opt-out; a suppression has its own scope")
-            return _suppressions(
-                row.suppression, subject, decided_time, index, "suppression", violations
-            )
-        case None:
-            violations.add("protection", "is missing; set one of opt_out, suppression")
-            return ()
-        case _:
-            assert_never(protection)
-
-
-def _suppressions(
-    asked: admin.Suppression,
-    subject: Subject,
-    seen_time: Instant | None,
-    row: int,
-    path: str,
-    violations: Violations,
-) -> list[ProtectionAsked]:
-    """One suppression, at each scope that it covers."""
-    cause = values.CAUSES.read(asked.cause, f"{path}.cause", violations, Cause.MANUAL)
-    end_time = None
-    if asked.HasField("end_time"):
-        end_time = values.instant(asked.end_time, f"{path}.end_time", violations)
-        if seen_time is not None and end_time <= seen_time:
-            violations.add(f"{path}.end_time", "must be after the time it was seen")
-    elif cause is Cause.TEMPORARY_FAILURE:
-        violations.add(f"{path}.end_time", "is required for TEMPORARY_FAILURE")
-    reason = values.text(asked.reason, f"{path}.reason", violations, limits.REASON_CHARACTERS_MAX)
-    reach = _reach_of_suppression(asked.reach, cause, f"{path}.reach", violations)
-    return [
-        ProtectionAsked(
-            subject=subject,
-            cause=cause,
-            reach=reach,
-            scope=scope,
-            decided_time=seen_time,
-            end_time=end_time,
-            reason=reason,
-            row=row,
-        )
-        for scope in _scopes_of_type(asked.scope, subject, f"{path}.scope", violations)
-    ]
-
-
 def _reach_of_suppression(number: int, cause: Cause, path: str, violations: Violations) -> Reach:
     own = REACH_OF_CAUSE[cause]
     if number == 0:
@@ -462,17 +381,6 @@ def _reach_of_suppression(number: int, cause: Cause, path: str, violations: Viol
         return Reach.PROMOTIONAL
     violations.add(path, "is the cause's own; only a LEGAL one may say REACH_PROMOTIONAL")
     return own
-
-
-def _scopes_of_type(
-    asked: pb.Scope, subject: Subject, path: str, violations: Violations
-) -> tuple[Scope, ...]:
-    """The scope as said, or one for each channel of the subject's type."""
-    channels = CHANNELS_OF_SUBJECT_TYPE[subject.type]
-    scope = values.scope(asked, path, violations, default=channels[0])
-    if asked.channel:
-        return (scope,)
-    return tuple(Scope(channel=channel, topic=scope.topic) for channel in channels)
 
 
 def _note_repeated(protections: Sequence[ProtectionAsked], violations: Violations) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from heed.wire import checks, encoded, parse, parse_admin
+from heed.wire import checks, encoded, parse, parse_admin, parse_import
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.acts import Appended
@@ -112,7 +112,7 @@ _UNARY: tuple[UnaryMethod, ...] = (
         Service.release_suppression,
     ),
     _read("ListSuppressions", reads.list_suppressions),
-    _write(admin.ImportRecordsResponse, parse_admin.import_records, Service.import_records),
+    _write(admin.ImportRecordsResponse, parse_import.import_records, Service.import_records),
 )
 
 UNARY_METHODS = {method.name: method for method in _UNARY}
