@@ -66,7 +66,12 @@ def merge(current: Record | None, new: Record) -> Record:
 def replace(records: tuple[Record, ...], new: Record) -> tuple[Record, ...]:
     """Return a subject's records with `new` in its slot, ordered by kind, topic and channel."""
     slot = new.slot
-    return tuple(sorted((*(one for one in records if one.slot != slot), new), key=_order))
+    return in_order((*(one for one in records if one.slot != slot), new))
+
+
+def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return a subject's records by kind, topic and channel, as they are kept."""
+    return tuple(sorted(records, key=_order))
 
 
 def remove(records: tuple[Record, ...], slot: Slot) -> tuple[Record, ...]:

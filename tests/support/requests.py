@@ -13,6 +13,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_proto.v1 import watch_service_pb2 as watch
 
 DECIDED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -232,6 +233,18 @@ def lift_hold(hold_id: str = "hold-1", key: str = "key-2") -> admin.LiftHoldRequ
     )
 
 
+def watch_changes(subscriber: str = "mailer-1", *, token: str = "") -> watch.WatchChangesRequest:
+    """Follow the log."""
+    return watch.WatchChangesRequest(subscriber=subscriber, token=token)
+
+
+def report_applied(
+    stream_id: str = "0" * 32, *, applied: int = 0, probe: int = 1
+) -> watch.ReportAppliedRequest:
+    """Say how far it is."""
+    return watch.ReportAppliedRequest(stream_id=stream_id, applied_revision=applied, probe=probe)
+
+
 VALID: dict[str, Callable[[], Message]] = {
     "CheckSuppression": check,
     "BatchCheckSuppression": batch_check,
@@ -253,5 +266,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "ListSuppressions": admin.ListSuppressionsRequest,
     "ImportRecords": import_records,
     "ExportRecords": admin.ExportRecordsRequest,
+    "WatchChanges": watch_changes,
+    "ReportApplied": report_applied,
 }
 """A valid request by the method's name."""

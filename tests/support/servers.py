@@ -30,7 +30,11 @@ from heed_server.rpc import Health, Observe, RpcLimits, build_server
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
+from heed_server.watch import Watches, WatchLimits
 from tests.support.stores import LOOKUP_KEY
+
+ENDLESS = frozenset({"WatchChanges"})
+"""Methods whose answer never ends by itself: of these, `send` returns the first message."""
 
 METHODS = {method.name: method for described in services() for method in described.methods}
 """The methods of the contract, by name."""
@@ -94,7 +98,12 @@ class Running:
         through = channel or self.channel
         if method.server_streaming:
             streaming: aio.UnaryStreamMultiCallable[bytes, bytes] = through.unary_stream(path)
-            return [answer async for answer in streaming(data, timeout=timeout, metadata=metadata)]
+            call = streaming(data, timeout=timeout, metadata=metadata)
+            if name in ENDLESS:
+                first = await anext(aiter(call))
+                call.cancel()
+                return [first]
+            return [answer async for answer in call]
         unary: aio.UnaryUnaryMultiCallable[bytes, bytes] = through.unary_unary(path)
         return [await unary(data, timeout=timeout, metadata=metadata)]
 
@@ -130,6 +139,7 @@ async def running_server(
     authenticator: Callable[[SqlStore], Authenticator] | None = None,
     max_staleness: MaxStaleness | None = None,
     rpc_limits: RpcLimits | None = None,
+    watch_limits: WatchLimits | None = None,
     observe_checks: bool = False,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
@@ -142,6 +152,7 @@ async def running_server(
             store, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
         ) as followers,
         Background() as background,
+        Watches(store, folder, limits=watch_limits) as watches,
     ):
         if tenant is not None and not await store.tenants():
             await store.create_tenant(tenant, LOOKUP_KEY)
@@ -151,6 +162,7 @@ async def running_server(
         service = Service(
             store=store,
             tenants=tenants,
+            watches=watches,
             now=clock.now,
             new_hold_id=_hold_ids(),
             new_lookup_key=lambda: LOOKUP_KEY,

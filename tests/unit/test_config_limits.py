@@ -6,12 +6,19 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from heed_server.config import IndexConfig, LimitsConfig, StalenessConfig, StorageConfig
+from heed_server.config import (
+    IndexConfig,
+    LimitsConfig,
+    StalenessConfig,
+    StorageConfig,
+    WatchConfig,
+)
 from heed_server.follow import FollowLimits
 from heed_server.primary.database import limits_of
 from heed_server.rpc import RpcLimits
 from heed_server.service import MaxStaleness
 from heed_server.storage import StorageLimits
+from heed_server.watch import WatchLimits
 
 OF_THE_CONTRACT = {"message_bytes_max"}
 """What callers rely on: the same for every server."""
@@ -23,6 +30,7 @@ OF_THE_CONTRACT = {"message_bytes_max"}
         (FollowLimits, IndexConfig()),
         (RpcLimits, LimitsConfig()),
         (StorageLimits, StorageConfig()),
+        (WatchLimits, WatchConfig()),
     ],
 )
 def test_every_limit_is_a_setting_with_the_same_default(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from heed.errors import FieldViolation
 from heed.model import (
     Cause,
+    Channel,
     Choice,
     Hold,
     Instant,
@@ -16,6 +17,7 @@ from heed.model import (
     Query,
     Reach,
     RecordKind,
+    Revision,
     Scope,
     Subject,
     SubjectType,
@@ -202,3 +204,31 @@ class BatchAsked:
     counts: list[int]
     """How many of the subjects are of each query."""
     queries: list[Query]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchAsked:
+    """WatchChanges."""
+
+    tenant: str
+    subscriber: str
+    instance: str
+    token: str
+    """Empty: from nowhere."""
+    channels: frozenset[Channel]
+    """Empty: all."""
+    topics: tuple[str, ...]
+    """Sorted, none beneath another. Empty: all."""
+    max_staleness_seconds: float
+    rule_version: int
+    normaliser_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedAsked:
+    """ReportApplied."""
+
+    tenant: str
+    stream_id: str
+    applied_revision: Revision
+    probe: int

@@ -59,7 +59,7 @@ class Position:
 
     def _begin(self, second: int) -> bytes:
         now = b"\x12" + _instant(Instant(second * 1_000_000))
-        begun = b"\x12" + _varint(len(self._but_now) + len(now)) + self._but_now + now
+        begun = b"\x12" + varint(len(self._but_now) + len(now)) + self._but_now + now
         return begun[: -len(_five(0))]
 
 
@@ -101,7 +101,7 @@ def _encode(answered: Answered, now: Instant) -> bytes:
     body += _CLASSES[decision.topic_class]
     if with_records:
         body += b"\x2a" + _ONE_BYTE[len(with_records)] + bytes(with_records)
-    return b"\x0a" + _varint(len(body)) + body
+    return b"\x0a" + varint(len(body)) + body
 
 
 def _reason(reason: Reason, now: Instant) -> bytes:
@@ -111,10 +111,10 @@ def _reason(reason: Reason, now: Instant) -> bytes:
         voice = told.reason(reason, now).SerializeToString()
     else:
         encoded = _record(record, reason.subject or 0, now)
-        voice = _RULES[reason.rule] + b"\x12" + _varint(len(encoded)) + encoded
+        voice = _RULES[reason.rule] + b"\x12" + varint(len(encoded)) + encoded
         if record.end_time is not None:
             voice += b"\x22" + _instant(record.end_time)
-    return b"\x12" + _varint(len(voice)) + voice
+    return b"\x12" + varint(len(voice)) + voice
 
 
 def _record(record: Record, subject_index: int, now: Instant) -> bytes:
@@ -124,7 +124,7 @@ def _record(record: Record, subject_index: int, now: Instant) -> bytes:
         + b"\x2a"
         + _instant(record.decided_time)
         + b"\x38"
-        + _varint(record.revision)
+        + varint(record.revision)
         + _INDICES[subject_index]
     )
     end_time = record.end_time
@@ -148,7 +148,7 @@ def _instant(instant: Instant) -> bytes:
     second, microsecond = divmod(instant, 1_000_000)
     if second < _FIVE_BYTES_END:
         return b"\x0c\x08" + _five(second) + b"\x10" + _five(microsecond * 1_000)
-    return b"\x0d\x08" + _varint(second) + b"\x10" + _five(microsecond * 1_000)
+    return b"\x0d\x08" + varint(second) + b"\x10" + _five(microsecond * 1_000)
 
 
 def _five(number: int) -> bytes:
@@ -164,7 +164,7 @@ def _five(number: int) -> bytes:
     )
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """A number that is not negative as a varint."""
     if number < 0x80:  # noqa: PLR2004 - fits into one byte of a varint
         return _ONE_BYTE[number]

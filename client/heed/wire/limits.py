@@ -65,6 +65,20 @@ PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_TOKEN_CHARACTERS_MAX: Final = 1_024
 
+SUBSCRIBER_CHARACTERS_MAX: Final = 128
+"""Printable ASCII characters of a subscriber's name."""
+INSTANCE_CHARACTERS_MAX: Final = 64
+STREAM_ID_CHARACTERS_MAX: Final = 64
+WATCH_TOPICS_MAX: Final = 100
+"""Topics that a stream of changes may be filtered by."""
+STALENESS_SECONDS_MIN: Final = 1
+STALENESS_SECONDS_MAX: Final = 3_600
+"""What a subscriber may name as the age up to which it allows by what it knows."""
+BATCH_CHANGES_MAX: Final = 1_000
+"""Changes of the log that one message of a stream covers."""
+SNAPSHOT_CHUNK_BYTES_MAX: Final = 256 * 1024
+"""Bytes of the records of one message of a snapshot, unless one person alone has more."""
+
 VIOLATIONS_MAX: Final = 100
 """Violations that an error names; its message has the count of all."""
 STATUS_BYTES_MAX: Final = 4_096

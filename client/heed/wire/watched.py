@@ -11,6 +11,7 @@ Laws:
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,6 +33,7 @@ from heed.model import (
     TopicClass,
 )
 from heed.wire import format as told
+from heed.wire.encoded import varint
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 
@@ -217,6 +219,34 @@ def hold_from(message: types.Hold) -> Hold:
     )
 
 
+def change_part(value: Change) -> bytes:
+    """Return a change as a part of a Changes, serialised; empty: there is nothing to apply.
+
+    Parts may stand in a row: they are a repeated field, and `changes_message` takes them all.
+    """
+    message = change_to(value)
+    if message is None:
+        return b""
+    encoded = message.SerializeToString()
+    return _CHANGES_CHANGE + varint(len(encoded)) + encoded
+
+
+def changes_message(
+    after: Revision, through: Revision, parts: bytes, *, token: str, running_hash: bytes
+) -> bytes:
+    """Return a message with these changes, serialised; `parts` are of `change_part`."""
+    rest = pb.Changes(after=after, through=through, token=token, running_hash=running_hash)
+    encoded = rest.SerializeToString()
+    return b"".join((_EVENT_CHANGES, varint(len(encoded) + len(parts)), encoded, parts))
+
+
+def chunk_message(records: bytes) -> bytes:
+    """Return a message with a chunk of a snapshot, serialised; `records` are of `subjects_to`."""
+    return pb.WatchChangesResponse(
+        snapshot_chunk=pb.SnapshotChunk(records=records)
+    ).SerializeToString()
+
+
 def subjects_to(subjects: Iterable[tuple[SubjectKey, Sequence[Record]]]) -> bytes:
     """Return a SnapshotRecords of these subjects, serialised: a chunk's `records`."""
     return pb.SnapshotRecords(
@@ -252,6 +282,14 @@ def _subject_key(key: bytes) -> SubjectKey:
 def _instant(value: Timestamp) -> Instant:
     return Instant(value.seconds * 1_000_000 + value.nanos // 1_000)
 
+
+def _tag(described: Descriptor, name: str) -> bytes:
+    """What stands before the length of a field that is a message."""
+    return bytes((described.fields_by_name[name].number << 3 | 2,))
+
+
+_CHANGES_CHANGE: Final = _tag(pb.Changes.DESCRIPTOR, "changes")
+_EVENT_CHANGES: Final = _tag(pb.WatchChangesResponse.DESCRIPTOR, "changes")
 
 _KIND_OF: Final = _KINDS.by_number
 _CAUSE_OF: Final = _CAUSES.by_number

@@ -19,7 +19,7 @@ class Right(enum.StrEnum):
     CHECK = "check"
     """Ask for decisions, and list topics."""
     WATCH = "watch"
-    """Nothing yet. Following the log comes with the lookup key, by which guesses can be tested."""
+    """Follow the log. It comes with the lookup key, by which guessed addresses can be tested."""
     WRITE = "write"
     """Record choices, and read what stands for a person; an opt-in needs `consent` besides."""
     CONSENT = "consent"

@@ -7,6 +7,7 @@ from heed_server.config.edge import (
     ListenConfig,
     TelemetryConfig,
     TlsConfig,
+    WatchConfig,
 )
 from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
 from heed_server.config.model import Config
@@ -25,5 +26,6 @@ __all__ = [
     "StorageConfig",
     "TelemetryConfig",
     "TlsConfig",
+    "WatchConfig",
     "load",
 ]

@@ -119,6 +119,99 @@ class LimitsConfig(Section):
     )
 
 
+class WatchConfig(Section):
+    """The streams by which caches and other systems follow the log."""
+
+    streams_max: int = setting(
+        4_000,
+        "Streams of the process; one more is LIMIT_REACHED.",
+        higher="more memory, some 50 KiB each; a batch takes longer to hand out",
+        lower="subscribers are refused",
+        ge=0,
+        le=1_000_000,
+    )
+    streams_of_principal_max: int = setting(
+        2_000,
+        "The same of one principal.",
+        higher="one may take all",
+        lower="its subscribers are refused",
+        ge=0,
+        le=1_000_000,
+    )
+    heartbeat_seconds: float = setting(
+        1.0,
+        "How long a stream stays silent at most, give or take a tenth.",
+        higher="a dead stream is noticed later",
+        lower="more messages that say nothing",
+        ge=0.05,
+        le=60,
+    )
+    coalesce_seconds_max: float = setting(
+        0.02,
+        "What passes between two batches at most, under load: a fifth of a millisecond a stream.",
+        higher="changes come later",
+        lower="many streams take time from writes",
+        ge=0,
+        le=1,
+    )
+    window_bytes_max: int = setting(
+        8 << 20,
+        "The last changes of a tenant that are kept in memory for streams a little behind.",
+        higher="more memory",
+        lower="they read the log sooner",
+        ge=1 << 16,
+        le=1 << 32,
+    )
+    replay_changes_max: int = setting(
+        1_000_000,
+        "A stream that would begin further behind is sent a snapshot.",
+        higher="long replays where a snapshot is quicker",
+        lower="snapshots where a replay is quicker",
+        ge=0,
+        le=1_000_000_000,
+    )
+    snapshots_max: int = setting(
+        4,
+        "Snapshots that are being delivered at a time; further ones wait.",
+        higher="each is slower",
+        lower="others wait longer",
+        ge=1,
+        le=1_000,
+    )
+    snapshots_queued_max: int = setting(
+        4_000,
+        "Streams that wait for a snapshot; one more is OVERLOADED.",
+        higher="more streams that know nothing yet",
+        lower="new subscribers are refused sooner",
+        ge=0,
+        le=1_000_000,
+    )
+    snapshot_kept_seconds: float = setting(
+        30.0,
+        "How long the file of a snapshot is kept for the next who ask. In the index's folder.",
+        higher="space on the disk, some 60 bytes a record, and a longer replay after it",
+        lower="it is made more often",
+        ge=0,
+        le=3600,
+    )
+    write_seconds_max: float = setting(
+        60.0,
+        "How long a stream waits for its reader before it is cut off.",
+        higher="a stuck reader holds its place for longer",
+        lower="slow readers are cut off",
+        ge=1,
+        le=3600,
+    )
+    stream_seconds_max: float = setting(
+        1_200.0,
+        "How long a stream lives, or down to half of it; its reader opens another one then.",
+        higher="the load of several nodes evens out later",
+        lower="streams are opened more often",
+        ge=1,
+        le=86_400,
+    )
+
+
 class DrainConfig(Section):
     """How the server stops. Together shorter than the time after which it is killed."""
 

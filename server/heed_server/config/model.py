@@ -21,6 +21,7 @@ from heed_server.config.edge import (
     ListenConfig,
     TelemetryConfig,
     TlsConfig,
+    WatchConfig,
 )
 from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
 from heed_server.config.section import Section
@@ -35,6 +36,7 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     index: IndexConfig = IndexConfig()
     limits: LimitsConfig = LimitsConfig()
+    watch: WatchConfig = WatchConfig()
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

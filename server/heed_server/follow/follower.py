@@ -20,7 +20,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -45,6 +45,18 @@ _UNUSABLE = (IndexUnusableError, IndexGapError, LogForkedError, LogDamagedError)
 """What an index cannot survive."""
 
 _log = structlog.stdlib.get_logger("heed_server.follow")
+
+
+class Listener(Protocol):
+    """Told of what a follower's index took, on the event loop. It MUST NOT raise, nor wait."""
+
+    def took(self, changes: Sequence[Change]) -> None:
+        """Take note: the index has just moved by these, which continue where it stood."""
+        ...
+
+    def made_anew(self) -> None:
+        """Take note: the index was given up, or made anew. What it took may be of another log."""
+        ...
 
 
 class Follower:
@@ -78,6 +90,7 @@ class Follower:
         self._is_draining = False
         self._wake = asyncio.Event()
         self._waiters: dict[asyncio.Future[None], Revision] = {}
+        self._listeners: list[Listener] = []
 
     @property
     def index(self) -> Index:
@@ -107,6 +120,10 @@ class Follower:
     def source_age_seconds(self) -> float:
         """How long ago everything that was committed was known here; infinite before the start."""
         return self._boot_seconds() - self._in_step_at
+
+    def listen(self, listener: Listener) -> None:
+        """Tell a listener of everything from now on."""
+        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Open the index, or make it, and catch up with the log.
@@ -242,6 +259,8 @@ class Follower:
             seconds=round(self._boot_seconds() - begun, 3),
         )
         self._tell_waiters(self._index)
+        for listener in self._listeners:
+            listener.made_anew()
 
     async def _catch_up(self) -> None:
         await self._drain_offered()
@@ -295,6 +314,8 @@ class Follower:
         if changes:
             index.apply(changes)
             self._tell_waiters(index)
+            for listener in self._listeners:
+                listener.took(changes)
 
     def _put_off(self, changes: Sequence[Change]) -> None:
         """Leave changes to the loop; those dropped, or not continuing, it reads from the log."""
@@ -322,6 +343,8 @@ class Follower:
             if isinstance(error, HistoryLostError):
                 self._mark_history_lost(error)
             index.abandon()
+            for listener in self._listeners:
+                listener.made_anew()
 
     def _mark_history_lost(self, error: HistoryLostError) -> None:
         """Write down, before the index that knew it is given up, that history was lost.

@@ -54,6 +54,7 @@ from heed_server.storage import (
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics
 from heed_server.telemetry.scrape import serve_metrics
+from heed_server.watch import Watches, WatchLimits
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -97,8 +98,9 @@ async def open_node(
         store.on_commit(followers.publish)
         wake_ups = _wake_ups(config, store, followers)
         await tenants.learn(await store.tenants())
+        watches = await opened.enter_async_context(_watches(config, store))
         service = _service(
-            config, store, tenants, clock, now_by_boot=await _time_by_boot(store, clock)
+            config, store, tenants, watches, clock, now_by_boot=await _time_by_boot(store, clock)
         )
         health = Health(service)
         await health.refresh()
@@ -128,7 +130,7 @@ async def open_node(
         metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
-        opened.push_async_callback(drain, server, health, stop, config.drain)
+        opened.push_async_callback(drain, server, health, watches, stop, config.drain)
 
         background.start("health", health.run())
         background.start("keys", authenticator.run())
@@ -184,6 +186,10 @@ def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps 
     return made
 
 
+def _watches(config: Config, store: SqlStore) -> Watches:
+    return Watches(store, index_directory(config), limits=limits_of(WatchLimits, config.watch))
+
+
 async def _time_by_boot(store: SqlStore, clock: Clock) -> Callable[[], Instant]:
     """Return the time by the boot clock, counted from now, or from the last commit if later.
 
@@ -203,6 +209,7 @@ def _service(
     config: Config,
     store: SqlStore,
     tenants: Tenants,
+    watches: Watches,
     clock: Clock,
     *,
     now_by_boot: Callable[[], Instant],
@@ -210,6 +217,7 @@ def _service(
     return Service(
         store=store,
         tenants=tenants,
+        watches=watches,
         now=clock.now,
         new_hold_id=new_hold_id,
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),

@@ -3,7 +3,9 @@
 The order, and why:
 1. Health says NOT_SERVING of everything, and for a moment nothing else changes: whoever watches
    health goes elsewhere while every call is still answered.
-2. The server stops taking calls first, and tells connections so; calls under way end.
+2. The server stops taking calls first, and tells connections so; calls under way end. Streams of
+   changes end each at its own time within half the grace time, so that their readers do not all
+   come to another node at once.
 3. What still runs after the grace time is cancelled. A commit under way is finished all the same;
    its caller learns the outcome by its key.
 4. The loops end, the index is sealed, the database is closed: in the reverse of their opening.
@@ -23,6 +25,7 @@ from grpc import aio
 
 from heed_server.config import DrainConfig
 from heed_server.rpc import Health
+from heed_server.watch import Watches
 
 HURRY_AFTER_SECONDS = 0.5
 """A signal sooner than this after the first is the same request: some supervisors send a signal to
@@ -68,7 +71,9 @@ class Stop:
                 loop.remove_signal_handler(number)
 
 
-async def drain(server: aio.Server, health: Health, stop: Stop, config: DrainConfig) -> None:
+async def drain(
+    server: aio.Server, health: Health, watches: Watches, stop: Stop, config: DrainConfig
+) -> None:
     """Stop taking calls and see those under way to their end."""
     await health.drain()
     with contextlib.suppress(TimeoutError):
@@ -78,8 +83,14 @@ async def drain(server: aio.Server, health: Health, stop: Stop, config: DrainCon
     grace_seconds = None if stop.hurried.is_set() else config.grace_seconds
     async with asyncio.TaskGroup() as group:
         hurrying = group.create_task(_cancel_calls(server, stop))
+        # After the server began to stop: a reader that is told to go must not come back to it.
+        group.create_task(_end_streams(watches, (grace_seconds or 0) / 2))
         await server.stop(grace_seconds)
         hurrying.cancel()
+
+
+async def _end_streams(watches: Watches, seconds: float) -> None:
+    watches.drain(seconds)
 
 
 async def _cancel_calls(server: aio.Server, stop: Stop) -> None:

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Protocol, Self
 
 from heed.errors import ExhaustedError, HeedError
+from heed.wire import parse_watch
 from heed.wire.status import code_of
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.policy import OPEN, Principal
@@ -94,6 +95,26 @@ def streamed(
                         await _send(context, message, write_seconds_max)
             finally:
                 under_way -= 1
+
+    return handler
+
+
+def watched(
+    service: Service, authenticator: Authenticator | None, observe: Observe
+) -> StreamHandler:
+    """Return the handler of WatchChanges, whose stream bounds and times itself."""
+
+    async def handler(request: bytes, context: Context) -> None:
+        async with _Call("WatchChanges", context, observe, is_write=False) as call:
+
+            def who_now() -> Principal:
+                return OPEN if authenticator is None else _principal(authenticator, context)
+
+            principal = who_now()
+            call.caller = principal.name
+            asked = parse_watch.watch_changes(request)
+            async with service.watch_changes(principal, asked, who_now) as stream:
+                await stream.run(context.write)
 
     return handler
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from heed.wire import checks, encoded, parse, parse_admin, parse_import
+from heed.wire import checks, encoded, parse, parse_admin, parse_import, parse_watch
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.acts import Appended
@@ -49,6 +49,12 @@ async def batch_check(
     """Answer BatchCheckSuppression."""
     done = await service.batch_check(principal, checks.batch_check(data), seconds_left)
     return encoded.batch_answer(done.answered, done.position, done.now)
+
+
+async def report_applied(service: Service, principal: Principal, data: bytes) -> bytes:
+    """Answer ReportApplied."""
+    service.report_applied(principal, parse_watch.report_applied(data))
+    return b""
 
 
 def _write(
@@ -113,6 +119,7 @@ _UNARY: tuple[UnaryMethod, ...] = (
     ),
     _read("ListSuppressions", reads.list_suppressions),
     _write(admin.ImportRecordsResponse, parse_import.import_records, Service.import_records),
+    _read("ReportApplied", report_applied),
 )
 
 UNARY_METHODS = {method.name: method for method in _UNARY}

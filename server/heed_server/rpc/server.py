@@ -18,9 +18,14 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from grpc import aio
 
 from heed.wire import limits
-from heed_proto.v1 import admin_service_pb2, audit_service_pb2, preference_service_pb2
+from heed_proto.v1 import (
+    admin_service_pb2,
+    audit_service_pb2,
+    preference_service_pb2,
+    watch_service_pb2,
+)
 from heed_server.auth.credentials import Authenticator
-from heed_server.rpc.calls import Observe, observed, streamed, unobserved
+from heed_server.rpc.calls import Observe, observed, streamed, unobserved, watched
 from heed_server.rpc.health import Health
 from heed_server.rpc.methods import UNARY_METHODS
 from heed_server.rpc.reads import export_records
@@ -32,13 +37,17 @@ CONTRACT: tuple[FileDescriptor, ...] = (
     preference_service_pb2.DESCRIPTOR,
     admin_service_pb2.DESCRIPTOR,
     audit_service_pb2.DESCRIPTOR,
+    watch_service_pb2.DESCRIPTOR,
 )
 """The files of the contract that hold services."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 STREAMS = {"ExportRecords": export_records}
-"""The methods that answer with many messages."""
+"""The methods that answer with many messages and end by themselves."""
+
+WATCH = "WatchChanges"
+"""The method whose messages have no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +141,16 @@ def _handlers(
                 write_seconds_max=bounds.write_seconds_max,
             )
         )
+    handlers[WATCH] = grpc.unary_stream_rpc_method_handler(
+        watched(service, authenticator, observe or _nobody)
+    )
     return handlers
 
 
 def _require_rows() -> None:
     """Refuse to serve a contract that this code does not answer whole."""
     told = {method.name for described in services() for method in described.methods}
-    answered = {*UNARY_METHODS, *STREAMS}
+    answered = {*UNARY_METHODS, *STREAMS, WATCH}
     odd = (told ^ answered) | (told ^ set(RIGHT_OF_METHOD))
     if odd:
         raise RuntimeError(

@@ -6,9 +6,10 @@ from heed_server.service.node import MaxStaleness
 from heed_server.service.operations import Operations
 from heed_server.service.protections import Protections
 from heed_server.service.tenants import LEARN_SECONDS, TenantContext, Tenants
+from heed_server.service.watching import Watching
 
 __all__ = ["LEARN_SECONDS", "MaxStaleness", "Service", "TenantContext", "Tenants"]
 
 
-class Service(Checks, Choices, Protections, Operations):
+class Service(Checks, Choices, Protections, Operations, Watching):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -18,6 +18,7 @@ from heed_server.auth.policy import Principal, require
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
+from heed_server.watch import Watches
 
 CLOCK_DOUBT_MICROSECONDS = 5_000_000
 """How far the wall clock may be from the time that has passed by the boot clock before it is
@@ -52,6 +53,7 @@ class Node:
         *,
         store: Store,
         tenants: Tenants,
+        watches: Watches,
         now: Callable[[], Instant],
         new_hold_id: Callable[[], str],
         new_lookup_key: Callable[[], bytes],
@@ -61,6 +63,7 @@ class Node:
         """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
         self.store = store
         self.tenants = tenants
+        self.watches = watches
         self.now = now
         self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id

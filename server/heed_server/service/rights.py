@@ -31,6 +31,8 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ListSuppressions": Right.EXPORT,
         "ImportRecords": Right.SUPPRESS,
         "ExportRecords": Right.EXPORT,
+        "WatchChanges": Right.WATCH,
+        "ReportApplied": Right.WATCH,
     }
 )
 """By the method's name; names of methods are unique across the services of the contract."""

@@ -1,0 +1,83 @@
+"""Following a tenant's log from elsewhere, and saying how far one is.
+
+Laws:
+- The lookup key goes out in a stream alone, to principals with the right `watch`. The right is
+  judged again while the stream lives, so that a key that was revoked ends it.
+- While the wall clock is doubted, followers are told the other time, which no one sets, and an
+  endless age: they allow nothing by what they know, and ask.
+"""
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from heed.model import Instant
+from heed.wire.asked import AppliedAsked, WatchAsked
+from heed_server.auth.policy import Principal
+from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
+from heed_server.watch import EVERYTHING, Reader, Stream, WatchFilter
+
+
+class Watching(Node):
+    """Opens streams and takes their reports."""
+
+    @asynccontextmanager
+    async def watch_changes(
+        self, principal: Principal, asked: WatchAsked, who_now: Callable[[], Principal]
+    ) -> AsyncGenerator[Stream]:
+        """Open a stream, to be run within the block. `who_now` judges the credential again.
+
+        Raises:
+            UnavailableError: STATE_STALE, this node has no index; NODE_BEHIND; DRAINING.
+            HeedError: as `Watches.open` and `Node.enter`.
+        """
+        context = self.enter("WatchChanges", principal, asked.tenant)
+
+        def require_may_watch() -> None:
+            self.enter("WatchChanges", who_now(), asked.tenant)
+
+        stream = await self.watches.open(
+            context.follower,
+            principal.name,
+            Reader(
+                subscriber=asked.subscriber,
+                instance=asked.instance,
+                filter=_filter(asked),
+                max_staleness_seconds=asked.max_staleness_seconds,
+                require_may_watch=require_may_watch,
+            ),
+            asked.token,
+            now=self._told_time,
+            wait_seconds=INDEX_WAIT_SECONDS_MAX,
+        )
+        try:
+            yield stream
+        finally:
+            self.watches.close(stream)
+
+    def report_applied(self, principal: Principal, asked: AppliedAsked) -> None:
+        """Take what a stream's reader says to have applied, and its probe.
+
+        Raises:
+            NotFoundError: STREAM_UNKNOWN.
+        """
+        context = self.enter("ReportApplied", principal, asked.tenant)
+        is_doubted = self.doubted(self.now()) is not None
+        self.watches.report(
+            context.tenant.tenant_id,
+            principal.name,
+            asked.stream_id,
+            probe=asked.probe,
+            applied=asked.applied_revision,
+            source_age_seconds=math.inf if is_doubted else context.follower.source_age_seconds(),
+        )
+
+    def _told_time(self) -> Instant:
+        now = self.now()
+        other = self.doubted(now)
+        return now if other is None else other
+
+
+def _filter(asked: WatchAsked) -> WatchFilter:
+    wanted = WatchFilter(channels=asked.channels, topics=asked.topics)
+    return EVERYTHING if wanted.leaves_nothing_out else wanted

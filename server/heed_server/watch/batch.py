@@ -1,0 +1,118 @@
+"""Consecutive changes of a log, encoded once for all who are told of them.
+
+Laws:
+- A batch is told whole or from within: whoever stands in the middle of it is told the rest.
+- What was asked for once by a filter is remembered; a batch never changes otherwise.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from heed.model import Change, Record, Revision, TenantId
+from heed.tokens import HASH_BYTES, encode_token
+from heed.wire.watched import change_part, changes_message
+from heed_server.watch.filter import EVERYTHING, WatchFilter
+
+FILTERS_REMEMBERED_MAX: Final = 64
+"""So many filters' messages are remembered of one batch; those of more are put together again."""
+
+_CHANGE_BYTES: Final = 200
+"""What a change takes beside its encoding."""
+
+
+class Batch:
+    """The changes after a revision, through another. It holds one change at least."""
+
+    __slots__ = (
+        "_hash_before",
+        "_hashes",
+        "_messages",
+        "_parts",
+        "_records",
+        "after",
+        "cost_bytes",
+        "token",
+    )
+
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        *,
+        hash_before: bytes | None,
+        tenant_id: TenantId,
+        epoch: bytes,
+    ) -> None:
+        """`changes` are dense. `hash_before` is the running hash before them, where known."""
+        self.after = Revision(changes[0].revision - 1)
+        self.token = encode_token(
+            epoch=epoch,
+            tenant_id=tenant_id,
+            revision=changes[-1].revision,
+            running_hash=changes[-1].running_hash,
+        )
+        self._parts = [change_part(change) for change in changes]
+        self._records: list[Record | None] = [
+            change.record if change.subject is not None else None for change in changes
+        ]
+        self._hashes = [change.running_hash for change in changes]
+        self._hash_before = hash_before
+        self.cost_bytes = sum(map(len, self._parts)) + _CHANGE_BYTES * len(changes)
+        # By filter, of the batch told whole; None: it leaves everything out.
+        self._messages: dict[WatchFilter, bytes | None] = {}
+
+    @property
+    def through(self) -> Revision:
+        """The last revision."""
+        return Revision(self.after + len(self._parts))
+
+    @property
+    def running_hash(self) -> bytes:
+        """The running hash at the last revision."""
+        return self._hashes[-1]
+
+    def hash_at(self, revision: Revision) -> bytes | None:
+        """Return the first bytes of the running hash at a revision of it, or before it if known."""
+        if revision == self.after:
+            return None if self._hash_before is None else self._hash_before[:HASH_BYTES]
+        return self._hashes[revision - self.after - 1][:HASH_BYTES]
+
+    def message(self, filter_: WatchFilter, position: Revision, told: Revision) -> bytes | None:
+        """Return the message that brings whoever stands at a position here; None: none is needed.
+
+        `told` is where they believe to stand: at the position, or before what their filter left
+        out.
+        """
+        if position != self.after or told != position:
+            return self._put_together(filter_, position, told)
+        known = self._messages.get(filter_, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known
+        message = self._put_together(filter_, position, told)
+        if len(self._messages) < FILTERS_REMEMBERED_MAX:
+            self._messages[filter_] = message
+        return message
+
+    def forget_messages(self) -> None:
+        """Give the memory of the messages back."""
+        self._messages.clear()
+
+    def _put_together(
+        self, filter_: WatchFilter, position: Revision, told: Revision
+    ) -> bytes | None:
+        first = position - self.after
+        parts = self._parts[first:]
+        if filter_ is not EVERYTHING:
+            parts = [
+                part
+                for part, record in zip(parts, self._records[first:], strict=True)
+                if record is None or filter_.wants(record)
+            ]
+        joined = b"".join(parts)
+        if not joined:
+            return None
+        return changes_message(
+            told, self.through, joined, token=self.token, running_hash=self.running_hash
+        )
+
+
+_UNKNOWN: Final = b"unknown"
