@@ -166,7 +166,7 @@ class Subscriber:
             del self.holds[change.hold.hold_id]
 
     def _hear(self, heartbeat: pb.Heartbeat) -> None:
-        assert heartbeat.through == (self.revision if self._is_whole else 0)
+        assert heartbeat.through in ({self.revision} if self._is_whole else {0, self.revision})
         if self.heartbeats:
             assert heartbeat.probe <= self._probe
         self.heartbeats.append(heartbeat)

@@ -79,6 +79,24 @@ def test_a_chunk_is_read_as_it_was_told(found: list[list[Record]]) -> None:
     assert subjects_from(subjects_to(subjects)) == subjects
 
 
+@quick
+@given(some_record, st.integers(-(2**62), 2**62), st.none() | st.integers(-(2**62), 2**62))
+def test_a_chunk_put_together_by_hand_is_the_message(
+    record: Record, decided: int, end: int | None
+) -> None:
+    told = replace(
+        record,
+        decided_time=Instant(decided),
+        end_time=None if end is None else Instant(end),
+        revision=Revision(abs(decided) >> 15),
+    )
+    message = pb.SnapshotRecords(
+        subjects=[pb.SubjectRecords(subject_key=key_of("ada"), records=[record_to(told)])]
+    )
+
+    assert pb.SnapshotRecords.FromString(subjects_to([(key_of("ada"), (told,))])) == message
+
+
 @pytest.mark.parametrize("change", logged()[:-1], ids=lambda change: change.kind.name.lower())
 def test_a_change_is_read_as_it_was_told(change: Change) -> None:
     told = change_to(change)

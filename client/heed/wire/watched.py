@@ -248,13 +248,19 @@ def chunk_message(records: bytes) -> bytes:
 
 
 def subjects_to(subjects: Iterable[tuple[SubjectKey, Sequence[Record]]]) -> bytes:
-    """Return a SnapshotRecords of these subjects, serialised: a chunk's `records`."""
-    return pb.SnapshotRecords(
-        subjects=[
-            pb.SubjectRecords(subject_key=key, records=list(map(record_to, records)))
-            for key, records in subjects
-        ]
-    ).SerializeToString()
+    """Return a SnapshotRecords of these subjects, serialised: a chunk's `records`.
+
+    Put together by hand, in a third of the time that messages take: a snapshot has millions.
+    """
+    parts: list[bytes] = []
+    for key, records in subjects:
+        told_of = [_SUBJECT_KEY, key]
+        for record in records:
+            encoded = _record_bytes(record)
+            told_of += (_SUBJECT_RECORD, varint(len(encoded)), encoded)
+        body = b"".join(told_of)
+        parts += (_RECORDS_SUBJECT, varint(len(body)), body)
+    return b"".join(parts)
 
 
 def subjects_from(chunk: bytes) -> list[tuple[SubjectKey, tuple[Record, ...]]]:
@@ -273,6 +279,43 @@ def subjects_from(chunk: bytes) -> list[tuple[SubjectKey, tuple[Record, ...]]]:
     ]
 
 
+def _record_bytes(value: Record) -> bytes:
+    """A record, serialised. What it is and covers is encoded once: most are alike in that."""
+    decided_time, revision, end_time = value.decided_time, value.revision, value.end_time
+    if decided_time < 0 or revision < 0 or (end_time is not None and end_time < 0):
+        return record_to(value).SerializeToString()
+    shape = (value.kind | value.cause << 4 | value.reach << 8 | value.channel << 12, value.topic)
+    encoded = (
+        (_shapes.get(shape) or _learn(shape, value))
+        + _RECORD_DECIDED
+        + _time(decided_time)
+        + _RECORD_REVISION
+        + varint(revision)
+    )
+    return encoded if end_time is None else encoded + _RECORD_END + _time(end_time)
+
+
+def _learn(shape: tuple[int, str], value: Record) -> bytes:
+    message = record_to(value)
+    for name in ("decided_time_us", "end_time_us", "revision"):
+        message.ClearField(name)
+    if len(_shapes) >= told.SHAPES_REMEMBERED_MAX:
+        _shapes.clear()
+    return _shapes.setdefault(shape, message.SerializeToString())
+
+
+def _time(instant: int) -> bytes:
+    """An instant, not negative, as a varint; two bytes at a time, since it has eight."""
+    if instant < _SIX_BYTES_END:
+        return varint(instant)
+    return (
+        _TWO_BYTES[instant & 0x3FFF]
+        + _TWO_BYTES[instant >> 14 & 0x3FFF]
+        + _TWO_BYTES[instant >> 28 & 0x3FFF]
+        + varint(instant >> 42)
+    )
+
+
 def _subject_key(key: bytes) -> SubjectKey:
     if len(key) != SUBJECT_KEY_BYTES:
         raise LaterVersionError(f"a subject's key of {len(key)} bytes is of a later version")
@@ -283,13 +326,28 @@ def _instant(value: Timestamp) -> Instant:
     return Instant(value.seconds * 1_000_000 + value.nanos // 1_000)
 
 
-def _tag(described: Descriptor, name: str) -> bytes:
-    """What stands before the length of a field that is a message."""
-    return bytes((described.fields_by_name[name].number << 3 | 2,))
+def _tag(described: Descriptor, name: str, *, has_length: bool = True) -> bytes:
+    """What stands before a field: before its length, or before its number."""
+    return bytes((described.fields_by_name[name].number << 3 | (2 if has_length else 0),))
 
 
 _CHANGES_CHANGE: Final = _tag(pb.Changes.DESCRIPTOR, "changes")
 _EVENT_CHANGES: Final = _tag(pb.WatchChangesResponse.DESCRIPTOR, "changes")
+_RECORDS_SUBJECT: Final = _tag(pb.SnapshotRecords.DESCRIPTOR, "subjects")
+_SUBJECT_KEY: Final = _tag(pb.SubjectRecords.DESCRIPTOR, "subject_key") + varint(SUBJECT_KEY_BYTES)
+_SUBJECT_RECORD: Final = _tag(pb.SubjectRecords.DESCRIPTOR, "records")
+_RECORD_DECIDED: Final = _tag(pb.WatchedRecord.DESCRIPTOR, "decided_time_us", has_length=False)
+_RECORD_END: Final = _tag(pb.WatchedRecord.DESCRIPTOR, "end_time_us", has_length=False)
+_RECORD_REVISION: Final = _tag(pb.WatchedRecord.DESCRIPTOR, "revision", has_length=False)
+
+# By kind, cause, reach and channel in one number, and topic: what most records share.
+_shapes: dict[tuple[int, str], bytes] = {}
+
+_SIX_BYTES_END: Final = 1 << 42
+_TWO_BYTES: Final = tuple(
+    bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(1 << 14)
+)
+"""Any 14 bits, as those of a varint that goes on."""
 
 _KIND_OF: Final = _KINDS.by_number
 _CAUSE_OF: Final = _CAUSES.by_number

@@ -56,7 +56,9 @@ class Start:
     """Where a stream begins."""
 
     position: Revision
-    """Where the reader stands; 0 where it is sent a snapshot first."""
+    """From where on it is told; 0 where it is sent a snapshot first."""
+    stood_at: Revision
+    """Where the reader believes to stand; 0: nowhere in this life of the store."""
     hash: bytes | None
     """The first bytes of the running hash there; None where no log has one."""
     resync: "pb.ResyncReason.ValueType | None"
@@ -113,7 +115,7 @@ class Stream:
         self._heartbeat_seconds = heartbeat_seconds
         self._hash = start.hash
         self._resync = start.resync
-        self._told = start.position
+        self._told = start.stood_at
         """Where the reader believes to stand."""
         # Of the position, once something was told of it.
         self._token, self._running_hash = "", b""
@@ -248,7 +250,7 @@ class Stream:
     async def _tell_heartbeat(self) -> None:
         while self._probes and self._is_placed and self._probes[0].revision <= self.position:
             self._echoed = self._probes.popleft()
-        if self._told != self.position:
+        if self._is_placed and self._told != self.position:
             await self._tell_silent_move()
         echoed = self._echoed
         self._heartbeat_at = self._time()

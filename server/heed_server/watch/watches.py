@@ -247,23 +247,31 @@ class Watches:
         return seconds * self._chance.uniform(1 - JITTER, 1 + JITTER)
 
 
+_NOWHERE: Final = Revision(0)
+
+
 async def _start(hub: Hub, text: str, limits: WatchLimits, wait_seconds: float) -> Start:
     """Decide where a stream begins."""
     follower = hub.follower
     if not text:
-        return _from_nowhere(pb.RESYNC_REASON_NEW)
+        return _with_snapshot(pb.RESYNC_REASON_NEW)
     token = decode_token(text)
     if token.epoch != follower.index.epoch:
-        return _from_nowhere(pb.RESYNC_REASON_EPOCH_CHANGED)
+        return _with_snapshot(pb.RESYNC_REASON_EPOCH_CHANGED)
     if token.tenant_id != hub.tenant_id:
-        return _from_nowhere(pb.RESYNC_REASON_HISTORY_CHANGED)
+        return _with_snapshot(pb.RESYNC_REASON_HISTORY_CHANGED)
     if token.revision > follower.revision:
         await _reach(follower, token, wait_seconds)
     if follower.revision - token.revision > limits.replay_changes_max:
-        return _from_nowhere(pb.RESYNC_REASON_BEHIND)
+        return _with_snapshot(pb.RESYNC_REASON_BEHIND, token.revision)
     if not await hub.has(token.revision, token.running_hash):
-        return _from_nowhere(pb.RESYNC_REASON_HISTORY_CHANGED)
-    return Start(position=token.revision, hash=token.running_hash, resync=None)
+        return _with_snapshot(pb.RESYNC_REASON_HISTORY_CHANGED, token.revision)
+    return Start(
+        position=token.revision,
+        stood_at=token.revision,
+        hash=token.running_hash,
+        resync=None,
+    )
 
 
 async def _reach(follower: Follower, token: Token, wait_seconds: float) -> None:
@@ -276,5 +284,5 @@ async def _reach(follower: Follower, token: Token, wait_seconds: float) -> None:
         )
 
 
-def _from_nowhere(reason: "pb.ResyncReason.ValueType") -> Start:
-    return Start(position=Revision(0), hash=None, resync=reason)
+def _with_snapshot(reason: "pb.ResyncReason.ValueType", stood_at: Revision = _NOWHERE) -> Start:
+    return Start(position=_NOWHERE, stood_at=stood_at, hash=None, resync=reason)
