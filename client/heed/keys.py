@@ -20,8 +20,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, assert_never
 
-import idna
-
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Subject, SubjectKey, SubjectType
 
@@ -202,6 +200,8 @@ def _domain(value: str) -> str:
     if value.isascii():
         labels = value.lower().split(".")
     else:
+        import idna  # every import of the library would wait for its tables
+
         try:
             mapped = idna.uts46_remap(value, std3_rules=False, transitional=False)
             labels = [
