@@ -6,6 +6,7 @@ scopes are resolved. Whether it may stand is judged under the log's lock (`heed_
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from heed.model import (
     Cause,
@@ -27,12 +28,11 @@ from heed.model import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedSubject:
+class KeyedSubject(NamedTuple):
     """A normalised subject and its key under the tenant's lookup key."""
 
     key: SubjectKey
-    subject: Subject = field(repr=False)
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,11 @@ class SetPreferences:
     people: tuple[PersonChoices, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protection:
-    """One stop to add: an opt-out (cause NONE) or a suppression, at one scope of one subject."""
+class Protection(NamedTuple):
+    """One stop to add: an opt-out (cause NONE) or a suppression, at one scope of one subject.
+
+    A named tuple, since a list has a million of them.
+    """
 
     subject: KeyedSubject
     cause: Cause
@@ -175,6 +177,7 @@ class Outcome:
     epoch: bytes
     commit_time: Instant
     stored: tuple[StoredRecord, ...] = ()
+    """Empty for an import, of which only the tally is told."""
     released: tuple[Record, ...] = ()
     standing: tuple[tuple[int, int, Record], ...] = ()
     """(item, subject index, record): everything that stands after the act for each subject of a

@@ -104,8 +104,8 @@ async def test_a_group_of_refused_writes_commits_nothing(shop: Shop, database: D
 async def test_what_no_database_takes_fails_alone(shop: Shop) -> None:
     """The edges refuse such text; should one let it through, its neighbours must not suffer."""
     person = chooses("ada").people[0]
-    unsendable = replace(
-        person.subjects[0], subject=Subject(type=SubjectType.EMAIL, value="\ud800@example.com")
+    unsendable = person.subjects[0]._replace(
+        subject=Subject(type=SubjectType.EMAIL, value="\ud800@example.com")
     )
     bad = SetPreferences(people=(replace(person, subjects=(unsendable,)),))
 

@@ -8,57 +8,65 @@ Laws:
 - A release leaves what the person chose, and everything of another cause or scope.
 """
 
+from typing import Final
+
 from heed.errors import ErrorReason, NotFoundError
-from heed.model import Cause, ChangeKind, Effect, Record, RecordKind
+from heed.model import Cause, ChangeKind, Effect, Instant, Record, RecordKind, Revision
 from heed.records import merge
 from heed_server.acts import AddProtections, Protection, ReleaseSuppression, StoredRecord, Tally
 from heed_server.judge.ledger import Draft, Held, Ruling, slot_key
 
 
 def judge_protections(act: AddProtections, ruling: Ruling) -> None:
-    """Add stops, and count what became of each."""
+    """Add stops, and count what became of each; what stands is told of all but imports."""
     added = strengthened = unchanged = superseded = 0
+    is_import, drafts = act.skips_unchanged, ruling.drafts
+    revision, commit_time = ruling.revision, ruling.commit_time
     for protection in act.protections:
-        asked = _asked(protection, ruling)
-        key = protection.subject.key
+        subject = protection.subject
+        key = subject.key
+        asked = _asked(protection, revision, commit_time)
         slot = slot_key(asked)
         held = ruling.slots(key).get(slot)
         current = held.record if held is not None and held.standing else None
         release_time = held.release_time if held is not None else None
-        stands = current
-        effect = Effect.APPLIED
+        stands: Record | None = asked
+        effect = _APPLIED
         if release_time is not None and asked.decided_time <= release_time:
-            effect = Effect.SUPERSEDED
+            stands = current
+            effect = _SUPERSEDED
             superseded += 1
+        elif current is None:
+            added += 1
         else:
             stands = merge(current, asked)
-            if current is None:
-                added += 1
-            elif stands is not current:
+            if stands is not current:
                 strengthened += 1
             else:
                 unchanged += 1
                 effect = _effect_of_unchanged(current, asked)
-        if stands is not current or not act.skips_unchanged:
-            ruling.drafts.append(
+        if stands is not current or not is_import:
+            drafts.append(
                 Draft(
-                    ChangeKind.CHOICE if asked.kind is _OPT_OUT else ChangeKind.SUPPRESSION,
+                    _CHOSEN if asked.kind is _OPT_OUT else _SUPPRESSED,
                     effect,
-                    ruling.commit_time,
+                    commit_time,
                     act.origin,
-                    protection.subject,
+                    subject,
                     asked,
-                    asked if effect is Effect.SUPERSEDED else stands,
+                    asked if effect is _SUPERSEDED else stands,
                     reason=protection.reason,
                     batch_id=act.batch_id,
                 )
             )
+            revision, commit_time = Revision(revision + 1), Instant(commit_time + 1)
         if stands is not None and stands is not current:
             ruling.hold_slot(key, slot, Held(stands, True, release_time))
-        shown = asked if stands is None else stands
-        ruling.stored.append(
-            StoredRecord(item=protection.row, subject_index=0, record=shown, effect=effect)
-        )
+        if not is_import:
+            shown = asked if stands is None else stands
+            ruling.stored.append(
+                StoredRecord(item=protection.row, subject_index=0, record=shown, effect=effect)
+            )
     ruling.tally = Tally(
         added=added, strengthened=strengthened, unchanged=unchanged, superseded=superseded
     )
@@ -108,30 +116,31 @@ def judge_release(act: ReleaseSuppression, ruling: Ruling) -> None:
     ruling.standing = [(0, 0, record) for record in ruling.standing_of(key)]
 
 
-def _asked(protection: Protection, ruling: Ruling) -> Record:
+def _asked(protection: Protection, revision: Revision, commit_time: Instant) -> Record:
     """Return the record that a protection asks for, its time cut to the commit time."""
-    decided_time = protection.decided_time
-    if decided_time is None or decided_time > ruling.commit_time:
-        decided_time = ruling.commit_time
-    is_choice = protection.cause is Cause.NONE
-    return Record(
-        _OPT_OUT if is_choice else RecordKind.SUPPRESSION,
-        protection.cause,
-        protection.reach,
-        protection.scope.channel,
-        protection.scope.topic,
-        decided_time,
+    _, cause, reach, scope, decided_time, end_time, _, _ = protection
+    if decided_time is None or decided_time > commit_time:
+        decided_time = commit_time
+    if cause is _NO_CAUSE:
         # An opt-out stands until the person opts in again: no list can give it an end.
-        None if is_choice else protection.end_time,
-        ruling.revision,
-    )
+        kind, end_time = _OPT_OUT, None
+    else:
+        kind = _SUPPRESSION
+    return Record(kind, cause, reach, scope.channel, scope.topic, decided_time, end_time, revision)
 
 
 def _effect_of_unchanged(current: Record, asked: Record) -> Effect:
     """A suppression that is there already stands; an earlier opt-out was decided again since."""
     if asked.kind is _OPT_OUT and current.decided_time != asked.decided_time:
-        return Effect.SUPERSEDED
-    return Effect.APPLIED
+        return _SUPERSEDED
+    return _APPLIED
 
 
-_OPT_OUT = RecordKind.OPT_OUT
+# Python 3.11 looks a member up on its enum some ten times slower than a name.
+_OPT_OUT: Final = RecordKind.OPT_OUT
+_SUPPRESSION: Final = RecordKind.SUPPRESSION
+_NO_CAUSE: Final = Cause.NONE
+_APPLIED: Final = Effect.APPLIED
+_SUPERSEDED: Final = Effect.SUPERSEDED
+_CHOSEN: Final = ChangeKind.CHOICE
+_SUPPRESSED: Final = ChangeKind.SUPPRESSION

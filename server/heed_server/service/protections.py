@@ -13,7 +13,14 @@ from heed.wire.asked import (
     ReleaseAsked,
     SuppressionsAsked,
 )
-from heed_server.acts import AddProtections, Appended, Outcome, Protection, ReleaseSuppression
+from heed_server.acts import (
+    AddProtections,
+    Appended,
+    KeyedSubject,
+    Outcome,
+    Protection,
+    ReleaseSuppression,
+)
 from heed_server.auth.policy import Principal, Right, require
 from heed_server.service import answers
 from heed_server.service.node import Node, keyed
@@ -108,16 +115,19 @@ class Protections(Node):
 def _keyed_protections(
     context: TenantContext, protections: Sequence[ProtectionAsked]
 ) -> tuple[Protection, ...]:
+    key = context.keyer.key
     return tuple(
-        Protection(
-            subject=keyed(context, one.subject),
-            cause=one.cause,
-            reach=one.reach,
-            scope=one.scope,
-            decided_time=one.decided_time,
-            end_time=one.end_time,
-            reason=one.reason,
-            row=one.row,
-        )
-        for one in protections
+        [
+            Protection(
+                KeyedSubject(key(subject), subject),
+                cause,
+                reach,
+                scope,
+                decided_time,
+                end_time,
+                reason,
+                row,
+            )
+            for subject, cause, reach, scope, decided_time, end_time, reason, row in protections
+        ]
     )
