@@ -4,7 +4,10 @@
 """
 
 from heed.answers import (
+    AnswerSource,
     BatchSetAnswer,
+    CacheState,
+    CacheStats,
     CheckAnswer,
     Hold,
     HoldAnswer,
@@ -74,7 +77,10 @@ from heed.sync_client import SyncClient
 
 __all__ = [
     "SAFE_ANSWER",
+    "AnswerSource",
     "BatchSetAnswer",
+    "CacheState",
+    "CacheStats",
     "Cause",
     "Channel",
     "CheckAnswer",

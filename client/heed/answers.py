@@ -9,8 +9,10 @@ Laws:
 - No `repr` shows whom a value is about: it would end up in logs.
 """
 
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from heed.model import (
@@ -28,6 +30,30 @@ from heed.model import (
     Verdict,
 )
 from heed.requests import Origin
+
+
+class AnswerSource(enum.StrEnum):
+    """Who answered a check."""
+
+    SERVER = "server"
+    CACHE = "cache"
+    """This host's cache, by what stands."""
+    POLICY = "policy"
+    """Nobody who knows: the cache was too old and no server answered. Suppressed, save for a topic
+    last known as mandatory, which gets the cache's last known answer."""
+
+
+class CacheState(enum.StrEnum):
+    """What a cache may answer by itself (docs/cache.md)."""
+
+    SYNCING = "syncing"
+    """Nothing: it is not whole yet."""
+    LIVE = "live"
+    """Everything: it is younger than the max_staleness of every class."""
+    STALE = "stale"
+    """What is suppressed, and what is allowed of the classes whose max_staleness is not over."""
+    EXPIRED = "expired"
+    """What is suppressed, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +143,13 @@ class CheckAnswer(Positioned):
     """The class the message was judged by."""
     subjects_with_records: tuple[int, ...]
     """The positions of the subjects that had records, ascending."""
+    source: AnswerSource = AnswerSource.SERVER
+    """Who answered."""
+    age: timedelta | None = None
+    """How old the knowledge was at most, by a clock of this host that nobody sets; None: not said
+    (a server's is within its own promise), or the cache never knew."""
+    state: CacheState | None = None
+    """The cache's state when it was asked; None: the client has none, or did not ask it."""
 
     @property
     def allowed(self) -> bool:
@@ -247,3 +280,36 @@ class SubjectRecord:
     subject: Subject | None = field(repr=False)
     """Whose, normalised; None: no readable address is kept."""
     record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStats:
+    """How a cache stands, and what this process did with it since it opened it."""
+
+    state: CacheState
+    age: timedelta | None
+    """How old its knowledge is at most; None: it never knew, or knows another history."""
+    revision: int
+    """The last change that it took."""
+    is_owner: bool
+    """Whether this process follows the log; the others of the host read what it keeps."""
+    answered: int
+    """Checks answered here."""
+    asked_upstream: int
+    """Checks that a server answered."""
+    answered_by_policy: int
+    """Checks that neither could answer: suppressed, save for the next."""
+    mandatory_by_policy: int
+    """Those of them for a mandatory topic, answered by what was last known. To be alarmed on."""
+    sampled: int
+    """Answers of here that were compared with a server's."""
+    disagreements: int
+    """Comparisons in which they differed. To be alarmed on: it is 0."""
+    inconclusive: int
+    """Comparisons that said nothing, because the server was at a later revision."""
+    streams: int
+    """Streams opened."""
+    resyncs: Mapping[str, int]
+    """Snapshots that came or were asked for, by reason."""
+    last_error: str
+    """Why the last stream ended, or the folder could not be used."""

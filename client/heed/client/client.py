@@ -1,14 +1,20 @@
 """The client: a connection to heed servers, with every call of the contract as a method."""
 
+import functools
 import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from heed.client.administration import AdministrationMethods
+from heed.client.cached import CacheLease
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
+from heed.model import Channel, TopicClass
 
 
 class Client(PreferenceMethods, AdministrationMethods, ListMethods):
@@ -35,6 +41,11 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods):
         insecure: bool = False,
         tenant: str = "",
         timeout: float | None = None,
+        cache: Path | str | None = None,
+        channels: Iterable[Channel | str] = (),
+        topics: Iterable[str] = (),
+        max_staleness: Mapping[TopicClass | str, timedelta] | None = None,
+        subscriber: str = "",
     ) -> None:
         """Say where the server is; nothing is connected before the first call.
 
@@ -43,12 +54,36 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods):
         network in clear. `tenant` is meant where a call names none; empty: the only one there is.
         `timeout`, in seconds, replaces the methods' own (docs/clients.md).
 
+        `cache` is a folder of this host in which what the checks need is kept in step
+        (docs/cache.md); it needs `heed[cache]`, and the key the right `watch`. The processes that
+        name it share it. `channels` and `topics`: what of it is kept, all if empty; a check beyond
+        them asks a server. `max_staleness`: how old "allowed" may be, by class of topic.
+        `subscriber` names this cache to operators, the host's name and the folder's if empty.
+
         Raises:
-            InvalidArgumentError: the address or the key is none, or `tls` contradicts `insecure`.
+            InvalidArgumentError: the address or the key is none, `tls` contradicts `insecure`, or
+                something said of the cache is none.
         """
         target = target_of(address, tls=tls, insecure=insecure, api_key=api_key)
+        open_cache: Callable[[], CacheLease] | None = None
+        if cache is not None:
+            from heed.connection import caching  # it brings LMDB
+
+            spec = caching.cache_spec(
+                cache,
+                target,
+                tenant=tenant,
+                subscriber=subscriber,
+                channels=channels,
+                topics=topics,
+                max_staleness=max_staleness,
+            )
+            open_cache = functools.partial(caching.lease, spec)
         super().__init__(
-            AioCalls(target, timeout=timeout), tenant=tenant, new_key=lambda: str(uuid.uuid4())
+            AioCalls(target, timeout=timeout),
+            tenant=tenant,
+            new_key=lambda: str(uuid.uuid4()),
+            open_cache=open_cache,
         )
 
     async def wait_ready(self, timeout: float = 5.0) -> None:
@@ -60,7 +95,11 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods):
         await self._calls.wait_ready(timeout)
 
     async def close(self) -> None:
-        """Close the connections; calls under way fail. Closing twice does nothing."""
+        """Close the connections; calls under way fail. Closing twice does nothing.
+
+        The cache stays on the disk, and another process may follow from then on.
+        """
+        await self._close_cache()
         await self._calls.close()
 
     async def __aenter__(self) -> Self:

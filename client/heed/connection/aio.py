@@ -8,7 +8,7 @@ Laws:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -132,6 +132,16 @@ class AioCalls:
         elif self._loop is not loop:
             raise RuntimeError("this client was first used on another event loop; make one a loop")
         return self._channel
+
+
+async def pause(seconds: float) -> None:
+    """Let a moment pass."""
+    await asyncio.sleep(seconds)
+
+
+async def aside(act: Callable[[], object]) -> None:
+    """Do what takes a while without holding up the loop."""
+    await asyncio.to_thread(act)
 
 
 def _open(target: Target) -> grpc.aio.Channel:

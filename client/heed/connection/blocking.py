@@ -4,8 +4,9 @@ The default deadline of a call does not count the making of the first connection
 """
 
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import grpc
@@ -124,13 +125,30 @@ class GrpcCalls:
         return self._channel
 
 
-def _open(target: Target) -> grpc.Channel:
-    options = channel_options(target)
+def pause(seconds: float) -> None:
+    """Let a moment pass."""
+    time.sleep(seconds)
+
+
+def aside(act: Callable[[], object]) -> None:
+    """Do what takes a while."""
+    act()
+
+
+def channel_credentials(target: Target) -> grpc.ChannelCredentials | None:
+    """Return what a channel shows and trusts; None: plaintext."""
     if target.tls is None:
-        return grpc.insecure_channel(target.name, options)
-    credentials = grpc.ssl_channel_credentials(
+        return None
+    return grpc.ssl_channel_credentials(
         root_certificates=pem(target.tls.root_certificates),
         private_key=pem(target.tls.private_key),
         certificate_chain=pem(target.tls.certificate_chain),
     )
+
+
+def _open(target: Target) -> grpc.Channel:
+    options = channel_options(target)
+    credentials = channel_credentials(target)
+    if credentials is None:
+        return grpc.insecure_channel(target.name, options)
     return grpc.secure_channel(target.name, credentials, options)

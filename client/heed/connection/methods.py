@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import watch_service_pb2 as watch
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
@@ -54,6 +55,7 @@ class MethodSpec(Generic[Q_co, A_co]):
 _PREFERENCES: Final = "heed.v1.PreferenceService"
 _ADMIN: Final = "heed.v1.AdminService"
 _AUDIT: Final = "heed.v1.AuditService"
+_WATCH: Final = "heed.v1.WatchService"
 
 CHECK: Final = MethodSpec(
     service=_PREFERENCES,
@@ -218,6 +220,25 @@ EXPORT_RECORDS: Final = MethodSpec(
     is_retried=False,  # half of an export cannot be taken back
 )
 
+WATCH_CHANGES: Final = MethodSpec(
+    service=_WATCH,
+    name="WatchChanges",
+    request=watch.WatchChangesRequest,
+    answer=watch.WatchChangesResponse,
+    kind=Kind.READ,
+    timeout_seconds=0.0,
+    is_retried=False,  # the follower opens streams, and backs off by itself
+)
+REPORT_APPLIED: Final = MethodSpec(
+    service=_WATCH,
+    name="ReportApplied",
+    request=watch.ReportAppliedRequest,
+    answer=watch.ReportAppliedResponse,
+    kind=Kind.READ,
+    timeout_seconds=1.0,
+    is_retried=False,  # the next probe says more
+)
+
 METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     CHECK,
     CHECK_MANY,
@@ -240,4 +261,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     IMPORT_RECORDS,
     EXPORT_RECORDS,
 )
-"""All of them."""
+"""All that callers make; what a cache's follower calls is in `FOLLOWING`."""
+
+FOLLOWING: Final[tuple[MethodSpec[Message, Message], ...]] = (WATCH_CHANGES, REPORT_APPLIED)
+"""What a follower calls, on a channel of its own (`heed.connection.watching`)."""

@@ -6,9 +6,8 @@ the index is rebuilt.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
 
-from heed.index.environment import Environment
 from heed.index.faults import Fault, IndexUnusableError
 from heed.index.stops import encode_hold, encode_topic, hold_entry_key, topic_entry_key
 from heed.model import Change, ChangeKind, Effect
@@ -20,8 +19,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Databases(Protocol):
+    """The databases of an environment that changes are written to."""
+
+    @property
+    def records(self) -> "lmdb._Database":
+        """Records, by subject key."""
+        ...
+
+    @property
+    def topics(self) -> "lmdb._Database":
+        """Topics, by name."""
+        ...
+
+    @property
+    def holds(self) -> "lmdb._Database":
+        """Holds, by id."""
+        ...
+
+
 def write_changes(
-    env: Environment, txn: "lmdb.Transaction[bytes]", changes: Sequence[Change]
+    env: Databases, txn: "lmdb.Transaction[bytes]", changes: Sequence[Change]
 ) -> None:
     """Write what the changes did, in order; a superseded one did nothing.
 
@@ -33,7 +51,7 @@ def write_changes(
             _write_change(env, txn, change)
 
 
-def _write_change(env: Environment, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+def _write_change(env: Databases, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
     match change.kind:
         case ChangeKind.CHOICE | ChangeKind.SUPPRESSION | ChangeKind.RELEASE:
             _write_records(env, txn, change)
@@ -51,7 +69,7 @@ def _write_change(env: Environment, txn: "lmdb.Transaction[bytes]", change: Chan
             assert_never(change.kind)
 
 
-def _write_records(env: Environment, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+def _write_records(env: Databases, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
     key, record = _there(change, change.subject), _there(change, change.record)
     try:
         encoded = txn.get(key, db=env.records)

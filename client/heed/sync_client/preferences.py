@@ -20,11 +20,11 @@ from heed.requests import (
     Query,
     subjects_of,
 )
-from heed.sync_client.calling import Calling
+from heed.sync_client.cached import CachedCalling
 from heed.wire import ask, read
 
 
-class PreferenceMethods(Calling):
+class PreferenceMethods(CachedCalling):
     """Check before sending; record what people choose."""
 
     def check(
@@ -48,11 +48,21 @@ class PreferenceMethods(Calling):
         `token`, of an earlier answer: this answer is of that revision or later. `timeout` is in
         seconds; if it is not given 0.05, once the client has made its first connection.
 
+        With a cache the answer is of this host where that is young enough for it, and the policy's
+        where no server answers (docs/cache.md); `answer.source` and `answer.age` say so.
+
         Raises:
             UnavailableError: no answer; the safe one is to suppress, that is not to send.
             InvalidArgumentError: something asked is malformed.
             HeedError: any other refusal; whatever it is, do not send.
         """
+        cache = self._cache or self._opened_cache()
+        if cache is not None:
+            answer = cache.recall(
+                channel, topic, campaign, email, phone, user, device, subjects, token, tenant
+            )
+            if answer is not None:
+                return answer
         query = Query(
             channel=channel,
             topic=topic,
@@ -63,6 +73,8 @@ class PreferenceMethods(Calling):
             device=device,
             subjects=subjects,
         )
+        if cache is not None:
+            return self._check_cached(cache, query, token, tenant, timeout)
         request = ask.check(self._tenant_or(tenant), query, token)
         return read.check(self._calls.unary(methods.CHECK, request, timeout=timeout))
 
@@ -76,8 +88,12 @@ class PreferenceMethods(Calling):
     ) -> tuple[CheckAnswer, ...]:
         """Ask about up to 10,000 messages at one revision; the answers are in their order.
 
-        `timeout` is in seconds, 1 if not given. Raises as `check`.
+        `timeout` is in seconds, 1 if not given. A cache answers all of them or asks about all.
+        Raises as `check`.
         """
+        cache = self._cache or self._opened_cache()
+        if cache is not None:
+            return self._check_many_cached(cache, list(queries), token, tenant, timeout)
         request = ask.check_many(self._tenant_or(tenant), queries, token)
         answer = self._calls.unary(methods.CHECK_MANY, request, timeout=timeout)
         return read.check_many(answer, asked=len(request.queries))

@@ -1,0 +1,284 @@
+"""An index that several processes of a host read while one of them writes: what a cache is.
+
+It differs from a node's (`heed.index.index`), which one process has for itself:
+- The map has one size for ever, since no process may change it under another. Address space only.
+- A look-up is one read transaction, so that any thread may make one, and what it finds is of one
+  revision together with the holds and topics (`View`).
+- LMDB's own lock file stays: it keeps the writer from pages that another process reads, and is
+  taken from a process that was killed.
+- A commit is not flushed. A killed process loses nothing, a crashed machine may: what is found
+  after another boot counts only if it was closed (`sync`).
+
+Nothing closes an environment that may be read at this moment: the last reference does.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+import lmdb
+
+from heed.index.changes import write_changes
+from heed.index.faults import Fault, IndexGapError, IndexUnusableError, os_errors_as
+from heed.index.place import (
+    PLACE_KEY,
+    SOURCE_KEY,
+    Place,
+    Source,
+    decode_place,
+    decode_source,
+)
+from heed.index.stops import (
+    decode_hold,
+    decode_topic,
+    encode_hold,
+    encode_topic,
+    hold_entry_key,
+    topic_entry_key,
+)
+from heed.model import Change, Hold, SubjectKey, Topic
+from heed.topics import TopicTable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+T = TypeVar("T")
+
+MAP_BYTES: Final = 64 << 30
+"""The map of a cache: address space, neither memory nor disk; room for some 600 million records."""
+
+READERS_MAX: Final = 1_024
+"""Look-ups at one time, of all processes together."""
+
+SPARE_TRANSACTIONS_MAX: Final = 16
+"""Read transactions a process keeps for its next look-ups, one a thread."""
+
+Entry = tuple[SubjectKey, bytes]
+"""A subject's key, and its records as `heed.records` encodes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Everything but records, as one write transaction left it. Threads share it."""
+
+    transaction_id: int
+    place: Place
+    source: Source
+    topics: TopicTable
+    holds: tuple[Hold, ...]
+    entry: bytes = field(repr=False)
+    """The source's entry, by which the next view knows that it is the same."""
+
+
+class SharedIndex:
+    """One generation of a cache. `apply` and the like are the owner's alone, on one thread."""
+
+    __slots__ = ("__weakref__", "_begin", "_env", "directory", "holds", "meta", "records", "topics")
+
+    def __init__(self, directory: Path, *, creates: bool, map_bytes: int = MAP_BYTES) -> None:
+        """Open what is there, or create it where nothing is.
+
+        Raises:
+            IndexUnusableError: MISSING or DAMAGED; REFUSED if it cannot be created.
+        """
+        self.directory = directory
+        if creates:
+            with os_errors_as(Fault.REFUSED, "be created"):
+                directory.mkdir(mode=0o700)
+        elif not (directory / "data.mdb").is_file():
+            raise IndexUnusableError(Fault.MISSING, f"there is no index at {directory}")
+        with _errors_as(Fault.REFUSED if creates else Fault.DAMAGED, "open"):
+            self._env = lmdb.open(
+                str(directory),
+                map_size=map_bytes,
+                mode=0o600,
+                create=creates,
+                sync=False,
+                metasync=False,
+                max_dbs=4,
+                max_readers=READERS_MAX,
+                max_spare_txns=SPARE_TRANSACTIONS_MAX,
+            )
+            self._begin = self._env.begin
+            self.records = self._env.open_db(b"records", create=creates)
+            self.topics = self._env.open_db(b"topics", create=creates)
+            self.holds = self._env.open_db(b"holds", create=creates)
+            self.meta = self._env.open_db(b"meta", create=creates)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open what is there. Raises as the constructor."""
+        return cls(directory, creates=False)
+
+    @classmethod
+    def create(cls, directory: Path, *, map_bytes: int = MAP_BYTES) -> Self:
+        """Create one where nothing is. Raises as the constructor."""
+        return cls(directory, creates=True, map_bytes=map_bytes)
+
+    def find(self, key: bytes) -> tuple[int, bytes | None]:
+        """Return what stands under a key, after the number of the transaction that it is of.
+
+        Raises:
+            IndexUnusableError: DAMAGED.
+        """
+        try:
+            transaction = self._begin(self.records)
+            return transaction.id(), transaction.get(key)
+        except lmdb.Error as error:
+            raise _damaged(error) from error
+
+    def find_all(
+        self, keys: Iterable[bytes], known: View | None
+    ) -> tuple[View, list[bytes | None]]:
+        """Return what stands under each key and the view, all of one revision.
+
+        `known` is an earlier view of this index, of which what is the same is taken over.
+
+        Raises:
+            IndexUnusableError: DAMAGED.
+        """
+        with _errors_as(Fault.DAMAGED, "be read"), self._begin(self.records) as transaction:
+            if known is None or known.transaction_id != transaction.id():
+                known = self._view(transaction, known)
+            return known, list(map(transaction.get, keys))
+
+    def apply(self, changes: Sequence[Change], *, before: Place, after: Place) -> None:
+        """Take changes that lead from one place to another: all or none of them.
+
+        Raises:
+            IndexGapError: the index does not stand at `before`.
+            IndexUnusableError: REFUSED: the disk is full, or a change does not fit what stands.
+        """
+
+        def write(transaction: "lmdb.Transaction[bytes]") -> None:
+            if transaction.get(PLACE_KEY, db=self.meta) != before.encode():
+                raise IndexGapError(f"the cache does not stand at {before.revision} any more")
+            write_changes(self, transaction, changes)
+            transaction.put(PLACE_KEY, after.encode(), db=self.meta)
+
+        self._write(write)
+
+    def amend(self, place: Place, source: Source) -> None:
+        """Note what the upstream says of itself: its versions, its keys.
+
+        Raises:
+            IndexUnusableError: REFUSED: the disk is full.
+        """
+
+        def write(transaction: "lmdb.Transaction[bytes]") -> None:
+            transaction.put(PLACE_KEY, place.encode(), db=self.meta)
+            transaction.put(SOURCE_KEY, source.encode(), db=self.meta)
+
+        self._write(write)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the records of further subjects, ascending by key over all calls.
+
+        Raises:
+            IndexUnusableError: REFUSED: they are not ascending, or the disk is full.
+        """
+
+        def write(transaction: "lmdb.Transaction[bytes]") -> None:
+            _, added = transaction.cursor(db=self.records).putmulti(entries, append=True)
+            if added != len(entries):
+                raise IndexUnusableError(
+                    Fault.REFUSED, "a snapshot's subjects do not come ascending, each once"
+                )
+
+        self._write(write)
+
+    def complete(
+        self, place: Place, source: Source, topics: Iterable[Topic], holds: Iterable[Hold]
+    ) -> None:
+        """Add all that is not records, and with it the place: the index is whole.
+
+        Raises:
+            IndexUnusableError: REFUSED: the disk is full.
+        """
+
+        def write(transaction: "lmdb.Transaction[bytes]") -> None:
+            for topic in topics:
+                transaction.put(topic_entry_key(topic.name), encode_topic(topic), db=self.topics)
+            for hold in holds:
+                transaction.put(hold_entry_key(hold.hold_id), encode_hold(hold), db=self.holds)
+            transaction.put(SOURCE_KEY, source.encode(), db=self.meta)
+            transaction.put(PLACE_KEY, place.encode(), db=self.meta)
+
+        self._write(write)
+
+    def records_by_key(self) -> "Generator[Entry, None, None]":
+        """Yield every subject's records, by key, all of one revision."""
+        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
+            for key, encoded in transaction.cursor(db=self.records):
+                yield SubjectKey(key), encoded
+
+    def forget_dead_readers(self) -> int:
+        """Let go of the pages that processes read which are gone; return how many those were."""
+        with _errors_as(Fault.DAMAGED, "be read"):
+            return self._env.reader_check()
+
+    def sync(self) -> None:
+        """Flush everything to the disk.
+
+        Raises:
+            IndexUnusableError: REFUSED.
+        """
+        with _errors_as(Fault.REFUSED, "sync"):
+            self._env.sync(force=True)
+
+    def data_bytes(self) -> int:
+        """How long the data file is."""
+        with os_errors_as(Fault.DAMAGED, "be read"):
+            return (self.directory / "data.mdb").stat().st_size
+
+    @staticmethod
+    def remove(directory: Path) -> None:
+        """Remove the files of an index; those who read it go on reading it."""
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def _write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
+        with _errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
+            write(transaction)
+
+    def _view(self, transaction: "lmdb.Transaction[bytes]", known: View | None) -> View:
+        place = decode_place(transaction.get(PLACE_KEY, b"", db=self.meta))
+        entry = transaction.get(SOURCE_KEY, b"", db=self.meta)
+        if known is not None and known.place.stops_revision == place.stops_revision:
+            topics, holds = known.topics, known.holds
+        else:
+            topics, holds = self._stops(transaction)
+        return View(
+            transaction_id=transaction.id(),
+            place=place,
+            source=known.source
+            if known is not None and known.entry == entry
+            else decode_source(entry),
+            topics=topics,
+            holds=holds,
+            entry=entry,
+        )
+
+    def _stops(self, transaction: "lmdb.Transaction[bytes]") -> tuple[TopicTable, tuple[Hold, ...]]:
+        try:
+            topics = [decode_topic(entry) for _, entry in transaction.cursor(db=self.topics)]
+            holds = [decode_hold(entry) for _, entry in transaction.cursor(db=self.holds)]
+        except ValueError as error:
+            raise IndexUnusableError(
+                Fault.DAMAGED, f"a topic or hold in the cache cannot be read: {error}"
+            ) from error
+        return TopicTable(topics), tuple(sorted(holds, key=lambda hold: hold.revision))
+
+
+@contextmanager
+def _errors_as(fault: Fault, act: str) -> "Generator[None, None, None]":
+    try:
+        yield
+    except lmdb.Error as error:
+        raise IndexUnusableError(fault, f"the cache cannot {act}: {error}") from error
+
+
+def _damaged(error: lmdb.Error) -> IndexUnusableError:
+    return IndexUnusableError(Fault.DAMAGED, f"the cache cannot be read: {error}")
