@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Self
 
 from heed.errors import UnavailableError
 from heed.model import (
@@ -68,8 +69,14 @@ class MemoryLog(LogReader):
         self.hangs = False
         self._awaited: list[tuple[int, asyncio.Event]] = []
         self.snapshot_batch = 3
+        self.channel = Channel.EMAIL
 
     # -- writing
+
+    def on_channel(self, channel: Channel) -> Self:
+        """Write records of this channel from now on."""
+        self.channel = channel
+        return self
 
     def opt_out(self, name: object, topic: str = "", *, effect: Effect = Effect.APPLIED) -> Change:
         return self.choice(name, RecordKind.OPT_OUT, topic, effect=effect)
@@ -227,7 +234,7 @@ class MemoryLog(LogReader):
     ) -> Record:
         revision = self.next_revision
         decided = Instant(START + revision)
-        return Record(kind, cause, reach, Channel.EMAIL, topic, decided, end_time, revision)
+        return Record(kind, cause, reach, self.channel, topic, decided, end_time, revision)
 
     def _log(self, kind: ChangeKind, *, effect: Effect = Effect.APPLIED, **parts: object) -> Change:
         revision = self.next_revision

@@ -23,20 +23,10 @@ WAIT_SECONDS_MAX = 30.0
 Read = Callable[[pb.WatchChangesResponse], object]
 
 
-class Subscriber:
+class Knowledge:
     """What one subscriber knows; it outlives its streams."""
 
-    def __init__(
-        self,
-        channel: aio.Channel,
-        name: str = "mailer-1",
-        *,
-        key: str = "",
-        tenant: str = "",
-        channels: tuple["types.Channel.ValueType", ...] = (),
-        topics: tuple[str, ...] = (),
-    ) -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.opened = pb.Opened()
         self.records: dict[bytes, dict[Slot, Record]] = {}
         self.topics: dict[str, Topic] = {}
@@ -50,46 +40,10 @@ class Subscriber:
         """How many changes were applied one by one."""
         self.heartbeats: list[pb.Heartbeat] = []
         self.draining: pb.Draining | None = None
-        self._channel = channel
-        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
-        self._tenant, self._channels, self._topics = tenant, channels, topics
-        self._probe = 0
-        self._is_whole = False
+        self.probe = 0
+        """The last probe that was sent."""
+        self.is_whole = False
         self._snapshot: list[bytes] = []
-
-    @asynccontextmanager
-    async def stream(self, *, max_staleness_seconds: int = 5) -> AsyncGenerator["OpenStream"]:
-        """Open a stream where this subscriber stands, read up to and with `Opened`."""
-        asked = pb.WatchChangesRequest(
-            tenant=self._tenant,
-            subscriber=self.name,
-            token=self.token,
-            channels=self._channels,
-            topics=self._topics,
-        )
-        asked.max_staleness.seconds = max_staleness_seconds
-        method: aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(WATCH)
-        call = method(asked.SerializeToString(), metadata=self._metadata)
-        stream = OpenStream(self, call)
-        try:
-            first = await stream.read()
-            assert first.WhichOneof("event") == "opened"
-            yield stream
-        finally:
-            call.cancel()
-
-    async def report(self, *, applied: int | None = None) -> int:
-        """Send a probe with how far this subscriber is, and return its number."""
-        self._probe += 1
-        asked = pb.ReportAppliedRequest(
-            tenant=self._tenant,
-            stream_id=self.opened.stream_id,
-            applied_revision=self.revision if applied is None else applied,
-            probe=self._probe,
-        )
-        method: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(REPORT)
-        await method(asked.SerializeToString(), metadata=self._metadata, timeout=WAIT_SECONDS_MAX)
-        return self._probe
 
     def standing(self) -> dict[bytes, frozenset[Record]]:
         """Every subject that has records, with them."""
@@ -102,11 +56,11 @@ class Subscriber:
         match message.WhichOneof("event"):
             case "opened":
                 self.opened = message.opened
-                self._probe = 0
+                self.probe = 0
             case "snapshot_begin":
                 self._begin(message.snapshot_begin)
             case "snapshot_chunk":
-                assert not self._is_whole
+                assert not self.is_whole
                 self._snapshot.append(message.snapshot_chunk.records)
             case "snapshot_end":
                 self._end(message.snapshot_end)
@@ -121,7 +75,7 @@ class Subscriber:
 
     def _begin(self, begin: pb.SnapshotBegin) -> None:
         self.reasons.append(pb.ResyncReason.Name(begin.reason).removeprefix("RESYNC_REASON_"))
-        self._is_whole = False
+        self.is_whole = False
         self._snapshot = []
         self.revision = begin.revision
         self.topics = {one.name: topic_from(one) for one in begin.topics}
@@ -135,11 +89,11 @@ class Subscriber:
         assert sum(map(len, self.records.values())) == end.record_count
         assert all(self.records.values())
         self._stand(self.revision, end.token, end.running_hash)
-        self._is_whole = True
+        self.is_whole = True
         self._snapshot = []
 
     def _apply(self, changes: pb.Changes) -> None:
-        assert self._is_whole
+        assert self.is_whole
         assert changes.after == self.revision, "there is a gap"
         assert changes.through > changes.after
         last = changes.after
@@ -166,15 +120,69 @@ class Subscriber:
             del self.holds[change.hold.hold_id]
 
     def _hear(self, heartbeat: pb.Heartbeat) -> None:
-        assert heartbeat.through in ({self.revision} if self._is_whole else {0, self.revision})
+        assert heartbeat.through in ({self.revision} if self.is_whole else {0, self.revision})
         if self.heartbeats:
-            assert heartbeat.probe <= self._probe
+            assert heartbeat.probe <= self.probe
         self.heartbeats.append(heartbeat)
 
     def _stand(self, revision: int, token: str, running_hash: bytes) -> None:
         assert token
         assert len(running_hash) == 32
         self.revision, self.token, self.running_hash = revision, token, running_hash
+
+
+class Subscriber(Knowledge):
+    """A subscriber over gRPC."""
+
+    def __init__(
+        self,
+        channel: aio.Channel,
+        name: str = "mailer-1",
+        *,
+        key: str = "",
+        tenant: str = "",
+        channels: tuple["types.Channel.ValueType", ...] = (),
+        topics: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self._channel = channel
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
+        self._tenant, self._channels, self._topics = tenant, channels, topics
+
+    @asynccontextmanager
+    async def stream(self, *, max_staleness_seconds: int = 5) -> AsyncGenerator["OpenStream"]:
+        """Open a stream where this subscriber stands, read up to and with `Opened`."""
+        asked = pb.WatchChangesRequest(
+            tenant=self._tenant,
+            subscriber=self.name,
+            token=self.token,
+            channels=self._channels,
+            topics=self._topics,
+        )
+        asked.max_staleness.seconds = max_staleness_seconds
+        method: aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(WATCH)
+        call = method(asked.SerializeToString(), metadata=self._metadata)
+        stream = OpenStream(self, call)
+        try:
+            first = await stream.read()
+            assert first.WhichOneof("event") == "opened"
+            yield stream
+        finally:
+            call.cancel()
+
+    async def report(self, *, applied: int | None = None) -> int:
+        """Send a probe with how far this subscriber is, and return its number."""
+        self.probe += 1
+        asked = pb.ReportAppliedRequest(
+            tenant=self._tenant,
+            stream_id=self.opened.stream_id,
+            applied_revision=self.revision if applied is None else applied,
+            probe=self.probe,
+        )
+        method: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(REPORT)
+        await method(asked.SerializeToString(), metadata=self._metadata, timeout=WAIT_SECONDS_MAX)
+        return self.probe
 
 
 class OpenStream:
@@ -200,7 +208,7 @@ class OpenStream:
     async def reach(self, revision: int) -> None:
         """Take messages until the subscriber stands at a revision, its snapshot whole."""
         subscriber = self._subscriber
-        await self.read_until(lambda: bool(subscriber.token) and subscriber.revision >= revision)
+        await self.read_until(lambda: subscriber.is_whole and subscriber.revision >= revision)
 
     async def heartbeat_of(self, probe: int) -> pb.Heartbeat:
         """Take messages until a heartbeat gives a probe back, and return it."""

@@ -15,7 +15,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from heed.model import Change, Revision, TenantId
+from heed.model import Change, Head, Revision, TenantId
+from heed.tokens import encode_token
 from heed.wire.limits import BATCH_CHANGES_MAX
 from heed_server.follow import Follower
 from heed_server.store import LogReader, Tenant
@@ -123,6 +124,11 @@ class Hub:
             known = await self.pages.hash_at(revision)
         return known == hash_
 
+    @property
+    def window_bytes(self) -> int:
+        """What the last batches take."""
+        return self._window.bytes
+
     def lag(self) -> int:
         """Return how many revisions the stream furthest behind has to go; read by scrapes too."""
         positions = [member.position for member in tuple(self.members)]
@@ -161,3 +167,13 @@ class Hub:
             index = self.follower.index
             self.head, self.epoch = index.revision, index.epoch
             self._hash_before = index.running_hash
+
+
+def token_of(tenant_id: TenantId, head: Head) -> str:
+    """Return the token of a place in a log."""
+    return encode_token(
+        epoch=head.epoch,
+        tenant_id=tenant_id,
+        revision=head.revision,
+        running_hash=head.running_hash,
+    )

@@ -21,14 +21,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from heed.errors import ErrorReason, ExhaustedError, UnavailableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Head, Instant, Revision
-from heed.tokens import HASH_BYTES, encode_token
+from heed.tokens import HASH_BYTES
 from heed.wire import format as told
 from heed.wire.watched import changes_message
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import HistoryLostError
 from heed_server.watch.batch import Batch
 from heed_server.watch.filter import WatchFilter
-from heed_server.watch.hub import Hub
+from heed_server.watch.hub import Hub, token_of
 from heed_server.watch.limits import WatchLimits
 from heed_server.watch.snapshot import SharedSnapshot
 from heed_server.watch.snapshots import Snapshots, Turn
@@ -305,12 +305,7 @@ class Stream:
             else:
                 _require_made(snapshot)
                 await self._wait_alive()
-        self._token = encode_token(
-            epoch=head.epoch,
-            tenant_id=self.hub.tenant_id,
-            revision=head.revision,
-            running_hash=head.running_hash,
-        )
+        self._token = token_of(self.hub.tenant_id, head)
         self._running_hash, self._hash = head.running_hash, head.running_hash[:HASH_BYTES]
         self.position = self._told = head.revision
         self._is_placed = True

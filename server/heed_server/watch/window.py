@@ -16,17 +16,18 @@ class Window:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._batches: list[Batch] = []
-        self._bytes = 0
+        self.bytes = 0
+        """What they take."""
 
     def add(self, batch: Batch) -> None:
         """Add the batch after the last one."""
         self._batches.append(batch)
-        self._bytes += batch.cost_bytes
+        self.bytes += batch.cost_bytes
         if len(self._batches) > MESSAGES_OF_BATCHES_MAX:
             self._batches[-1 - MESSAGES_OF_BATCHES_MAX].forget_messages()
         dropped = 0
-        while self._bytes > self._bytes_max and dropped < len(self._batches) - 1:
-            self._bytes -= self._batches[dropped].cost_bytes
+        while self.bytes > self._bytes_max and dropped < len(self._batches) - 1:
+            self.bytes -= self._batches[dropped].cost_bytes
             dropped += 1
         del self._batches[:dropped]
 
@@ -42,7 +43,7 @@ class Window:
     def clear(self) -> None:
         """Forget all."""
         self._batches.clear()
-        self._bytes = 0
+        self.bytes = 0
 
 
 def _after(batch: Batch) -> Revision:
