@@ -25,6 +25,7 @@ from heed.model import (
     Rule,
     Scope,
     Subject,
+    SubscriberStatus,
     Topic,
     TopicClass,
     Verdict,
@@ -197,6 +198,46 @@ class SetAnswer(Written):
     """The classes of message that are still let through within the scopes named, ascending."""
     still_sent_mandatory_topics: tuple[str, ...]
     """The mandatory topics within those scopes that still let messages through, at most 100."""
+    propagated: bool | None = None
+    """Whether everybody who counts had applied it when the wait ended; None: not waited for."""
+    waiting_for: tuple[str, ...] = ()
+    """Who had not been heard to have applied it, at most 100 names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberProgress:
+    """How far one subscriber is towards a revision."""
+
+    name: str
+    status: SubscriberStatus
+    applied_revision: int
+    """The least that its streams have applied; of one that is gone, the last it said."""
+    applied_time: datetime | None
+    """When it first said so, by the clock of its node; None: it never had a stream."""
+    probe_time: datetime | None
+    """When it last reported, likewise."""
+    node: str
+    """The node that has its stream, or had; empty: none ever had."""
+    declared: bool
+    """Whether it is missed while it is away."""
+
+    @property
+    def has_applied_or_is_gone(self) -> bool:
+        """Whether it holds nothing up."""
+        return self.status in {SubscriberStatus.APPLIED, SubscriberStatus.GONE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propagation:
+    """Who has applied a revision."""
+
+    revision: int
+    head_revision: int
+    """Where the log stands, as the node that answered knows it."""
+    propagated: bool
+    """Whether every subscriber that counts, and every declared one, has applied it."""
+    subscribers: tuple[SubscriberProgress, ...]
+    """By name. One that counts no more is told of as GONE for an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

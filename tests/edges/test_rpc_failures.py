@@ -37,7 +37,17 @@ def broken(*_: object, **__: object) -> Any:
 async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
     server: Running, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for method in ("append", "standing", "tenants", "create_tenant", "list_suppressions", "export"):
+    for method in (
+        "append",
+        "standing",
+        "tenants",
+        "create_tenant",
+        "list_suppressions",
+        "export",
+        "subscribers",
+        "put_subscribers",
+        "forget_subscribers",
+    ):
         monkeypatch.setattr(SqlStore, method, broken)
     monkeypatch.setattr(Follower, "source_age_seconds", broken)
     monkeypatch.setattr(Watches, "open", broken)
@@ -48,7 +58,7 @@ async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
     is_write = any(field.name == "replayed" for field in METHODS[name].output_type.fields)
     assert refused.value.reason is (
         ErrorReason.OUTCOME_UNKNOWN
-        if is_write or name == "CreateTenant"
+        if is_write or name in {"CreateTenant", "DeclareSubscriber", "WithdrawSubscriber"}
         else ErrorReason.STORE_UNAVAILABLE
     )
     (line,) = [line for line in lines if line["event"] == "call_failed"]

@@ -50,6 +50,9 @@ RIGHTS: Mapping[str, str] = {
     "ExportRecords": "export",
     "WatchChanges": "watch",
     "ReportApplied": "watch",
+    "GetPropagation": "operate",
+    "DeclareSubscriber": "operate",
+    "WithdrawSubscriber": "operate",
 }
 
 

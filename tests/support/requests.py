@@ -268,5 +268,8 @@ VALID: dict[str, Callable[[], Message]] = {
     "ExportRecords": admin.ExportRecordsRequest,
     "WatchChanges": watch_changes,
     "ReportApplied": report_applied,
+    "GetPropagation": watch.GetPropagationRequest,
+    "DeclareSubscriber": lambda: watch.DeclareSubscriberRequest(subscriber="mailer-1"),
+    "WithdrawSubscriber": lambda: watch.WithdrawSubscriberRequest(subscriber="mailer-1"),
 }
 """A valid request by the method's name."""

@@ -9,7 +9,7 @@ write is answered once the index has it.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from heed_server.auth.credentials import Authenticator
 from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
+from heed_server.propagation import Registry
 from heed_server.rpc import Health, Observe, RpcLimits, build_server
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
@@ -152,15 +153,28 @@ async def running_server(
             store, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
         ) as followers,
         Background() as background,
-        Watches(store, folder, limits=watch_limits) as watches,
+        AsyncExitStack() as opened,
     ):
         if tenant is not None and not await store.tenants():
             await store.create_tenant(tenant, LOOKUP_KEY)
         tenants = Tenants(lambda one: followers.follow(one, background))
         store.on_commit(followers.publish)
         await tenants.learn(await store.tenants())
+        registry = Registry(
+            store,
+            node="test",
+            run="run-1",
+            standing=tenants.standing,
+            now=clock.now,
+            boot_seconds=clock.boot,
+            max_staleness_seconds=60.0,
+        )
+        watches = await opened.enter_async_context(
+            Watches(store, folder, limits=watch_limits, registrar=registry)
+        )
         service = Service(
             store=store,
+            registry=registry,
             tenants=tenants,
             watches=watches,
             now=clock.now,

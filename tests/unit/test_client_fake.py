@@ -378,3 +378,15 @@ async def test_the_asynchronous_fake_is_the_same_and_can_share_a_heed() -> None:
 def test_a_fake_stands_in_for_the_client_in_typed_code(client: FakeSyncClient) -> None:
     assert isinstance(client, heed.SyncClient)
     assert isinstance(FakeClient(), heed.Client)
+
+
+def test_a_declared_subscriber_is_missing_from_the_fake_and_a_write_waits_in_vain() -> None:
+    with FakeSyncClient() as client:
+        client.declare_subscriber("billing")
+
+        answer = client.opt_out(email="ada@example.com", source="test", wait_propagated=0.0)
+
+        assert (answer.propagated, answer.waiting_for) == (False, ("billing",))
+        assert not client.get_propagation(revision=answer.revision).propagated
+        client.withdraw_subscriber("billing")
+        assert client.get_propagation(revision=answer.revision).propagated

@@ -6,10 +6,11 @@ import grpc
 import pytest
 
 from heed.connection import options
-from heed.connection.methods import METHODS, Kind
+from heed.connection.methods import FOLLOWING, METHODS, Kind
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import watch_service_pb2 as watch
 
 CONFIG = json.loads(options.service_config())
 
@@ -26,13 +27,14 @@ def test_the_table_is_the_contract() -> None:
     """Every RPC of every service, with its messages, and none besides."""
     of_contract = {
         (f"/{service.full_name}/{method.name}", method.input_type.name, method.output_type.name)
-        for file in (preference, admin, audit)
+        for file in (preference, admin, audit, watch)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
 
     of_table = {
-        (spec.path, spec.request.DESCRIPTOR.name, spec.answer.DESCRIPTOR.name) for spec in METHODS
+        (spec.path, spec.request.DESCRIPTOR.name, spec.answer.DESCRIPTOR.name)
+        for spec in (*METHODS, *FOLLOWING)
     }
     assert of_table == of_contract
 

@@ -164,6 +164,9 @@ def registry(table: Table, clocks: Clocks, node: str) -> Registry:
     return Registry(
         table,
         node=node,
+        run=f"run-of-{node}",
+        standing=lambda: (),
+        max_staleness_seconds=60.0,
         now=lambda: Instant(clocks.wall),
         boot_seconds=lambda: clocks.boot,
     )
@@ -305,3 +308,27 @@ async def test_a_stream_long_gone_is_told_of_and_then_forgotten() -> None:
 
     assert await found(here) == {}
     assert table.rows == {}
+
+
+async def test_a_node_counts_as_a_subscriber_of_its_own() -> None:
+    table, clocks = Table(), Clocks()
+    stands_at = 6
+    here = Registry(
+        table,
+        node="node-1",
+        run="run-1",
+        standing=lambda: [(SHOP, Revision(stands_at))],
+        now=lambda: Instant(clocks.wall),
+        boot_seconds=lambda: clocks.boot,
+        max_staleness_seconds=60.0,
+    )
+    there = registry(table, clocks, "node-2")
+    await step(here)
+    assert await found(there) == {"node/node-1": Status.PENDING}
+
+    stands_at = 7
+    await step(here)
+    clocks.pass_seconds(0.2)
+
+    assert await found(here) == {"node/node-1": Status.APPLIED}
+    assert await found(there) == {"node/node-1": Status.APPLIED}

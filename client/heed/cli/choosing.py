@@ -27,6 +27,7 @@ from heed.cli.arguments import (
     subjects_named,
     time_named,
 )
+from heed.cli.exits import NOT_PROPAGATED
 from heed.cli.options import Session, connected
 from heed.cli.output import (
     RECORD_COLUMNS,
@@ -63,9 +64,17 @@ def opt_out(
     jurisdiction: Jurisdiction = "",
     reference: Reference = "",
     decided_time: DecidedTime = None,
+    wait_propagated: Annotated[
+        float | None,
+        typer.Option(min=0, max=30, help="Wait so many seconds until every subscriber has it"),
+    ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> None:
-    """Stop messages to a person. Without channel and topic: unsubscribe from all."""
+    """Stop messages to a person. Without channel and topic: unsubscribe from all.
+
+    With --wait-propagated: 12 if somebody who counts has not been heard to have it; it is
+    committed all the same.
+    """
     _set(
         session,
         OptOut(channel=channel, topic=topic, reach=reach),
@@ -82,6 +91,7 @@ def opt_out(
         users,
         devices,
         idempotency_key,
+        wait_propagated,
     )
 
 
@@ -249,16 +259,23 @@ def _set(
     users: Users,
     devices: Devices,
     idempotency_key: str | None,
+    wait_propagated: float | None = None,
 ) -> None:
     subjects = subjects_named(emails, phones, users, devices)
     with session.connect() as client:
         answer = client.set_preference(
-            choices=[choice], origin=origin, subjects=subjects, idempotency_key=idempotency_key
+            choices=[choice],
+            origin=origin,
+            subjects=subjects,
+            wait_propagated=wait_propagated,
+            idempotency_key=idempotency_key,
         )
     if session.json:
         print_json(answer)
-        return
-    _show(answer)
+    else:
+        _show(answer)
+    if answer.propagated is False:
+        raise typer.Exit(NOT_PROPAGATED)
 
 
 def _show(answer: SetAnswer) -> None:
@@ -271,6 +288,9 @@ def _show(answer: SetAnswer) -> None:
         print(f"still sent within it: {classes}")
     if answer.still_sent_mandatory_topics:
         print(f"mandatory topics still sent: {', '.join(answer.still_sent_mandatory_topics)}")
+    if answer.propagated is not None:
+        waiting = ", ".join(answer.waiting_for)
+        print("every subscriber has it" if answer.propagated else f"still waiting for: {waiting}")
     print(f"what stands now, at revision {answer.revision}:")
     _print_records(answer.standing, several=len({one.subject_index for one in answer.standing}) > 1)
 

@@ -39,6 +39,8 @@ SOME_REJECTED: Final = 6
 """Of a list: some rows are malformed; all others were answered or imported."""
 SUPPRESSED: Final = 10
 """Of a check: suppressed."""
+NOT_PROPAGATED: Final = 12
+"""Of an opt-out, or of `heed propagation`: somebody who counts has not been heard to have it."""
 INTERRUPTED: Final = 130
 """Stopped by the user."""
 

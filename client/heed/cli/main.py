@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from heed.cli import administering, calling, choosing, doctoring, importing, suppressing
+from heed.cli import (
+    administering,
+    calling,
+    choosing,
+    doctoring,
+    importing,
+    propagating,
+    suppressing,
+)
 from heed.cli.arguments import (
     Devices,
     Emails,
@@ -138,6 +146,8 @@ app.add_typer(suppressing.app, name="suppressions")
 app.add_typer(administering.tenants, name="tenants")
 app.command("import")(importing.import_list)
 app.command("export")(suppressing.export)
+app.command("propagation")(propagating.propagation)
+app.add_typer(propagating.app, name="subscribers")
 app.command("call")(calling.call)
 app.command("doctor")(doctoring.doctor)
 

@@ -12,12 +12,13 @@ from heed.client.administration import AdministrationMethods
 from heed.client.cached import CacheLease
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
+from heed.client.propagation import PropagationMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
 
 
-class Client(PreferenceMethods, AdministrationMethods, ListMethods):
+class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationMethods):
     """Asks heed servers before each message, and tells them what people choose.
 
         async with Client("heed.example.com:443", api_key=key) as client:

@@ -138,6 +138,7 @@ class PreferenceMethods(CachedCalling):
         user: Identifiers = None,
         device: Identifiers = None,
         subjects: Sequence[Subject] = (),
+        wait_propagated: float | None = None,
         idempotency_key: str | None = None,
         tenant: str | None = None,
         timeout: float | None = None,
@@ -146,6 +147,8 @@ class PreferenceMethods(CachedCalling):
 
         Returns once they are committed and fsynced. `idempotency_key`: a new one if not given; all
         attempts of this call share it. `timeout` is in seconds, 2 if not given.
+        `wait_propagated`: wait up to so many seconds more, 30 at most, until every subscriber has
+        applied it; the answer says in `propagated` whether they have. Waiting fails nothing.
 
         Raises:
             OutcomeUnknownError: it may or may not have happened; call again with the key in
@@ -162,7 +165,12 @@ class PreferenceMethods(CachedCalling):
             device=device,
             subjects=subjects,
         )
-        request = ask.set_preference(self._tenant_or(tenant), key, person, origin)
+        request = ask.set_preference(
+            self._tenant_or(tenant), key, person, origin, wait_propagated=wait_propagated
+        )
+        if wait_propagated is not None and timeout is None:
+            # The server waits for nine tenths of what is left, and then still has to answer.
+            timeout = methods.SET_PREFERENCE.timeout_seconds + wait_propagated / 0.9
         answer = await self._calls.unary(
             methods.SET_PREFERENCE, request, timeout=timeout, idempotency_key=key
         )
@@ -185,6 +193,7 @@ class PreferenceMethods(CachedCalling):
         jurisdiction: str = "",
         reference: str = "",
         decided_time: datetime | None = None,
+        wait_propagated: float | None = None,
         idempotency_key: str | None = None,
         tenant: str | None = None,
         timeout: float | None = None,
@@ -209,6 +218,7 @@ class PreferenceMethods(CachedCalling):
             user=user,
             device=device,
             subjects=subjects,
+            wait_propagated=wait_propagated,
             idempotency_key=idempotency_key,
             tenant=tenant,
             timeout=timeout,

@@ -239,6 +239,33 @@ REPORT_APPLIED: Final = MethodSpec(
     is_retried=False,  # the next probe says more
 )
 
+GET_PROPAGATION: Final = MethodSpec(
+    service=_WATCH,
+    name="GetPropagation",
+    request=watch.GetPropagationRequest,
+    answer=watch.GetPropagationResponse,
+    kind=Kind.READ,
+    timeout_seconds=2.0,
+)
+DECLARE_SUBSCRIBER: Final = MethodSpec(
+    service=_WATCH,
+    name="DeclareSubscriber",
+    request=watch.DeclareSubscriberRequest,
+    answer=watch.DeclareSubscriberResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+    is_retried=False,  # no key; calling again does nothing more
+)
+WITHDRAW_SUBSCRIBER: Final = MethodSpec(
+    service=_WATCH,
+    name="WithdrawSubscriber",
+    request=watch.WithdrawSubscriberRequest,
+    answer=watch.WithdrawSubscriberResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+    is_retried=False,  # no key; calling again does nothing more
+)
+
 METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     CHECK,
     CHECK_MANY,
@@ -260,6 +287,9 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_SUPPRESSIONS,
     IMPORT_RECORDS,
     EXPORT_RECORDS,
+    GET_PROPAGATION,
+    DECLARE_SUBSCRIBER,
+    WITHDRAW_SUBSCRIBER,
 )
 """All that callers make; what a cache's follower calls is in `FOLLOWING`."""
 

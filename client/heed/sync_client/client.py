@@ -16,9 +16,10 @@ from heed.sync_client.administration import AdministrationMethods
 from heed.sync_client.cached import CacheLease
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
+from heed.sync_client.propagation import PropagationMethods
 
 
-class SyncClient(PreferenceMethods, AdministrationMethods, ListMethods):
+class SyncClient(PreferenceMethods, AdministrationMethods, ListMethods, PropagationMethods):
     """Asks heed servers before each message, and tells them what people choose.
 
         with SyncClient("heed.example.com:443", api_key=key) as client:

@@ -74,6 +74,8 @@ class Memory:
     holds: dict[str, HeldHold] = field(default_factory=dict)
     answers: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     """By method and key: what the call said, hashed, and its first answer."""
+    declared: set[str] = field(default_factory=set)
+    """The subscribers that are missed."""
 
     def standing(self, key: SubjectKey) -> list[Held]:
         """Return everything that stands for a subject, by kind, topic and channel."""

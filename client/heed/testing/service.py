@@ -17,6 +17,7 @@ from heed.errors import (
 )
 from heed.model import Instant, Revision, TenantId
 from heed.testing.clock import FakeClock
+from heed.testing.following import FOLLOWING, waited
 from heed.testing.memory import Memory
 from heed.testing.reading import READS, export
 from heed.testing.writing import WRITES, write
@@ -55,10 +56,11 @@ class FakeService:
             if name in WRITES:
                 asked = WRITES[name].read(data)
                 memory = self._of(asked.call.tenant)
-                return write(memory, name, asked, self.clock.instant())
-            wanted = READS[name].read(data)
+                return write(memory, name, asked, self.clock.instant()) + waited(memory, asked)
+            method = READS.get(name) or FOLLOWING[name]
+            wanted = method.read(data)
             memory = self._of(wanted.tenant)
-            return READS[name].act(memory, wanted, self._now(memory))
+            return method.act(memory, wanted, self._now(memory))
 
     def export(self, data: bytes) -> Iterator[bytes]:
         """Return the messages of the answer to ExportRecords, the one call that streams it.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, ParamSpec, TypeVar, assert_never
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -44,6 +45,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_proto.v1 import watch_service_pb2 as watch
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)
@@ -92,15 +94,21 @@ def explain(tenant: str, query: Query) -> audit.ExplainRequest:
 
 @_of_unicode
 def set_preference(
-    tenant: str, key: str, person: PersonChoices, origin: Origin
+    tenant: str,
+    key: str,
+    person: PersonChoices,
+    origin: Origin,
+    *,
+    wait_propagated: float | None = None,
 ) -> preference.SetPreferenceRequest:
-    """Record the choices of one person."""
+    """Record the choices of one person; wait so many seconds until everybody has them."""
     return preference.SetPreferenceRequest(
         tenant=tenant,
         idempotency_key=key,
         subjects=[_subject(one) for one in person.named_subjects()],
         choices=[_choice(choice) for choice in person.choices],
         origin=_origin(origin),
+        wait_propagated=_duration(wait_propagated),
     )
 
 
@@ -363,6 +371,24 @@ def export_records(
     )
 
 
+@_of_unicode
+def get_propagation(tenant: str, revision: int) -> watch.GetPropagationRequest:
+    """Ask who has applied a revision."""
+    return watch.GetPropagationRequest(tenant=tenant, revision=revision)
+
+
+@_of_unicode
+def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest:
+    """Declare a subscriber."""
+    return watch.DeclareSubscriberRequest(tenant=tenant, subscriber=name)
+
+
+@_of_unicode
+def withdraw_subscriber(tenant: str, name: str) -> watch.WithdrawSubscriberRequest:
+    """Take a declaration back."""
+    return watch.WithdrawSubscriberRequest(tenant=tenant, subscriber=name)
+
+
 def _subject(value: Subject) -> pb.Subject:
     """Say whom."""
     match value.type:
@@ -450,6 +476,14 @@ def _channel(channel: Channel | str | None) -> pb.Channel.ValueType:
 
 def _reach(reach: Reach | str | None) -> pb.Reach.ValueType:
     return pb.Reach.ValueType(named(Reach, reach, "reach") if reach is not None else 0)
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    if seconds is None:
+        return None
+    duration = Duration()
+    duration.FromMicroseconds(round(seconds * 1_000_000))
+    return duration
 
 
 def _timestamp(instant: datetime | None) -> Timestamp | None:

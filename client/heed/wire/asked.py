@@ -50,6 +50,8 @@ class PreferencesAsked:
 
     call: WriteCall
     people: tuple[PersonAsked, ...]
+    wait_seconds: float | None = None
+    """How long the answer may wait until everybody has applied it; None: it does not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,3 +234,20 @@ class AppliedAsked:
     stream_id: str
     applied_revision: Revision
     probe: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagationAsked:
+    """GetPropagation."""
+
+    tenant: str
+    revision: Revision
+    """0: the head of the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberAsked:
+    """DeclareSubscriber or WithdrawSubscriber."""
+
+    tenant: str
+    name: str

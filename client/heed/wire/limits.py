@@ -65,6 +65,8 @@ PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_TOKEN_CHARACTERS_MAX: Final = 1_024
 
+WAIT_PROPAGATED_SECONDS_MAX: Final = 30
+"""Of the wait of a SetPreference until everybody has applied it."""
 SUBSCRIBER_CHARACTERS_MAX: Final = 128
 """Printable ASCII characters of a subscriber's name."""
 INSTANCE_CHARACTERS_MAX: Final = 64

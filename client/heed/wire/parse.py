@@ -103,6 +103,7 @@ def set_preference(data: bytes) -> PreferencesAsked:
     """Read a SetPreferenceRequest."""
     asked = message(preference.SetPreferenceRequest, data)
     violations = Violations()
+    wait_seconds = _wait_seconds(asked, violations)
     call = write_call("SetPreference", asked, violations)
     origin = values.required_origin(asked.HasField("origin"), asked.origin, violations)
     person = PersonAsked(
@@ -111,7 +112,7 @@ def set_preference(data: bytes) -> PreferencesAsked:
         origin=origin,
     )
     violations.raise_if_any()
-    return PreferencesAsked(call=call, people=(person,))
+    return PreferencesAsked(call=call, people=(person,), wait_seconds=wait_seconds)
 
 
 def batch_set_preferences(data: bytes) -> PreferencesAsked:
@@ -148,6 +149,19 @@ def write_call(method: str, asked: WriteMessage, violations: Violations) -> Writ
     payload = asked.SerializeToString(deterministic=True)
     payload_hash = hashlib.sha256(method.encode() + b"\0" + payload).digest()
     return WriteCall(tenant=tenant, idempotency_key=key, payload_hash=payload_hash)
+
+
+def _wait_seconds(asked: preference.SetPreferenceRequest, violations: Violations) -> float | None:
+    """How long the answer may wait; taken out of the message, for it is no part of what is said."""
+    if not asked.HasField("wait_propagated"):
+        return None
+    seconds = asked.wait_propagated.seconds + asked.wait_propagated.nanos / 1e9
+    if not 0 <= seconds <= limits.WAIT_PROPAGATED_SECONDS_MAX:
+        violations.add(
+            "wait_propagated", f"must be 0 to {limits.WAIT_PROPAGATED_SECONDS_MAX} seconds"
+        )
+    asked.ClearField("wait_propagated")
+    return seconds
 
 
 def _person(

@@ -20,6 +20,7 @@ from heed.answers import (
     HoldAnswer,
     ImportAnswer,
     Preferences,
+    Propagation,
     Reason,
     Record,
     RejectedRow,
@@ -27,6 +28,7 @@ from heed.answers import (
     SetAnswer,
     Stored,
     SubjectRecord,
+    SubscriberProgress,
     SuppressionsAnswer,
     Tenant,
     TopicAnswer,
@@ -46,6 +48,7 @@ from heed.model import (
     Scope,
     Subject,
     SubjectType,
+    SubscriberStatus,
     Topic,
     TopicClass,
     Verdict,
@@ -55,6 +58,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_proto.v1 import watch_service_pb2 as watch
 
 E = TypeVar("E", bound=enum.IntEnum)
 
@@ -85,6 +89,7 @@ _KIND = _known(RecordKind)
 _CAUSE = _known(Cause)
 _RULE = _known(Rule)
 _METHOD = _known(Method)
+_STATUS = _known(SubscriberStatus)
 
 _SUBJECT_TYPES: Final = {
     "email": SubjectType.EMAIL,
@@ -127,6 +132,8 @@ def set_preference(answer: preference.SetPreferenceResponse, key: str) -> SetAns
             _TOPIC_CLASS(number) or TopicClass.PROMOTIONAL for number in answer.still_sent
         ),
         still_sent_mandatory_topics=tuple(answer.still_sent_mandatory_topics),
+        propagated=answer.propagated if answer.HasField("propagated") else None,
+        waiting_for=tuple(answer.waiting_for),
         **_write(answer.position, replayed=answer.replayed, key=key),
     )
 
@@ -195,6 +202,16 @@ def imported(answer: admin.ImportRecordsResponse, key: str) -> ImportAnswer:
             for one in answer.rejected
         ),
         **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def propagation(answer: watch.GetPropagationResponse) -> Propagation:
+    """Read who has applied a revision. A status that is not known is of one who has not."""
+    return Propagation(
+        revision=answer.revision,
+        head_revision=answer.head_revision,
+        propagated=answer.propagated,
+        subscribers=tuple(_progress(one) for one in answer.subscribers),
     )
 
 
@@ -271,6 +288,18 @@ def record(value: pb.Record) -> Record:
         commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
         reason=value.reason,
         evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
+    )
+
+
+def _progress(value: watch.SubscriberProgress) -> SubscriberProgress:
+    return SubscriberProgress(
+        name=value.subscriber,
+        status=_STATUS(value.status) or SubscriberStatus.PENDING,
+        applied_revision=value.applied_revision,
+        applied_time=_instant(value.applied_time) if value.HasField("applied_time") else None,
+        probe_time=_instant(value.probe_time) if value.HasField("probe_time") else None,
+        node=value.node,
+        declared=value.declared,
     )
 
 

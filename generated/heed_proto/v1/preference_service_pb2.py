@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from heed_proto.v1 import types_pb2 as heed_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n heed/v1/preference_service.proto\x12\x07heed.v1\x1a\x13heed/v1/types.proto\"W\n\x17\x43heckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"d\n\x18\x43heckSuppressionResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"^\n\x1c\x42\x61tchCheckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x07queries\x18\x02 \x03(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"j\n\x1d\x42\x61tchCheckSuppressionResponse\x12$\n\tdecisions\x18\x01 \x03(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"\xa6\x01\n\x14SetPreferenceRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\"\n\x08subjects\x18\x03 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x05 \x01(\x0b\x32\x0f.heed.v1.Origin\"\xe6\x01\n\x15SetPreferenceResponse\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\x12!\n\x08standing\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Record\x12\'\n\nstill_sent\x18\x03 \x03(\x0e\x32\x13.heed.v1.TopicClass\x12#\n\x1bstill_sent_mandatory_topics\x18\x04 \x03(\t\x12\x10\n\x08replayed\x18\x05 \x01(\x08\x12#\n\x08position\x18\x06 \x01(\x0b\x32\x11.heed.v1.Position\"P\n\x0cStoredChoice\x12\x1f\n\x06record\x18\x01 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0f.heed.v1.Effect\"v\n\rPersonChoices\x12\"\n\x08subjects\x18\x01 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x03 \x01(\x0b\x32\x0f.heed.v1.Origin\"\x8e\x01\n\x1a\x42\x61tchSetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x06people\x18\x03 \x03(\x0b\x32\x16.heed.v1.PersonChoices\x12\x1f\n\x06origin\x18\x04 \x01(\x0b\x32\x0f.heed.v1.Origin\"|\n\x1b\x42\x61tchSetPreferencesResponse\x12&\n\x06people\x18\x01 \x03(\x0b\x32\x16.heed.v1.StoredChoices\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"6\n\rStoredChoices\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\"K\n\x15GetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\"_\n\x16GetPreferencesResponse\x12 \n\x07records\x18\x01 \x03(\x0b\x32\x0f.heed.v1.Record\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position2\xd9\x03\n\x11PreferenceService\x12W\n\x10\x43heckSuppression\x12 .heed.v1.CheckSuppressionRequest\x1a!.heed.v1.CheckSuppressionResponse\x12\x66\n\x15\x42\x61tchCheckSuppression\x12%.heed.v1.BatchCheckSuppressionRequest\x1a&.heed.v1.BatchCheckSuppressionResponse\x12N\n\rSetPreference\x12\x1d.heed.v1.SetPreferenceRequest\x1a\x1e.heed.v1.SetPreferenceResponse\x12`\n\x13\x42\x61tchSetPreferences\x12#.heed.v1.BatchSetPreferencesRequest\x1a$.heed.v1.BatchSetPreferencesResponse\x12Q\n\x0eGetPreferences\x12\x1e.heed.v1.GetPreferencesRequest\x1a\x1f.heed.v1.GetPreferencesResponseBG\n\x0b\x64\x65v.heed.v1B\x16PreferenceServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n heed/v1/preference_service.proto\x12\x07heed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13heed/v1/types.proto\"W\n\x17\x43heckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"d\n\x18\x43heckSuppressionResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"^\n\x1c\x42\x61tchCheckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x07queries\x18\x02 \x03(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"j\n\x1d\x42\x61tchCheckSuppressionResponse\x12$\n\tdecisions\x18\x01 \x03(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"\xda\x01\n\x14SetPreferenceRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\"\n\x08subjects\x18\x03 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x05 \x01(\x0b\x32\x0f.heed.v1.Origin\x12\x32\n\x0fwait_propagated\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa3\x02\n\x15SetPreferenceResponse\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\x12!\n\x08standing\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Record\x12\'\n\nstill_sent\x18\x03 \x03(\x0e\x32\x13.heed.v1.TopicClass\x12#\n\x1bstill_sent_mandatory_topics\x18\x04 \x03(\t\x12\x10\n\x08replayed\x18\x05 \x01(\x08\x12#\n\x08position\x18\x06 \x01(\x0b\x32\x11.heed.v1.Position\x12\x17\n\npropagated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x08 \x03(\tB\r\n\x0b_propagated\"P\n\x0cStoredChoice\x12\x1f\n\x06record\x18\x01 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0f.heed.v1.Effect\"v\n\rPersonChoices\x12\"\n\x08subjects\x18\x01 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x03 \x01(\x0b\x32\x0f.heed.v1.Origin\"\x8e\x01\n\x1a\x42\x61tchSetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x06people\x18\x03 \x03(\x0b\x32\x16.heed.v1.PersonChoices\x12\x1f\n\x06origin\x18\x04 \x01(\x0b\x32\x0f.heed.v1.Origin\"|\n\x1b\x42\x61tchSetPreferencesResponse\x12&\n\x06people\x18\x01 \x03(\x0b\x32\x16.heed.v1.StoredChoices\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"6\n\rStoredChoices\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\"K\n\x15GetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\"_\n\x16GetPreferencesResponse\x12 \n\x07records\x18\x01 \x03(\x0b\x32\x0f.heed.v1.Record\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position2\xd9\x03\n\x11PreferenceService\x12W\n\x10\x43heckSuppression\x12 .heed.v1.CheckSuppressionRequest\x1a!.heed.v1.CheckSuppressionResponse\x12\x66\n\x15\x42\x61tchCheckSuppression\x12%.heed.v1.BatchCheckSuppressionRequest\x1a&.heed.v1.BatchCheckSuppressionResponse\x12N\n\rSetPreference\x12\x1d.heed.v1.SetPreferenceRequest\x1a\x1e.heed.v1.SetPreferenceResponse\x12`\n\x13\x42\x61tchSetPreferences\x12#.heed.v1.BatchSetPreferencesRequest\x1a$.heed.v1.BatchSetPreferencesResponse\x12Q\n\x0eGetPreferences\x12\x1e.heed.v1.GetPreferencesRequest\x1a\x1f.heed.v1.GetPreferencesResponseBG\n\x0b\x64\x65v.heed.v1B\x16PreferenceServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,32 +34,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'heed.v1.preference_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013dev.heed.v1B\026PreferenceServiceProtoP\001Z\036heed.dev/gen/go/heed/v1;heedv1'
-  _globals['_CHECKSUPPRESSIONREQUEST']._serialized_start=66
-  _globals['_CHECKSUPPRESSIONREQUEST']._serialized_end=153
-  _globals['_CHECKSUPPRESSIONRESPONSE']._serialized_start=155
-  _globals['_CHECKSUPPRESSIONRESPONSE']._serialized_end=255
-  _globals['_BATCHCHECKSUPPRESSIONREQUEST']._serialized_start=257
-  _globals['_BATCHCHECKSUPPRESSIONREQUEST']._serialized_end=351
-  _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_start=353
-  _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_end=459
-  _globals['_SETPREFERENCEREQUEST']._serialized_start=462
-  _globals['_SETPREFERENCEREQUEST']._serialized_end=628
-  _globals['_SETPREFERENCERESPONSE']._serialized_start=631
-  _globals['_SETPREFERENCERESPONSE']._serialized_end=861
-  _globals['_STOREDCHOICE']._serialized_start=863
-  _globals['_STOREDCHOICE']._serialized_end=943
-  _globals['_PERSONCHOICES']._serialized_start=945
-  _globals['_PERSONCHOICES']._serialized_end=1063
-  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_start=1066
-  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_end=1208
-  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_start=1210
-  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_end=1334
-  _globals['_STOREDCHOICES']._serialized_start=1336
-  _globals['_STOREDCHOICES']._serialized_end=1390
-  _globals['_GETPREFERENCESREQUEST']._serialized_start=1392
-  _globals['_GETPREFERENCESREQUEST']._serialized_end=1467
-  _globals['_GETPREFERENCESRESPONSE']._serialized_start=1469
-  _globals['_GETPREFERENCESRESPONSE']._serialized_end=1564
-  _globals['_PREFERENCESERVICE']._serialized_start=1567
-  _globals['_PREFERENCESERVICE']._serialized_end=2040
+  _globals['_CHECKSUPPRESSIONREQUEST']._serialized_start=98
+  _globals['_CHECKSUPPRESSIONREQUEST']._serialized_end=185
+  _globals['_CHECKSUPPRESSIONRESPONSE']._serialized_start=187
+  _globals['_CHECKSUPPRESSIONRESPONSE']._serialized_end=287
+  _globals['_BATCHCHECKSUPPRESSIONREQUEST']._serialized_start=289
+  _globals['_BATCHCHECKSUPPRESSIONREQUEST']._serialized_end=383
+  _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_start=385
+  _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_end=491
+  _globals['_SETPREFERENCEREQUEST']._serialized_start=494
+  _globals['_SETPREFERENCEREQUEST']._serialized_end=712
+  _globals['_SETPREFERENCERESPONSE']._serialized_start=715
+  _globals['_SETPREFERENCERESPONSE']._serialized_end=1006
+  _globals['_STOREDCHOICE']._serialized_start=1008
+  _globals['_STOREDCHOICE']._serialized_end=1088
+  _globals['_PERSONCHOICES']._serialized_start=1090
+  _globals['_PERSONCHOICES']._serialized_end=1208
+  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_start=1211
+  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_end=1353
+  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_start=1355
+  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_end=1479
+  _globals['_STOREDCHOICES']._serialized_start=1481
+  _globals['_STOREDCHOICES']._serialized_end=1535
+  _globals['_GETPREFERENCESREQUEST']._serialized_start=1537
+  _globals['_GETPREFERENCESREQUEST']._serialized_end=1612
+  _globals['_GETPREFERENCESRESPONSE']._serialized_start=1614
+  _globals['_GETPREFERENCESRESPONSE']._serialized_end=1709
+  _globals['_PREFERENCESERVICE']._serialized_start=1712
+  _globals['_PREFERENCESERVICE']._serialized_end=2185
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ What services that send messages ask before each, and what people choose."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from heed_proto.v1 import types_pb2 as _types_pb2
@@ -154,6 +155,7 @@ class SetPreferenceRequest(_message.Message):
     SUBJECTS_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    WAIT_PROPAGATED_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """As in CheckSuppressionRequest."""
     idempotency_key: _builtins.str
@@ -170,6 +172,13 @@ class SetPreferenceRequest(_message.Message):
     def origin(self) -> _types_pb2.Origin:
         """Who says so. Required."""
 
+    @_builtins.property
+    def wait_propagated(self) -> _duration_pb2.Duration:
+        """How long the answer may wait until every subscriber has applied what was written: up to 30 s.
+        Once it is committed the call never fails for waiting. It is no part of what the key names.
+        Absent: it does not wait.
+        """
+
     def __init__(
         self,
         *,
@@ -178,10 +187,11 @@ class SetPreferenceRequest(_message.Message):
         subjects: _abc.Iterable[_types_pb2.Subject] | None = ...,
         choices: _abc.Iterable[_types_pb2.Choice] | None = ...,
         origin: _types_pb2.Origin | None = ...,
+        wait_propagated: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "wait_propagated", b"wait_propagated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "idempotency_key", b"idempotency_key", "origin", b"origin", "subjects", b"subjects", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "idempotency_key", b"idempotency_key", "origin", b"origin", "subjects", b"subjects", "tenant", b"tenant", "wait_propagated", b"wait_propagated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,8 +209,12 @@ class SetPreferenceResponse(_message.Message):
     STILL_SENT_MANDATORY_TOPICS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    PROPAGATED_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """Whether this is the first answer of an earlier call with the same key."""
+    propagated: _builtins.bool
+    """Whether everybody who counts had applied it when the wait ended. Absent: not waited for."""
     @_builtins.property
     def stored(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredChoice]:
         """Each choice as stored: for each subject in order, each choice in order."""
@@ -223,6 +237,10 @@ class SetPreferenceResponse(_message.Message):
     def position(self) -> _types_pb2.Position:
         """Where in the log it stands, and the token for a Check that must know it."""
 
+    @_builtins.property
+    def waiting_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The subscribers that had not been heard to have applied it then, at most 100."""
+
     def __init__(
         self,
         *,
@@ -232,12 +250,16 @@ class SetPreferenceResponse(_message.Message):
         still_sent_mandatory_topics: _abc.Iterable[_builtins.str] | None = ...,
         replayed: _builtins.bool = ...,
         position: _types_pb2.Position | None = ...,
+        propagated: _builtins.bool | None = ...,
+        waiting_for: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "replayed", b"replayed", "standing", b"standing", "still_sent", b"still_sent", "still_sent_mandatory_topics", b"still_sent_mandatory_topics", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated", "replayed", b"replayed", "standing", b"standing", "still_sent", b"still_sent", "still_sent_mandatory_topics", b"still_sent_mandatory_topics", "stored", b"stored", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__propagated: _TypeAlias = _typing.Literal["propagated"]  # noqa: Y015
+    _WhichOneofArgType__propagated: _TypeAlias = _typing.Literal["_propagated", b"_propagated"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__propagated) -> _WhichOneofReturnType__propagated | None: ...
 
 Global___SetPreferenceResponse: _TypeAlias = SetPreferenceResponse  # noqa: Y015
 

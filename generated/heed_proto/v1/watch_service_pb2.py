@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from heed_proto.v1 import types_pb2 as heed_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheed/v1/watch_service.proto\x12\x07heed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13heed/v1/types.proto\"\xf2\x01\n\x13WatchChangesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\nsubscriber\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\"\n\x08\x63hannels\x18\x04 \x03(\x0e\x32\x10.heed.v1.Channel\x12\x0e\n\x06topics\x18\x05 \x03(\t\x12\x30\n\rmax_staleness\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0crule_version\x18\x07 \x01(\x05\x12\x1a\n\x12normaliser_version\x18\x08 \x01(\x05\x12\x10\n\x08instance\x18\t \x01(\t\"\xc9\x02\n\x14WatchChangesResponse\x12!\n\x06opened\x18\x01 \x01(\x0b\x32\x0f.heed.v1.OpenedH\x00\x12\x30\n\x0esnapshot_begin\x18\x02 \x01(\x0b\x32\x16.heed.v1.SnapshotBeginH\x00\x12\x30\n\x0esnapshot_chunk\x18\x03 \x01(\x0b\x32\x16.heed.v1.SnapshotChunkH\x00\x12,\n\x0csnapshot_end\x18\x04 \x01(\x0b\x32\x14.heed.v1.SnapshotEndH\x00\x12#\n\x07\x63hanges\x18\x05 \x01(\x0b\x32\x10.heed.v1.ChangesH\x00\x12\'\n\theartbeat\x18\x06 \x01(\x0b\x32\x12.heed.v1.HeartbeatH\x00\x12%\n\x08\x64raining\x18\x07 \x01(\x0b\x32\x11.heed.v1.DrainingH\x00\x42\x07\n\x05\x65vent\"\xf6\x01\n\x06Opened\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\'\n\x0blookup_keys\x18\x03 \x03(\x0b\x32\x12.heed.v1.LookupKey\x12\x14\n\x0crule_version\x18\x04 \x01(\x05\x12\x1a\n\x12normaliser_version\x18\x05 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06tenant\x18\x07 \x01(\t\x12\x15\n\rhead_revision\x18\x08 \x01(\x03\x12\x11\n\ttenant_id\x18\t \x01(\x03\"(\n\tLookupKey\x12\x0e\n\x06key_id\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"\x86\x01\n\rSnapshotBegin\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.heed.v1.ResyncReason\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x1e\n\x06topics\x18\x03 \x03(\x0b\x32\x0e.heed.v1.Topic\x12\x1c\n\x05holds\x18\x04 \x03(\x0b\x32\r.heed.v1.Hold\" \n\rSnapshotChunk\x12\x0f\n\x07records\x18\x01 \x01(\x0c\"<\n\x0fSnapshotRecords\x12)\n\x08subjects\x18\x01 \x03(\x0b\x32\x17.heed.v1.SubjectRecords\"N\n\x0eSubjectRecords\x12\x13\n\x0bsubject_key\x18\x01 \x01(\x0c\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.heed.v1.WatchedRecord\"\xf7\x01\n\rWatchedRecord\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.heed.v1.RecordKind\x12\x1d\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x0e.heed.v1.Cause\x12\x1d\n\x05reach\x18\x03 \x01(\x0e\x32\x0e.heed.v1.Reach\x12!\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x10.heed.v1.Channel\x12\r\n\x05topic\x18\x05 \x01(\t\x12\x17\n\x0f\x64\x65\x63ided_time_us\x18\x06 \x01(\x03\x12\x18\n\x0b\x65nd_time_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x08 \x01(\x03\x42\x0e\n\x0c_end_time_us\"Z\n\x0bSnapshotEnd\x12\x14\n\x0crecord_count\x18\x01 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x0c\x12\r\n\x05token\x18\x03 \x01(\t\x12\x14\n\x0crunning_hash\x18\x04 \x01(\x0c\"p\n\x07\x43hanges\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\x0f\n\x07through\x18\x02 \x01(\x03\x12 \n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x0f.heed.v1.Change\x12\r\n\x05token\x18\x04 \x01(\t\x12\x14\n\x0crunning_hash\x18\x05 \x01(\x0c\"\xc4\x02\n\x06\x43hange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0e\x63ommit_time_us\x18\x02 \x01(\x03\x12\x13\n\x0bsubject_key\x18\x03 \x01(\x0c\x12,\n\nset_record\x18\x04 \x01(\x0b\x32\x16.heed.v1.WatchedRecordH\x00\x12/\n\rremove_record\x18\x05 \x01(\x0b\x32\x16.heed.v1.WatchedRecordH\x00\x12#\n\tset_topic\x18\x06 \x01(\x0b\x32\x0e.heed.v1.TopicH\x00\x12!\n\x08set_hold\x18\x07 \x01(\x0b\x32\r.heed.v1.HoldH\x00\x12\x18\n\x0eremove_hold_id\x18\x08 \x01(\tH\x00\x12\x14\n\x0crule_version\x18\t \x01(\x05\x12\x1a\n\x12normaliser_version\x18\n \x01(\x05\x42\x08\n\x06\x65\x66\x66\x65\x63t\"R\n\tHeartbeat\x12\x0f\n\x07through\x18\x01 \x01(\x03\x12\x0e\n\x06now_us\x18\x02 \x01(\x03\x12\r\n\x05probe\x18\x03 \x01(\x03\x12\x15\n\rsource_age_ms\x18\x04 \x01(\x03\">\n\x08\x44raining\x12\x32\n\x0freconnect_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"b\n\x14ReportAppliedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x03 \x01(\x03\x12\r\n\x05probe\x18\x04 \x01(\x03\"\x17\n\x15ReportAppliedResponse*\xa2\x01\n\x0cResyncReason\x12\x1d\n\x19RESYNC_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11RESYNC_REASON_NEW\x10\x01\x12\x1f\n\x1bRESYNC_REASON_EPOCH_CHANGED\x10\x02\x12!\n\x1dRESYNC_REASON_HISTORY_CHANGED\x10\x03\x12\x18\n\x14RESYNC_REASON_BEHIND\x10\x04\x32\xad\x01\n\x0cWatchService\x12M\n\x0cWatchChanges\x12\x1c.heed.v1.WatchChangesRequest\x1a\x1d.heed.v1.WatchChangesResponse0\x01\x12N\n\rReportApplied\x12\x1d.heed.v1.ReportAppliedRequest\x1a\x1e.heed.v1.ReportAppliedResponseBB\n\x0b\x64\x65v.heed.v1B\x11WatchServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheed/v1/watch_service.proto\x12\x07heed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13heed/v1/types.proto\"\xf2\x01\n\x13WatchChangesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\nsubscriber\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\"\n\x08\x63hannels\x18\x04 \x03(\x0e\x32\x10.heed.v1.Channel\x12\x0e\n\x06topics\x18\x05 \x03(\t\x12\x30\n\rmax_staleness\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0crule_version\x18\x07 \x01(\x05\x12\x1a\n\x12normaliser_version\x18\x08 \x01(\x05\x12\x10\n\x08instance\x18\t \x01(\t\"\xc9\x02\n\x14WatchChangesResponse\x12!\n\x06opened\x18\x01 \x01(\x0b\x32\x0f.heed.v1.OpenedH\x00\x12\x30\n\x0esnapshot_begin\x18\x02 \x01(\x0b\x32\x16.heed.v1.SnapshotBeginH\x00\x12\x30\n\x0esnapshot_chunk\x18\x03 \x01(\x0b\x32\x16.heed.v1.SnapshotChunkH\x00\x12,\n\x0csnapshot_end\x18\x04 \x01(\x0b\x32\x14.heed.v1.SnapshotEndH\x00\x12#\n\x07\x63hanges\x18\x05 \x01(\x0b\x32\x10.heed.v1.ChangesH\x00\x12\'\n\theartbeat\x18\x06 \x01(\x0b\x32\x12.heed.v1.HeartbeatH\x00\x12%\n\x08\x64raining\x18\x07 \x01(\x0b\x32\x11.heed.v1.DrainingH\x00\x42\x07\n\x05\x65vent\"\xf6\x01\n\x06Opened\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x0c\x12\'\n\x0blookup_keys\x18\x03 \x03(\x0b\x32\x12.heed.v1.LookupKey\x12\x14\n\x0crule_version\x18\x04 \x01(\x05\x12\x1a\n\x12normaliser_version\x18\x05 \x01(\x05\x12\x35\n\x12heartbeat_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06tenant\x18\x07 \x01(\t\x12\x15\n\rhead_revision\x18\x08 \x01(\x03\x12\x11\n\ttenant_id\x18\t \x01(\x03\"(\n\tLookupKey\x12\x0e\n\x06key_id\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"\x86\x01\n\rSnapshotBegin\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.heed.v1.ResyncReason\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x1e\n\x06topics\x18\x03 \x03(\x0b\x32\x0e.heed.v1.Topic\x12\x1c\n\x05holds\x18\x04 \x03(\x0b\x32\r.heed.v1.Hold\" \n\rSnapshotChunk\x12\x0f\n\x07records\x18\x01 \x01(\x0c\"<\n\x0fSnapshotRecords\x12)\n\x08subjects\x18\x01 \x03(\x0b\x32\x17.heed.v1.SubjectRecords\"N\n\x0eSubjectRecords\x12\x13\n\x0bsubject_key\x18\x01 \x01(\x0c\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.heed.v1.WatchedRecord\"\xf7\x01\n\rWatchedRecord\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.heed.v1.RecordKind\x12\x1d\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x0e.heed.v1.Cause\x12\x1d\n\x05reach\x18\x03 \x01(\x0e\x32\x0e.heed.v1.Reach\x12!\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x10.heed.v1.Channel\x12\r\n\x05topic\x18\x05 \x01(\t\x12\x17\n\x0f\x64\x65\x63ided_time_us\x18\x06 \x01(\x03\x12\x18\n\x0b\x65nd_time_us\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x08 \x01(\x03\x42\x0e\n\x0c_end_time_us\"Z\n\x0bSnapshotEnd\x12\x14\n\x0crecord_count\x18\x01 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x0c\x12\r\n\x05token\x18\x03 \x01(\t\x12\x14\n\x0crunning_hash\x18\x04 \x01(\x0c\"p\n\x07\x43hanges\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\x0f\n\x07through\x18\x02 \x01(\x03\x12 \n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x0f.heed.v1.Change\x12\r\n\x05token\x18\x04 \x01(\t\x12\x14\n\x0crunning_hash\x18\x05 \x01(\x0c\"\xc4\x02\n\x06\x43hange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0e\x63ommit_time_us\x18\x02 \x01(\x03\x12\x13\n\x0bsubject_key\x18\x03 \x01(\x0c\x12,\n\nset_record\x18\x04 \x01(\x0b\x32\x16.heed.v1.WatchedRecordH\x00\x12/\n\rremove_record\x18\x05 \x01(\x0b\x32\x16.heed.v1.WatchedRecordH\x00\x12#\n\tset_topic\x18\x06 \x01(\x0b\x32\x0e.heed.v1.TopicH\x00\x12!\n\x08set_hold\x18\x07 \x01(\x0b\x32\r.heed.v1.HoldH\x00\x12\x18\n\x0eremove_hold_id\x18\x08 \x01(\tH\x00\x12\x14\n\x0crule_version\x18\t \x01(\x05\x12\x1a\n\x12normaliser_version\x18\n \x01(\x05\x42\x08\n\x06\x65\x66\x66\x65\x63t\"R\n\tHeartbeat\x12\x0f\n\x07through\x18\x01 \x01(\x03\x12\x0e\n\x06now_us\x18\x02 \x01(\x03\x12\r\n\x05probe\x18\x03 \x01(\x03\x12\x15\n\rsource_age_ms\x18\x04 \x01(\x03\">\n\x08\x44raining\x12\x32\n\x0freconnect_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"b\n\x14ReportAppliedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x18\n\x10\x61pplied_revision\x18\x03 \x01(\x03\x12\r\n\x05probe\x18\x04 \x01(\x03\"\x17\n\x15ReportAppliedResponse\"9\n\x15GetPropagationRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x87\x01\n\x16GetPropagationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x15\n\rhead_revision\x18\x02 \x01(\x03\x12\x12\n\npropagated\x18\x03 \x01(\x08\x12\x30\n\x0bsubscribers\x18\x04 \x03(\x0b\x32\x1b.heed.v1.SubscriberProgress\"\xef\x01\n\x12SubscriberProgress\x12\x12\n\nsubscriber\x18\x01 \x01(\t\x12)\n\x06status\x18\x02 \x01(\x0e\x32\x19.heed.v1.SubscriberStatus\x12\x18\n\x10\x61pplied_revision\x18\x03 \x01(\x03\x12\x30\n\x0c\x61pplied_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nprobe_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04node\x18\x06 \x01(\t\x12\x10\n\x08\x64\x65\x63lared\x18\x07 \x01(\x08\">\n\x18\x44\x65\x63lareSubscriberRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\nsubscriber\x18\x02 \x01(\t\"\x1b\n\x19\x44\x65\x63lareSubscriberResponse\"?\n\x19WithdrawSubscriberRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\nsubscriber\x18\x02 \x01(\t\"\x1c\n\x1aWithdrawSubscriberResponse*\xa2\x01\n\x0cResyncReason\x12\x1d\n\x19RESYNC_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11RESYNC_REASON_NEW\x10\x01\x12\x1f\n\x1bRESYNC_REASON_EPOCH_CHANGED\x10\x02\x12!\n\x1dRESYNC_REASON_HISTORY_CHANGED\x10\x03\x12\x18\n\x14RESYNC_REASON_BEHIND\x10\x04*\xae\x01\n\x10SubscriberStatus\x12!\n\x1dSUBSCRIBER_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUBSCRIBER_STATUS_APPLIED\x10\x01\x12\x1d\n\x19SUBSCRIBER_STATUS_PENDING\x10\x02\x12\x1d\n\x19SUBSCRIBER_STATUS_MISSING\x10\x03\x12\x1a\n\x16SUBSCRIBER_STATUS_GONE\x10\x04\x32\xbb\x03\n\x0cWatchService\x12M\n\x0cWatchChanges\x12\x1c.heed.v1.WatchChangesRequest\x1a\x1d.heed.v1.WatchChangesResponse0\x01\x12N\n\rReportApplied\x12\x1d.heed.v1.ReportAppliedRequest\x1a\x1e.heed.v1.ReportAppliedResponse\x12Q\n\x0eGetPropagation\x12\x1e.heed.v1.GetPropagationRequest\x1a\x1f.heed.v1.GetPropagationResponse\x12Z\n\x11\x44\x65\x63lareSubscriber\x12!.heed.v1.DeclareSubscriberRequest\x1a\".heed.v1.DeclareSubscriberResponse\x12]\n\x12WithdrawSubscriber\x12\".heed.v1.WithdrawSubscriberRequest\x1a#.heed.v1.WithdrawSubscriberResponseBB\n\x0b\x64\x65v.heed.v1B\x11WatchServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,40 +35,56 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'heed.v1.watch_service_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013dev.heed.v1B\021WatchServiceProtoP\001Z\036heed.dev/gen/go/heed/v1;heedv1'
-  _globals['_RESYNCREASON']._serialized_start=2331
-  _globals['_RESYNCREASON']._serialized_end=2493
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=94
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=336
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=339
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=668
-  _globals['_OPENED']._serialized_start=671
-  _globals['_OPENED']._serialized_end=917
-  _globals['_LOOKUPKEY']._serialized_start=919
-  _globals['_LOOKUPKEY']._serialized_end=959
-  _globals['_SNAPSHOTBEGIN']._serialized_start=962
-  _globals['_SNAPSHOTBEGIN']._serialized_end=1096
-  _globals['_SNAPSHOTCHUNK']._serialized_start=1098
-  _globals['_SNAPSHOTCHUNK']._serialized_end=1130
-  _globals['_SNAPSHOTRECORDS']._serialized_start=1132
-  _globals['_SNAPSHOTRECORDS']._serialized_end=1192
-  _globals['_SUBJECTRECORDS']._serialized_start=1194
-  _globals['_SUBJECTRECORDS']._serialized_end=1272
-  _globals['_WATCHEDRECORD']._serialized_start=1275
-  _globals['_WATCHEDRECORD']._serialized_end=1522
-  _globals['_SNAPSHOTEND']._serialized_start=1524
-  _globals['_SNAPSHOTEND']._serialized_end=1614
-  _globals['_CHANGES']._serialized_start=1616
-  _globals['_CHANGES']._serialized_end=1728
-  _globals['_CHANGE']._serialized_start=1731
-  _globals['_CHANGE']._serialized_end=2055
-  _globals['_HEARTBEAT']._serialized_start=2057
-  _globals['_HEARTBEAT']._serialized_end=2139
-  _globals['_DRAINING']._serialized_start=2141
-  _globals['_DRAINING']._serialized_end=2203
-  _globals['_REPORTAPPLIEDREQUEST']._serialized_start=2205
-  _globals['_REPORTAPPLIEDREQUEST']._serialized_end=2303
-  _globals['_REPORTAPPLIEDRESPONSE']._serialized_start=2305
-  _globals['_REPORTAPPLIEDRESPONSE']._serialized_end=2328
-  _globals['_WATCHSERVICE']._serialized_start=2496
-  _globals['_WATCHSERVICE']._serialized_end=2669
+  _globals['_RESYNCREASON']._serialized_start=2991
+  _globals['_RESYNCREASON']._serialized_end=3153
+  _globals['_SUBSCRIBERSTATUS']._serialized_start=3156
+  _globals['_SUBSCRIBERSTATUS']._serialized_end=3330
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=127
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=369
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=372
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=701
+  _globals['_OPENED']._serialized_start=704
+  _globals['_OPENED']._serialized_end=950
+  _globals['_LOOKUPKEY']._serialized_start=952
+  _globals['_LOOKUPKEY']._serialized_end=992
+  _globals['_SNAPSHOTBEGIN']._serialized_start=995
+  _globals['_SNAPSHOTBEGIN']._serialized_end=1129
+  _globals['_SNAPSHOTCHUNK']._serialized_start=1131
+  _globals['_SNAPSHOTCHUNK']._serialized_end=1163
+  _globals['_SNAPSHOTRECORDS']._serialized_start=1165
+  _globals['_SNAPSHOTRECORDS']._serialized_end=1225
+  _globals['_SUBJECTRECORDS']._serialized_start=1227
+  _globals['_SUBJECTRECORDS']._serialized_end=1305
+  _globals['_WATCHEDRECORD']._serialized_start=1308
+  _globals['_WATCHEDRECORD']._serialized_end=1555
+  _globals['_SNAPSHOTEND']._serialized_start=1557
+  _globals['_SNAPSHOTEND']._serialized_end=1647
+  _globals['_CHANGES']._serialized_start=1649
+  _globals['_CHANGES']._serialized_end=1761
+  _globals['_CHANGE']._serialized_start=1764
+  _globals['_CHANGE']._serialized_end=2088
+  _globals['_HEARTBEAT']._serialized_start=2090
+  _globals['_HEARTBEAT']._serialized_end=2172
+  _globals['_DRAINING']._serialized_start=2174
+  _globals['_DRAINING']._serialized_end=2236
+  _globals['_REPORTAPPLIEDREQUEST']._serialized_start=2238
+  _globals['_REPORTAPPLIEDREQUEST']._serialized_end=2336
+  _globals['_REPORTAPPLIEDRESPONSE']._serialized_start=2338
+  _globals['_REPORTAPPLIEDRESPONSE']._serialized_end=2361
+  _globals['_GETPROPAGATIONREQUEST']._serialized_start=2363
+  _globals['_GETPROPAGATIONREQUEST']._serialized_end=2420
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_start=2423
+  _globals['_GETPROPAGATIONRESPONSE']._serialized_end=2558
+  _globals['_SUBSCRIBERPROGRESS']._serialized_start=2561
+  _globals['_SUBSCRIBERPROGRESS']._serialized_end=2800
+  _globals['_DECLARESUBSCRIBERREQUEST']._serialized_start=2802
+  _globals['_DECLARESUBSCRIBERREQUEST']._serialized_end=2864
+  _globals['_DECLARESUBSCRIBERRESPONSE']._serialized_start=2866
+  _globals['_DECLARESUBSCRIBERRESPONSE']._serialized_end=2893
+  _globals['_WITHDRAWSUBSCRIBERREQUEST']._serialized_start=2895
+  _globals['_WITHDRAWSUBSCRIBERREQUEST']._serialized_end=2958
+  _globals['_WITHDRAWSUBSCRIBERRESPONSE']._serialized_start=2960
+  _globals['_WITHDRAWSUBSCRIBERRESPONSE']._serialized_end=2988
+  _globals['_WATCHSERVICE']._serialized_start=3333
+  _globals['_WATCHSERVICE']._serialized_end=3776
 # @@protoc_insertion_point(module_scope)

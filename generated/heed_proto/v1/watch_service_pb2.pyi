@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from heed_proto.v1 import types_pb2 as _types_pb2
@@ -52,6 +53,42 @@ RESYNC_REASON_HISTORY_CHANGED: ResyncReason.ValueType  # 3
 RESYNC_REASON_BEHIND: ResyncReason.ValueType  # 4
 """The caller stood too far behind for the log to be quicker."""
 Global___ResyncReason: _TypeAlias = ResyncReason  # noqa: Y015
+
+class _SubscriberStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubscriberStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubscriberStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBSCRIBER_STATUS_UNSPECIFIED: _SubscriberStatus.ValueType  # 0
+    """Never sent."""
+    SUBSCRIBER_STATUS_APPLIED: _SubscriberStatus.ValueType  # 1
+    """Every stream of it that counts has applied the revision. A stream counts until its
+    max_staleness after its last report, also if it ended.
+    """
+    SUBSCRIBER_STATUS_PENDING: _SubscriberStatus.ValueType  # 2
+    """One of them has not."""
+    SUBSCRIBER_STATUS_MISSING: _SubscriberStatus.ValueType  # 3
+    """It was declared, and no stream of it counts."""
+    SUBSCRIBER_STATUS_GONE: _SubscriberStatus.ValueType  # 4
+    """No stream of it counts any more: it may allow nothing by what it knew."""
+
+class SubscriberStatus(_SubscriberStatus, metaclass=_SubscriberStatusEnumTypeWrapper):
+    """Where a subscriber is, as asked about one revision."""
+
+SUBSCRIBER_STATUS_UNSPECIFIED: SubscriberStatus.ValueType  # 0
+"""Never sent."""
+SUBSCRIBER_STATUS_APPLIED: SubscriberStatus.ValueType  # 1
+"""Every stream of it that counts has applied the revision. A stream counts until its
+max_staleness after its last report, also if it ended.
+"""
+SUBSCRIBER_STATUS_PENDING: SubscriberStatus.ValueType  # 2
+"""One of them has not."""
+SUBSCRIBER_STATUS_MISSING: SubscriberStatus.ValueType  # 3
+"""It was declared, and no stream of it counts."""
+SUBSCRIBER_STATUS_GONE: SubscriberStatus.ValueType  # 4
+"""No stream of it counts any more: it may allow nothing by what it knew."""
+Global___SubscriberStatus: _TypeAlias = SubscriberStatus  # noqa: Y015
 
 @_typing.final
 class WatchChangesRequest(_message.Message):
@@ -698,3 +735,203 @@ class ReportAppliedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportAppliedResponse: _TypeAlias = ReportAppliedResponse  # noqa: Y015
+
+@_typing.final
+class GetPropagationRequest(_message.Message):
+    """Asks who has applied a revision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    revision: _builtins.int
+    """The revision asked about: that of a write's answer. 0: the head of the log, as this node knows
+    it.
+    """
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPropagationRequest: _TypeAlias = GetPropagationRequest  # noqa: Y015
+
+@_typing.final
+class GetPropagationResponse(_message.Message):
+    """Says who has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    HEAD_REVISION_FIELD_NUMBER: _builtins.int
+    PROPAGATED_FIELD_NUMBER: _builtins.int
+    SUBSCRIBERS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision asked about."""
+    head_revision: _builtins.int
+    """Where the log stands, as this node knows it."""
+    propagated: _builtins.bool
+    """Whether every subscriber that counts, and every declared one, has applied it."""
+    @_builtins.property
+    def subscribers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubscriberProgress]:
+        """Every subscriber, by name. One that counts no more is told of as GONE for an hour."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        head_revision: _builtins.int = ...,
+        propagated: _builtins.bool = ...,
+        subscribers: _abc.Iterable[Global___SubscriberProgress] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_revision", b"head_revision", "propagated", b"propagated", "revision", b"revision", "subscribers", b"subscribers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPropagationResponse: _TypeAlias = GetPropagationResponse  # noqa: Y015
+
+@_typing.final
+class SubscriberProgress(_message.Message):
+    """How far one subscriber is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIBER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    APPLIED_REVISION_FIELD_NUMBER: _builtins.int
+    APPLIED_TIME_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
+    subscriber: _builtins.str
+    """Its name."""
+    status: Global___SubscriberStatus.ValueType
+    """Where it is."""
+    applied_revision: _builtins.int
+    """The least revision that its streams have applied; of one that is gone, the last it said."""
+    node: _builtins.str
+    """The node that has its stream, or had. Empty: none ever had."""
+    declared: _builtins.bool
+    """Whether it was declared."""
+    @_builtins.property
+    def applied_time(self) -> _timestamp_pb2.Timestamp:
+        """When it first said so, by the clock of its node. Absent: it never had a stream."""
+
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last reported, likewise."""
+
+    def __init__(
+        self,
+        *,
+        subscriber: _builtins.str = ...,
+        status: Global___SubscriberStatus.ValueType = ...,
+        applied_revision: _builtins.int = ...,
+        applied_time: _timestamp_pb2.Timestamp | None = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
+        node: _builtins.str = ...,
+        declared: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_time", b"applied_time", "probe_time", b"probe_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "applied_time", b"applied_time", "declared", b"declared", "node", b"node", "probe_time", b"probe_time", "status", b"status", "subscriber", b"subscriber"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriberProgress: _TypeAlias = SubscriberProgress  # noqa: Y015
+
+@_typing.final
+class DeclareSubscriberRequest(_message.Message):
+    """Declares a subscriber."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    SUBSCRIBER_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    subscriber: _builtins.str
+    """The name that it opens its streams with. Required, 1 to 128 printable ASCII characters."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        subscriber: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subscriber", b"subscriber", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclareSubscriberRequest: _TypeAlias = DeclareSubscriberRequest  # noqa: Y015
+
+@_typing.final
+class DeclareSubscriberResponse(_message.Message):
+    """Nothing more: it is declared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclareSubscriberResponse: _TypeAlias = DeclareSubscriberResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawSubscriberRequest(_message.Message):
+    """Takes a declaration back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    SUBSCRIBER_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    subscriber: _builtins.str
+    """The name. Required."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        subscriber: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subscriber", b"subscriber", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawSubscriberRequest: _TypeAlias = WithdrawSubscriberRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawSubscriberResponse(_message.Message):
+    """Nothing more: it is not declared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawSubscriberResponse: _TypeAlias = WithdrawSubscriberResponse  # noqa: Y015

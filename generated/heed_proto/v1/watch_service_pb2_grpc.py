@@ -45,6 +45,21 @@ class WatchServiceStub(object):
                 request_serializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.FromString,
                 _registered_method=True)
+        self.GetPropagation = channel.unary_unary(
+                '/heed.v1.WatchService/GetPropagation',
+                request_serializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.FromString,
+                _registered_method=True)
+        self.DeclareSubscriber = channel.unary_unary(
+                '/heed.v1.WatchService/DeclareSubscriber',
+                request_serializer=heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberResponse.FromString,
+                _registered_method=True)
+        self.WithdrawSubscriber = channel.unary_unary(
+                '/heed.v1.WatchService/WithdrawSubscriber',
+                request_serializer=heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberResponse.FromString,
+                _registered_method=True)
 
 
 class WatchServiceServicer(object):
@@ -79,6 +94,36 @@ class WatchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPropagation(self, request, context):
+        """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
+        themselves count, each as `node/…`. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclareSubscriber(self, request, context):
+        """Declares a subscriber, so that it is missed while it is away, also if it never came.
+        Idempotent. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawSubscriber(self, request, context):
+        """Takes a declaration back: the subscriber is missed no more. Its streams go on. Idempotent.
+        Needs the right `operate`.
+
+        Errors: as DeclareSubscriber.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WatchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +136,21 @@ def add_WatchServiceServicer_to_server(servicer, server):
                     servicer.ReportApplied,
                     request_deserializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.FromString,
                     response_serializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.SerializeToString,
+            ),
+            'GetPropagation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPropagation,
+                    request_deserializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.SerializeToString,
+            ),
+            'DeclareSubscriber': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclareSubscriber,
+                    request_deserializer=heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberResponse.SerializeToString,
+            ),
+            'WithdrawSubscriber': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawSubscriber,
+                    request_deserializer=heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -148,6 +208,87 @@ class WatchService(object):
             '/heed.v1.WatchService/ReportApplied',
             heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.SerializeToString,
             heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPropagation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.WatchService/GetPropagation',
+            heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.SerializeToString,
+            heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclareSubscriber(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.WatchService/DeclareSubscriber',
+            heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberRequest.SerializeToString,
+            heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawSubscriber(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.WatchService/WithdrawSubscriber',
+            heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberRequest.SerializeToString,
+            heed_dot_v1_dot_watch__service__pb2.WithdrawSubscriberResponse.FromString,
             options,
             channel_credentials,
             insecure,

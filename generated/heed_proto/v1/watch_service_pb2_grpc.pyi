@@ -53,6 +53,24 @@ class WatchServiceStub:
 
     Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
     """
+    GetPropagation: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]
+    """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
+    themselves count, each as `node/…`. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
+    DeclareSubscriber: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.DeclareSubscriberRequest, _watch_service_pb2.DeclareSubscriberResponse]
+    """Declares a subscriber, so that it is missed while it is away, also if it never came.
+    Idempotent. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
+    WithdrawSubscriber: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.WithdrawSubscriberRequest, _watch_service_pb2.WithdrawSubscriberResponse]
+    """Takes a declaration back: the subscriber is missed no more. Its streams go on. Idempotent.
+    Needs the right `operate`.
+
+    Errors: as DeclareSubscriber.
+    """
 
 @_typing.type_check_only
 class WatchServiceAsyncStub(WatchServiceStub):
@@ -78,6 +96,24 @@ class WatchServiceAsyncStub(WatchServiceStub):
     `max_staleness`. Needs the right `watch`.
 
     Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
+    """
+    GetPropagation: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
+    """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
+    themselves count, each as `node/…`. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
+    DeclareSubscriber: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.DeclareSubscriberRequest, _watch_service_pb2.DeclareSubscriberResponse]  # type: ignore[assignment]
+    """Declares a subscriber, so that it is missed while it is away, also if it never came.
+    Idempotent. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
+    WithdrawSubscriber: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.WithdrawSubscriberRequest, _watch_service_pb2.WithdrawSubscriberResponse]  # type: ignore[assignment]
+    """Takes a declaration back: the subscriber is missed no more. Its streams go on. Idempotent.
+    Needs the right `operate`.
+
+    Errors: as DeclareSubscriber.
     """
 
 class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +149,42 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         `max_staleness`. Needs the right `watch`.
 
         Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPropagation(
+        self,
+        request: _watch_service_pb2.GetPropagationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_watch_service_pb2.GetPropagationResponse, _abc.Awaitable[_watch_service_pb2.GetPropagationResponse]]:
+        """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
+        themselves count, each as `node/…`. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def DeclareSubscriber(
+        self,
+        request: _watch_service_pb2.DeclareSubscriberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_watch_service_pb2.DeclareSubscriberResponse, _abc.Awaitable[_watch_service_pb2.DeclareSubscriberResponse]]:
+        """Declares a subscriber, so that it is missed while it is away, also if it never came.
+        Idempotent. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawSubscriber(
+        self,
+        request: _watch_service_pb2.WithdrawSubscriberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_watch_service_pb2.WithdrawSubscriberResponse, _abc.Awaitable[_watch_service_pb2.WithdrawSubscriberResponse]]:
+        """Takes a declaration back: the subscriber is missed no more. Its streams go on. Idempotent.
+        Needs the right `operate`.
+
+        Errors: as DeclareSubscriber.
         """
 
 def add_WatchServiceServicer_to_server(servicer: WatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

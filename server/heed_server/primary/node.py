@@ -9,6 +9,7 @@ Laws:
 
 import os
 import secrets
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
 from heed_server.primary.stopping import Stop, drain
+from heed_server.propagation import Registry
 from heed_server.rpc import Health, Observe, RpcLimits, build_server
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import (
@@ -98,9 +100,23 @@ async def open_node(
         store.on_commit(followers.publish)
         wake_ups = _wake_ups(config, store, followers)
         await tenants.learn(await store.tenants())
-        watches = await opened.enter_async_context(_watches(config, store))
+        subscribers = _subscribers(config, store, tenants, clock)
+        watches = await opened.enter_async_context(
+            Watches(
+                store,
+                index_directory(config),
+                limits=limits_of(WatchLimits, config.watch),
+                registrar=subscribers,
+            )
+        )
         service = _service(
-            config, store, tenants, watches, clock, now_by_boot=await _time_by_boot(store, clock)
+            config,
+            store,
+            tenants,
+            watches,
+            subscribers,
+            clock,
+            now_by_boot=await _time_by_boot(store, clock),
         )
         health = Health(service)
         await health.refresh()
@@ -138,6 +154,7 @@ async def open_node(
         background.start("pruning", prune_keys(store, clock))
         background.start("measures", measures.run())
         background.start("store", watch_store(store))
+        background.start("subscribers", subscribers.run())
         if wake_ups is not None:
             background.start("wake-ups", wake_ups.run())
         yield Node(
@@ -186,8 +203,17 @@ def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps 
     return made
 
 
-def _watches(config: Config, store: SqlStore) -> Watches:
-    return Watches(store, index_directory(config), limits=limits_of(WatchLimits, config.watch))
+def _subscribers(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -> Registry:
+    """Who follows, of all nodes. A node is named by its host and where it is asked to listen."""
+    return Registry(
+        store,
+        node=f"{socket.gethostname()}:{config.listen.address[0].rpartition(':')[2]}",
+        run=secrets.token_hex(8),
+        standing=tenants.standing,
+        now=clock.now,
+        boot_seconds=clock.boot,
+        max_staleness_seconds=config.staleness.transactional_seconds,
+    )
 
 
 async def _time_by_boot(store: SqlStore, clock: Clock) -> Callable[[], Instant]:
@@ -210,6 +236,7 @@ def _service(
     store: SqlStore,
     tenants: Tenants,
     watches: Watches,
+    subscribers: Registry,
     clock: Clock,
     *,
     now_by_boot: Callable[[], Instant],
@@ -218,6 +245,7 @@ def _service(
         store=store,
         tenants=tenants,
         watches=watches,
+        registry=subscribers,
         now=clock.now,
         new_hold_id=new_hold_id,
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),

@@ -12,7 +12,7 @@ Laws:
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -43,11 +43,21 @@ class Registry:
         store: SubscriberStore,
         *,
         node: str,
+        run: str,
+        standing: Callable[[], Iterable[tuple[TenantId, Revision]]],
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
+        max_staleness_seconds: float,
     ) -> None:
-        """`node` names this process among all; `boot_seconds` also counts sleep."""
+        """`node` names this node among all, `run` this run of it; `boot_seconds` also counts sleep.
+
+        `standing` tells where the node's own index of each tenant stands, and
+        `max_staleness_seconds` how long the node may allow by it.
+        """
         self._store = store
+        self._run_name = run
+        self._standing = standing
+        self._max_staleness_seconds = max_staleness_seconds
         self._node = node
         self._now = now
         self._boot_seconds = boot_seconds
@@ -113,12 +123,33 @@ class Registry:
             ended = replace(known.subscriber, close_time=self._now())
             self._mine[stream_id] = Seen(ended, known.seen_boot_seconds)
 
+    def stand(self) -> None:
+        """Note where this node's own indexes stand."""
+        for tenant_id, revision in self._standing():
+            stream_id = f"{self._run_name}-{tenant_id}"
+            if stream_id in self._mine:
+                self.report(stream_id, revision)
+            else:
+                self.open(
+                    tenant_id,
+                    f"node/{self._node}",
+                    stream_id,
+                    instance=self._run_name,
+                    max_staleness_seconds=self._max_staleness_seconds,
+                    applied=revision,
+                )
+
+    def outdate(self, tenant_id: TenantId) -> None:
+        """Read a tenant's rows again before they are told of: one of them was written."""
+        self._read_at.pop(tenant_id, None)
+
     async def progress(self, tenant_id: TenantId, revision: Revision) -> tuple[Progress, ...]:
         """Return how far each subscriber of a tenant is towards a revision, by name.
 
         Raises:
             UnavailableError: the database does not answer.
         """
+        self.stand()
         await self._read(tenant_id)
         return self._progress(tenant_id, revision)
 
@@ -132,6 +163,7 @@ class Registry:
         deadline = self._boot_seconds() + limit_seconds
         while True:
             self._moved.clear()
+            self.stand()
             try:
                 await self._read(tenant_id)
             except HeedError as error:
@@ -147,6 +179,7 @@ class Registry:
         """Write for the others, and see them move, until cancelled."""
         is_away = False
         while True:
+            self.stand()
             try:
                 await self._write()
                 for tenant_id in tuple(self._tenants):

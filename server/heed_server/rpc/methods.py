@@ -3,6 +3,7 @@
 A row reads like the line it is: parse, act, format.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,13 +15,19 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.acts import Appended
 from heed_server.auth.policy import Principal
-from heed_server.rpc import reads
+from heed_server.propagation import is_propagated, unheard
+from heed_server.rpc import propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import SecondsLeft
 
 Answer = Callable[[Service, Principal, bytes, SecondsLeft], Awaitable[bytes]]
 
 A = TypeVar("A")
+
+WAIT_SHARE = 0.9
+"""How much of what a call has left it may spend on waiting for others to apply what it wrote."""
+WAITING_FOR_MAX = 100
+"""The names that are told of those who were waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +64,46 @@ async def report_applied(service: Service, principal: Principal, data: bytes) ->
     return b""
 
 
+async def set_preference(
+    service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
+) -> bytes:
+    """Answer SetPreference, and wait until everybody has it where that is asked for."""
+    asked = parse.set_preference(data)
+    appended = await service.set_preference(principal, asked)
+    answer = _first_or_replayed(preference.SetPreferenceResponse, appended)
+    if asked.wait_seconds is None:
+        return answer
+    left = seconds_left()
+    limit_seconds = min(asked.wait_seconds, math.inf if left is None else left * WAIT_SHARE)
+    progress = await service.propagated(
+        principal, asked.call.tenant, appended.revision, limit_seconds
+    )
+    waited = preference.SetPreferenceResponse(
+        propagated=is_propagated(progress), waiting_for=unheard(progress, WAITING_FOR_MAX)
+    )
+    return answer + waited.SerializeToString()
+
+
 def _write(
     response: type[Message],
     read: Callable[[bytes], A],
     act: Callable[[Service, Principal, A], Awaitable[Appended]],
 ) -> UnaryMethod:
     """A method that writes: its answer was encoded under the log's lock, or is a replay's."""
-    replayed = bytes([response.DESCRIPTOR.fields_by_name["replayed"].number << 3, 1])
 
     async def answer(
         service: Service, principal: Principal, data: bytes, _seconds_left: SecondsLeft
     ) -> bytes:
-        appended = await act(service, principal, read(data))
-        return appended.answer + replayed if appended.replayed else appended.answer
+        return _first_or_replayed(response, await act(service, principal, read(data)))
 
     name = response.DESCRIPTOR.name.removesuffix("Response")
     return UnaryMethod(name=name, answer=answer, is_write=True)
+
+
+def _first_or_replayed(response: type[Message], appended: Appended) -> bytes:
+    if not appended.replayed:
+        return appended.answer
+    return appended.answer + bytes([response.DESCRIPTOR.fields_by_name["replayed"].number << 3, 1])
 
 
 def _read(
@@ -94,7 +125,7 @@ def _read(
 _UNARY: tuple[UnaryMethod, ...] = (
     UnaryMethod(name="CheckSuppression", answer=check, is_check=True),
     UnaryMethod(name="BatchCheckSuppression", answer=batch_check, is_check=True),
-    _write(preference.SetPreferenceResponse, parse.set_preference, Service.set_preference),
+    UnaryMethod(name="SetPreference", answer=set_preference, is_write=True),
     _write(
         preference.BatchSetPreferencesResponse,
         parse.batch_set_preferences,
@@ -120,6 +151,9 @@ _UNARY: tuple[UnaryMethod, ...] = (
     _read("ListSuppressions", reads.list_suppressions),
     _write(admin.ImportRecordsResponse, parse_import.import_records, Service.import_records),
     _read("ReportApplied", report_applied),
+    _read("GetPropagation", propagations.get_propagation),
+    _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),
+    _read("WithdrawSubscriber", propagations.withdraw_subscriber, is_write=True),
 )
 
 UNARY_METHODS = {method.name: method for method in _UNARY}

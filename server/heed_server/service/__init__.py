@@ -4,6 +4,7 @@ from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
 from heed_server.service.node import MaxStaleness
 from heed_server.service.operations import Operations
+from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
 from heed_server.service.tenants import LEARN_SECONDS, TenantContext, Tenants
 from heed_server.service.watching import Watching
@@ -11,5 +12,5 @@ from heed_server.service.watching import Watching
 __all__ = ["LEARN_SECONDS", "MaxStaleness", "Service", "TenantContext", "Tenants"]
 
 
-class Service(Checks, Choices, Protections, Operations, Watching):
+class Service(Checks, Choices, Protections, Operations, Watching, Propagations):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -15,6 +15,7 @@ from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.acts import Act, Appended, KeyedSubject, Outcome, Write
 from heed_server.auth.policy import Principal, require
+from heed_server.propagation import Registry
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
@@ -54,6 +55,7 @@ class Node:
         store: Store,
         tenants: Tenants,
         watches: Watches,
+        registry: Registry,
         now: Callable[[], Instant],
         new_hold_id: Callable[[], str],
         new_lookup_key: Callable[[], bytes],
@@ -64,6 +66,7 @@ class Node:
         self.store = store
         self.tenants = tenants
         self.watches = watches
+        self.registry = registry
         self.now = now
         self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id

@@ -33,6 +33,9 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ExportRecords": Right.EXPORT,
         "WatchChanges": Right.WATCH,
         "ReportApplied": Right.WATCH,
+        "GetPropagation": Right.OPERATE,
+        "DeclareSubscriber": Right.OPERATE,
+        "WithdrawSubscriber": Right.OPERATE,
     }
 )
 """By the method's name; names of methods are unique across the services of the contract."""

@@ -21,7 +21,7 @@ from heed.errors import (
 )
 from heed.index import Index
 from heed.keys import Keyer
-from heed.model import Revision
+from heed.model import Revision, TenantId
 from heed.tokens import encode_token
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
@@ -97,6 +97,13 @@ class Tenants:
     def all(self) -> Sequence[TenantContext]:
         """Return every tenant that this node serves, by name."""
         return [self._by_name[name] for name in sorted(self._by_name)]
+
+    def standing(self) -> Sequence[tuple[TenantId, Revision]]:
+        """Return where this node's index of each tenant stands."""
+        return [
+            (context.tenant.tenant_id, context.follower.revision)
+            for context in self._by_name.values()
+        ]
 
     async def serve(self, tenant: Tenant) -> TenantContext:
         """Serve a tenant from now on; serving it again changes nothing."""
