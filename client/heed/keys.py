@@ -21,10 +21,9 @@ from hashlib import blake2b
 from typing import Final, assert_never
 
 from heed.errors import FieldViolation, InvalidArgumentError
-from heed.model import Subject, SubjectKey, SubjectType
+from heed.model import SUBJECT_CHARACTERS_MAX, Subject, SubjectKey, SubjectType
 
 LOOKUP_KEY_BYTES = 32
-SUBJECT_CHARACTERS_MAX = 320
 DOMAIN_CHARACTERS_MAX = 253
 DOMAIN_LABEL_CHARACTERS_MAX = 63
 PHONE_DIGITS_MIN = 7

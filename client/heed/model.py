@@ -26,6 +26,9 @@ Instant = NewType("Instant", int)
 SECONDS_MAX = 253_402_300_799
 """The last second of the year 9999, the last that a time is taken of."""
 
+SUBJECT_CHARACTERS_MAX = 320
+"""Characters of one identifier: 64 of an email's local part, `@`, 255 of its domain."""
+
 REASON_CHARACTERS_MAX = 500
 """Characters of the reason of a hold, a suppression or an act."""
 

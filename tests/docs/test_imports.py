@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from heed import keys, model
+from heed import model
 from heed.cli import exits, importing
 from heed.formats import FORMATS, documents, streams, tables
 from heed.formats.generic import COLUMNS
@@ -21,7 +21,7 @@ BOUNDS: Final = {
     "lines of a record of a table": tables.RECORD_LINES_MAX,
     "characters of a record of JSON": documents.RECORD_CHARACTERS_MAX,
     "files in an archive": streams.MEMBERS_MAX,
-    "characters of an address": keys.SUBJECT_CHARACTERS_MAX,
+    "characters of an address": model.SUBJECT_CHARACTERS_MAX,
     "characters of a reason that are kept": model.REASON_CHARACTERS_MAX,
     "rows of a chunk": CHUNK_ROWS_MAX,
     "characters of a chunk's rows, about": chunks.CHUNK_CHARACTERS_MAX,

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, InvalidArgumentError
-from heed.keys import DOMAINS_CACHED_MAX, SUBJECT_CHARACTERS_MAX, Keyer, normalise
-from heed.model import NORMALISER_VERSION, Subject, SubjectType
+from heed.keys import DOMAINS_CACHED_MAX, Keyer, normalise
+from heed.model import NORMALISER_VERSION, SUBJECT_CHARACTERS_MAX, Subject, SubjectType
 
 SUITE: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "cases" / "normaliser.json").read_text(encoding="utf-8")

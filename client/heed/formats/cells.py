@@ -12,8 +12,7 @@ from typing import Final
 
 from heed.formats.rows import Record, RowRejectedError
 from heed.formats.times import instant
-from heed.keys import SUBJECT_CHARACTERS_MAX
-from heed.model import REASON_CHARACTERS_MAX, Instant
+from heed.model import REASON_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX, Instant
 
 _REDACTED: Final = "[address]"
 _REASON_READ_CHARACTERS: Final = 4 * REASON_CHARACTERS_MAX

@@ -9,15 +9,14 @@ Laws:
 
 from typing import Final
 
-from heed import keys, model, topics
+from heed import model, topics
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of one message, either way; a larger one never reaches a handler."""
 
 SUBJECTS_MAX: Final = 8
 """Identifiers of one person."""
-SUBJECT_CHARACTERS_MAX: Final = keys.SUBJECT_CHARACTERS_MAX
-"""Characters of one identifier: 64 of an email's local part, `@`, 255 of its domain."""
+SUBJECT_CHARACTERS_MAX: Final = model.SUBJECT_CHARACTERS_MAX
 
 TOPIC_CHARACTERS_MAX: Final = topics.TOPIC_CHARACTERS_MAX
 TOPIC_LABELS_MAX: Final = topics.TOPIC_LABELS_MAX
