@@ -265,6 +265,7 @@ async def test_health_tells_of_age_only_past_the_bound(
         "": "SERVING",
         "heed.v1.Check": "SERVING",
         "heed.v1.PreferenceService": "SERVING",
+        "heed.v1.WatchService": "SERVING",
         "heed.v1.Write": "NOT_SERVING",
         "heed.v1.AdminService": "NOT_SERVING",
         "heed.v1.AuditService": "NOT_SERVING",
@@ -403,7 +404,7 @@ async def health_of(server: Running) -> dict[str, str]:
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
     names = ["", "heed.v1.Check", "heed.v1.Write"] + [
-        f"heed.v1.{service}Service" for service in ("Preference", "Admin", "Audit")
+        f"heed.v1.{service}Service" for service in ("Preference", "Watch", "Admin", "Audit")
     ]
     told: dict[str, str] = {}
     for name in names:

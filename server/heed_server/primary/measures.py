@@ -15,9 +15,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
 from heed_server.primary.followers import Followers
+from heed_server.primary.watch_measures import of_watches
 from heed_server.service import TenantContext, Tenants
 from heed_server.storage import WakeUps
 from heed_server.telemetry.metrics import Declaration, Gauges, Reading
+from heed_server.watch import Watches
 
 SAMPLE_SECONDS = 5.0
 """How often the size of the indexes is read."""
@@ -43,6 +45,7 @@ class Measures:
         followers: Followers,
         authenticator: Authenticator,
         wake_ups: WakeUps | None,
+        watches: Watches,
         registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry; without wake-ups, those of wake-ups have no numbers."""
@@ -58,6 +61,7 @@ class Measures:
                     *self._of_each_tenant(),
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),
+                    *of_watches(watches),
                 ]
             )
         )

@@ -127,6 +127,7 @@ async def open_node(
             followers=followers,
             authenticator=authenticator,
             wake_ups=wake_ups,
+            watches=watches,
             registry=registry,
         )
         interceptors = await _tracing(opened, background, config, registry)

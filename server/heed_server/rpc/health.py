@@ -1,8 +1,9 @@
 """What grpc.health.v1 says: whether this node lives, checks, and writes.
 
 - "" (the process): SERVING from the start until it drains.
-- heed.v1.Check, and PreferenceService: SERVING while every tenant's index is usable and younger
-  than promotional messages permit. So losing the database takes Checks down only past that age.
+- heed.v1.Check, PreferenceService and WatchService: SERVING while every tenant's index is usable
+  and younger than promotional messages permit. So losing the database takes Checks down only past
+  that age.
 - heed.v1.Write, and the other services: SERVING while the database answers.
 """
 
@@ -17,7 +18,7 @@ from heed_server.service import Service
 
 CHECK = "heed.v1.Check"
 WRITE = "heed.v1.Write"
-OF_CHECKS = (CHECK, "heed.v1.PreferenceService")
+OF_CHECKS = (CHECK, "heed.v1.PreferenceService", "heed.v1.WatchService")
 OF_WRITES = (WRITE, "heed.v1.AdminService", "heed.v1.AuditService")
 
 REFRESH_SECONDS = 1.0
