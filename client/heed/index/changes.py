@@ -6,41 +6,55 @@ the index is rebuilt.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
+from typing import Protocol, TypeVar, assert_never
 
 from heed.index.faults import Fault, IndexUnusableError
 from heed.index.stops import encode_hold, encode_topic, hold_entry_key, topic_entry_key
 from heed.model import Change, ChangeKind, Effect
 from heed.records import DamagedRecordError, decode_records, encode_records, remove, replace
 
-if TYPE_CHECKING:
-    import lmdb
-
 T = TypeVar("T")
+D = TypeVar("D")
+D_co = TypeVar("D_co", covariant=True)
+D_contra = TypeVar("D_contra", contravariant=True)
 
 
-class Databases(Protocol):
-    """The databases of an environment that changes are written to."""
+class Databases(Protocol[D_co]):
+    """Where changes are written to."""
 
     @property
-    def records(self) -> "lmdb._Database":
+    def records(self) -> D_co:
         """Records, by subject key."""
         ...
 
     @property
-    def topics(self) -> "lmdb._Database":
+    def topics(self) -> D_co:
         """Topics, by name."""
         ...
 
     @property
-    def holds(self) -> "lmdb._Database":
+    def holds(self) -> D_co:
         """Holds, by id."""
         ...
 
 
-def write_changes(
-    env: Databases, txn: "lmdb.Transaction[bytes]", changes: Sequence[Change]
-) -> None:
+class Writing(Protocol[D_contra]):
+    """A write transaction: LMDB's own, or what keeps several databases in one."""
+
+    def get(self, key: bytes, *, db: D_contra) -> bytes | None:
+        """Return what stands under a key."""
+        ...
+
+    def put(self, key: bytes, value: bytes, *, db: D_contra) -> bool:
+        """Put something there, in the place of what stands."""
+        ...
+
+    def delete(self, key: bytes, *, db: D_contra) -> bool:
+        """Remove what stands there; return whether anything did."""
+        ...
+
+
+def write_changes(env: Databases[D], txn: Writing[D], changes: Sequence[Change]) -> None:
     """Write what the changes did, in order; a superseded one did nothing.
 
     Raises:
@@ -51,7 +65,7 @@ def write_changes(
             _write_change(env, txn, change)
 
 
-def _write_change(env: Databases, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+def _write_change(env: Databases[D], txn: Writing[D], change: Change) -> None:
     match change.kind:
         case ChangeKind.CHOICE | ChangeKind.SUPPRESSION | ChangeKind.RELEASE:
             _write_records(env, txn, change)
@@ -69,7 +83,7 @@ def _write_change(env: Databases, txn: "lmdb.Transaction[bytes]", change: Change
             assert_never(change.kind)
 
 
-def _write_records(env: Databases, txn: "lmdb.Transaction[bytes]", change: Change) -> None:
+def _write_records(env: Databases[D], txn: Writing[D], change: Change) -> None:
     key, record = _there(change, change.subject), _there(change, change.record)
     try:
         encoded = txn.get(key, db=env.records)

@@ -4,6 +4,8 @@ It differs from a node's (`heed.index.index`), which one process has for itself:
 - The map has one size for ever, since no process may change it under another. Address space only.
 - A look-up is one read transaction, so that any thread may make one, and what it finds is of one
   revision together with the holds and topics (`View`).
+- All stands in LMDB's main database, under prefixes: the others are opened in a write transaction,
+  and a reader would wait for the writer, however long that one takes.
 - LMDB's own lock file stays: it keeps the writer from pages that another process reads, and is
   taken from a process that was killed.
 - A commit is not flushed. A killed process loses nothing, a crashed machine may: what is found
@@ -59,6 +61,12 @@ SPARE_TRANSACTIONS_MAX: Final = 16
 Entry = tuple[SubjectKey, bytes]
 """A subject's key, and its records as `heed.records` encodes them."""
 
+_RECORDS: Final = b"r"
+_TOPICS: Final = b"t"
+_HOLDS: Final = b"h"
+_META: Final = b"m"
+"""What the keys of each kind of entry begin with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -76,7 +84,7 @@ class View:
 class SharedIndex:
     """One generation of a cache. `apply` and the like are the owner's alone, on one thread."""
 
-    __slots__ = ("__weakref__", "_begin", "_env", "directory", "holds", "meta", "records", "topics")
+    __slots__ = ("__weakref__", "_begin", "_env", "directory")
 
     def __init__(self, directory: Path, *, creates: bool, map_bytes: int = MAP_BYTES) -> None:
         """Open what is there, or create it where nothing is.
@@ -98,15 +106,10 @@ class SharedIndex:
                 create=creates,
                 sync=False,
                 metasync=False,
-                max_dbs=4,
                 max_readers=READERS_MAX,
                 max_spare_txns=SPARE_TRANSACTIONS_MAX,
             )
             self._begin = self._env.begin
-            self.records = self._env.open_db(b"records", create=creates)
-            self.topics = self._env.open_db(b"topics", create=creates)
-            self.holds = self._env.open_db(b"holds", create=creates)
-            self.meta = self._env.open_db(b"meta", create=creates)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -125,8 +128,8 @@ class SharedIndex:
             IndexUnusableError: DAMAGED.
         """
         try:
-            transaction = self._begin(self.records)
-            return transaction.id(), transaction.get(key)
+            transaction = self._begin()
+            return transaction.id(), transaction.get(_RECORDS + key)
         except lmdb.Error as error:
             raise _damaged(error) from error
 
@@ -140,10 +143,10 @@ class SharedIndex:
         Raises:
             IndexUnusableError: DAMAGED.
         """
-        with _errors_as(Fault.DAMAGED, "be read"), self._begin(self.records) as transaction:
+        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
             if known is None or known.transaction_id != transaction.id():
                 known = self._view(transaction, known)
-            return known, list(map(transaction.get, keys))
+            return known, [transaction.get(_RECORDS + key) for key in keys]
 
     def apply(self, changes: Sequence[Change], *, before: Place, after: Place) -> None:
         """Take changes that lead from one place to another: all or none of them.
@@ -154,10 +157,10 @@ class SharedIndex:
         """
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
-            if transaction.get(PLACE_KEY, db=self.meta) != before.encode():
+            if transaction.get(_META + PLACE_KEY) != before.encode():
                 raise IndexGapError(f"the cache does not stand at {before.revision} any more")
-            write_changes(self, transaction, changes)
-            transaction.put(PLACE_KEY, after.encode(), db=self.meta)
+            write_changes(_PARTS, _Parted(transaction), changes)
+            transaction.put(_META + PLACE_KEY, after.encode())
 
         self._write(write)
 
@@ -169,8 +172,8 @@ class SharedIndex:
         """
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
-            transaction.put(PLACE_KEY, place.encode(), db=self.meta)
-            transaction.put(SOURCE_KEY, source.encode(), db=self.meta)
+            transaction.put(_META + PLACE_KEY, place.encode())
+            transaction.put(_META + SOURCE_KEY, source.encode())
 
         self._write(write)
 
@@ -182,7 +185,8 @@ class SharedIndex:
         """
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
-            _, added = transaction.cursor(db=self.records).putmulti(entries, append=True)
+            rows = [(_RECORDS + key, records) for key, records in entries]
+            _, added = transaction.cursor().putmulti(rows, append=True)
             if added != len(entries):
                 raise IndexUnusableError(
                     Fault.REFUSED, "a snapshot's subjects do not come ascending, each once"
@@ -201,19 +205,19 @@ class SharedIndex:
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
             for topic in topics:
-                transaction.put(topic_entry_key(topic.name), encode_topic(topic), db=self.topics)
+                transaction.put(_TOPICS + topic_entry_key(topic.name), encode_topic(topic))
             for hold in holds:
-                transaction.put(hold_entry_key(hold.hold_id), encode_hold(hold), db=self.holds)
-            transaction.put(SOURCE_KEY, source.encode(), db=self.meta)
-            transaction.put(PLACE_KEY, place.encode(), db=self.meta)
+                transaction.put(_HOLDS + hold_entry_key(hold.hold_id), encode_hold(hold))
+            transaction.put(_META + SOURCE_KEY, source.encode())
+            transaction.put(_META + PLACE_KEY, place.encode())
 
         self._write(write)
 
     def records_by_key(self) -> "Generator[Entry, None, None]":
         """Yield every subject's records, by key, all of one revision."""
         with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
-            for key, encoded in transaction.cursor(db=self.records):
-                yield SubjectKey(key), encoded
+            for key, encoded in _entries(transaction, _RECORDS):
+                yield SubjectKey(key[1:]), encoded
 
     def forget_dead_readers(self) -> int:
         """Let go of the pages that processes read which are gone; return how many those were."""
@@ -244,8 +248,8 @@ class SharedIndex:
             write(transaction)
 
     def _view(self, transaction: "lmdb.Transaction[bytes]", known: View | None) -> View:
-        place = decode_place(transaction.get(PLACE_KEY, b"", db=self.meta))
-        entry = transaction.get(SOURCE_KEY, b"", db=self.meta)
+        place = decode_place(transaction.get(_META + PLACE_KEY, b""))
+        entry = transaction.get(_META + SOURCE_KEY, b"")
         if known is not None and known.place.stops_revision == place.stops_revision:
             topics, holds = known.topics, known.holds
         else:
@@ -263,13 +267,55 @@ class SharedIndex:
 
     def _stops(self, transaction: "lmdb.Transaction[bytes]") -> tuple[TopicTable, tuple[Hold, ...]]:
         try:
-            topics = [decode_topic(entry) for _, entry in transaction.cursor(db=self.topics)]
-            holds = [decode_hold(entry) for _, entry in transaction.cursor(db=self.holds)]
+            topics = [decode_topic(entry) for _, entry in _entries(transaction, _TOPICS)]
+            holds = [decode_hold(entry) for _, entry in _entries(transaction, _HOLDS)]
         except ValueError as error:
             raise IndexUnusableError(
                 Fault.DAMAGED, f"a topic or hold in the cache cannot be read: {error}"
             ) from error
         return TopicTable(topics), tuple(sorted(holds, key=lambda hold: hold.revision))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The databases that changes are written to, as prefixes."""
+
+    records: bytes = _RECORDS
+    topics: bytes = _TOPICS
+    holds: bytes = _HOLDS
+
+
+class _Parted:
+    """A transaction in which a database is a prefix."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: "lmdb.Transaction[bytes]") -> None:
+        self._transaction = transaction
+
+    def get(self, key: bytes, *, db: bytes) -> bytes | None:
+        return self._transaction.get(db + key)
+
+    def put(self, key: bytes, value: bytes, *, db: bytes) -> bool:
+        return self._transaction.put(db + key, value)
+
+    def delete(self, key: bytes, *, db: bytes) -> bool:
+        return self._transaction.delete(db + key)
+
+
+_PARTS: Final = _Parts()
+
+
+def _entries(
+    transaction: "lmdb.Transaction[bytes]", prefix: bytes
+) -> "Generator[tuple[bytes, bytes], None, None]":
+    cursor = transaction.cursor()
+    if not cursor.set_range(prefix):
+        return
+    for key, value in cursor:
+        if not key.startswith(prefix):
+            return
+        yield key, value
 
 
 @contextmanager

@@ -257,6 +257,8 @@ class Cache:
                 break
             try:
                 found = self._look_up(shared, [one for person in people for one in person])
+                if found is not None:
+                    return self._decide_all(shared, found, asked, people, queries, token, tenant)
             except InvalidArgumentError:
                 return self._unanswerable(asked)
             except DamagedRecordError:
@@ -264,17 +266,6 @@ class Cache:
                 break
             except IndexUnusableError:
                 continue  # there may be another index by now
-            if found is not None:
-                reading, encoded = found
-                moment = self._moment(reading, shared, token, tenant)
-                rest = iter(encoded)
-                keys = len(reading.keyers)
-                return tuple(
-                    self._decided(
-                        moment, one, query, [next(rest) for _ in range(keys * len(person))]
-                    )
-                    for one, person, query in zip(asked, people, queries, strict=True)
-                )
         unknown = Unanswered(
             state=CacheState.SYNCING, age=None, has_policy=not token and tenant is None
         )
@@ -339,6 +330,25 @@ class Cache:
             is_ours=is_ours,
             has_token=has_token,
             wait_revision=wait_revision if is_ours else 0,
+        )
+
+    def _decide_all(
+        self,
+        shared: SharedState,
+        found: tuple[Reading, list[bytes | None]],
+        asked: Sequence[AskedQuery],
+        people: Sequence[Sequence[Subject]],
+        queries: Sequence[Query],
+        token: str,
+        tenant: str | None,
+    ) -> tuple[CheckAnswer | Unanswered, ...]:
+        reading, encoded = found
+        moment = self._moment(reading, shared, token, tenant)
+        rest = iter(encoded)
+        keys = len(reading.keyers)
+        return tuple(
+            self._decided(moment, one, query, [next(rest) for _ in range(keys * len(person))])
+            for one, person, query in zip(asked, people, queries, strict=True)
         )
 
     def _decided(

@@ -125,9 +125,9 @@ class Follower:
 
     def rebuild(self) -> None:
         """Take a snapshot: what is there is damaged. Nothing happens in a process that reads."""
-        self._resumes = False
         current = self._current
-        if current is not None:
+        if self._resumes and current is not None:
+            self._resumes = False
             current[1].cancel()
 
     def start(self) -> None:

@@ -1,0 +1,459 @@
+"""A cache whose stream, upstream or disk does what it should not."""
+
+from collections.abc import Generator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import heed
+from heed.index.shared import SharedIndex
+from heed.model import Topic
+from heed.wire import format as told
+from heed_proto.v1 import watch_service_pb2 as pb
+from tests.support.caches import BootClock, CachedSyncClient, wait_until
+from tests.support.fake_watch import FakeWatch, WatchStream, fake_watch
+
+ADA = "ada@example.com"
+BOB = "bob@example.com"
+ORIGIN = heed.Origin(source="tests")
+UNREACHABLE = heed.UnavailableError("away", reason=heed.ErrorReason.STORE_UNAVAILABLE)
+
+
+@pytest.fixture
+def server() -> Generator[FakeWatch]:
+    with fake_watch() as serving:
+        yield serving
+
+
+@pytest.fixture
+def client(server: FakeWatch, tmp_path: Path) -> Generator[CachedSyncClient]:
+    with CachedSyncClient(server.address, tmp_path / "cache") as cached:
+        yield cached
+
+
+def live(server: FakeWatch, client: CachedSyncClient) -> WatchStream:
+    """Ada has opted out, the cache knows, and what follows is the test's to say."""
+    client.opt_out(email=ADA, source="tests")
+    server.publish()
+    client.wait_live()
+    stream = server.stream()
+    server.is_obedient = False
+    # What was echoed until now is before this one.
+    now_us = server.service.clock.instant()
+    stream.heartbeat(now_us=now_us)
+    wait_until(lambda: client.cache._replica.state().source_now_us == now_us)
+    server.asked.clear()
+    return stream
+
+
+def source_of(client: CachedSyncClient, address: str, topic: str = "news") -> tuple[bool, str]:
+    answer = client.check(email=address, channel="email", topic=topic)
+    return answer.allowed, answer.source.value
+
+
+def probe_after(server: FakeWatch, client: CachedSyncClient, by: timedelta) -> int:
+    """Let time pass, and return the probe that is sent then."""
+    while not server.reports.empty():
+        server.reports.get()
+    client.clock.advance(by)
+    return server.report().probe
+
+
+def test_what_a_stalled_stream_gives_late_never_makes_the_cache_live(tmp_path: Path) -> None:
+    watch = FakeWatch()
+    watch.heartbeat_seconds = 60
+    with (
+        fake_watch(watch=watch) as server,
+        CachedSyncClient(server.address, tmp_path / "cache") as client,
+    ):
+        stream = live(server, client)
+        held = probe_after(server, client, timedelta(seconds=2))
+        client.clock.advance(timedelta(seconds=30))
+
+        stream.heartbeat(held)
+        wait_until(lambda: client.cache.stats().age == timedelta(seconds=30))
+        released = (client.cache.state, source_of(client, BOB))
+        fresh = probe_after(server, client, timedelta(seconds=2))
+        stream.heartbeat(fresh)
+        client.wait_live()
+
+        assert released == (heed.CacheState.STALE, (True, "server"))
+        assert source_of(client, BOB) == (True, "cache")
+
+
+def test_changes_that_were_held_back_come_before_the_probe_that_makes_live(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+    client.opt_out(email=BOB, source="tests")
+    probe = probe_after(server, client, timedelta(seconds=2))
+
+    server.publish()
+    stream.heartbeat(probe)
+    wait_until(lambda: client.cache.stats().age == timedelta(0))
+
+    assert source_of(client, BOB) == (False, "cache")
+
+
+def test_the_age_counts_from_the_sending_of_the_probe_and_adds_the_sources_own(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+    probe = probe_after(server, client, timedelta(seconds=2))
+    client.clock.advance(timedelta(seconds=1))
+
+    stream.heartbeat(probe, source_age_ms=500)
+
+    wait_until(lambda: client.cache.stats().age == timedelta(seconds=1.5))
+
+
+def test_a_probe_that_was_never_sent_makes_nothing_young(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+    client.clock.advance(timedelta(seconds=6))
+
+    stream.heartbeat(10**9)
+    stream.heartbeat(0, now_us=server.service.clock.instant() + 77)
+    wait_until(lambda: client.cache._replica.state().heard_ns == client.clock.ns)
+
+    assert client.cache.stats().age == timedelta(seconds=6)
+
+
+@pytest.mark.parametrize("days", [-4_000, 4_000])
+def test_a_clock_of_the_source_that_jumps_changes_no_age(
+    server: FakeWatch, client: CachedSyncClient, days: int
+) -> None:
+    stream = live(server, client)
+    client.clock.advance(timedelta(seconds=6))
+    jumped = server.service.clock.instant() + days * 86_400_000_000
+
+    stream.heartbeat(now_us=jumped)
+    wait_until(lambda: client.cache._replica.state().source_now_us == jumped)
+
+    assert client.cache.stats().age == timedelta(seconds=6)
+    assert source_of(client, BOB) == (True, "server")
+    assert source_of(client, ADA) == (False, "cache")
+
+
+def spoilt(stream: WatchStream, how: str) -> None:
+    """Send what cannot be applied."""
+    revision = stream.server.memory.revision
+    match how:
+        case "gap":
+            stream.changes(after=revision + 1, through=revision + 2)
+        case "backwards":
+            stream.changes(after=revision, through=revision - 1)
+        case "beyond":
+            change = pb.Change(revision=revision + 2, remove_hold_id="h")
+            stream.changes(after=revision, through=revision + 1, changes=[change])
+        case "without a hash":
+            stream.changes(after=revision, through=revision + 1, running_hash=b"")
+        case "unknown event":
+            stream.send()
+        case "unknown effect":
+            change = pb.Change(revision=revision + 1)
+            stream.changes(after=revision, through=revision + 1, changes=[change])
+        case "unknown kind":
+            change = pb.Change(
+                revision=revision + 1,
+                subject_key=bytes(16),
+                set_record=pb.WatchedRecord(kind=15, cause=0, reach=3, channel=1),  # type: ignore[arg-type]
+            )
+            stream.changes(after=revision, through=revision + 1, changes=[change])
+        case "not there":
+            change = pb.Change(revision=revision + 1, remove_hold_id="nobody's")
+            stream.changes(after=revision, through=revision + 1, changes=[change])
+        case "heartbeat ahead":
+            stream.heartbeat(through=revision + 1)
+        case "opened twice":
+            stream.opened()
+        case "chunk without begin":
+            stream.send(snapshot_chunk=pb.SnapshotChunk())
+        case _:
+            raise ValueError(how)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("gap", "gap"),
+        ("backwards", "gap"),
+        ("beyond", "gap"),
+        ("without a hash", "gap"),
+        ("unknown event", "unknown"),
+        ("unknown effect", "unknown"),
+        ("unknown kind", "unknown"),
+        ("not there", "damaged"),
+        ("heartbeat ahead", "gap"),
+        ("opened twice", "gap"),
+        ("chunk without begin", "gap"),
+    ],
+)
+def test_what_does_not_fit_is_not_applied_and_a_snapshot_is_asked_for(
+    server: FakeWatch,
+    client: CachedSyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    reason: str,
+) -> None:
+    monkeypatch.setattr("heed.replica.follower.BACKOFF_MAX_SECONDS", 0.01)
+    stream = live(server, client)
+    stood = client.cache.stats().revision
+
+    spoilt(stream, how)
+    again = server.stream()
+
+    assert client.cache.stats().resyncs[reason] == 1
+    assert again.request.token == ""
+    assert client.cache.stats().revision == stood
+    assert source_of(client, ADA) == (False, "cache")
+    server.is_obedient = True
+    client.opt_out(email=BOB, source="tests")
+    server.publish()
+    again.opened()
+    again.snapshot()
+    client.wait_for(server.memory.revision)
+    assert source_of(client, BOB) == (False, "cache")
+
+
+@pytest.mark.parametrize("how", ["checksum", "count", "cut off"])
+def test_a_snapshot_that_is_not_what_it_says_is_dropped(
+    server: FakeWatch, client: CachedSyncClient, tmp_path: Path, how: str
+) -> None:
+    stream = live(server, client)
+    stood = client.cache._replica.state().generation
+    client.opt_out(email=BOB, source="tests")
+    stream.begin_snapshot(pb.RESYNC_REASON_BEHIND)
+    chunks = stream.chunks(1)
+
+    match how:
+        case "checksum":
+            stream.end_snapshot(chunks, checksum=bytes(32))
+        case "count":
+            stream.end_snapshot(chunks[:-1])
+        case _:
+            stream.end()
+    server.stream()
+
+    assert client.cache._replica.state().generation == stood
+    assert source_of(client, ADA) == (False, "cache")
+
+
+def test_of_another_epoch_suppressed_is_served_and_nothing_allowed_until_its_snapshot_is_whole(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    """The store was restored to a time before Ada opted out, and Bob opted out since."""
+    stream = live(server, client)
+    assert source_of(client, BOB) == (True, "cache")
+    server.epoch = b"restored"
+    server.memory.records.clear()
+    client.opt_out(email=BOB, source="tests")
+    server.asked.clear()
+
+    stream.end()
+    restored = server.stream()
+    restored.opened()
+    restored.begin_snapshot(pb.RESYNC_REASON_EPOCH_CHANGED)
+    chunks = restored.chunks(1)
+    wait_until(lambda: client.cache.stats().age is None)
+    meanwhile = [source_of(client, ADA), source_of(client, "eve@example.com")]
+    restored.end_snapshot(chunks)
+    client.wait_for(server.memory.revision)
+    wait_until(lambda: source_of(client, ADA)[0])
+
+    assert meanwhile == [(False, "cache"), (True, "server")]
+    assert source_of(client, ADA) == (True, "server")
+    assert source_of(client, BOB) == (False, "cache")
+    restored.heartbeat(probe_after(server, client, timedelta(seconds=2)))
+    client.wait_live()
+    assert source_of(client, ADA) == (True, "cache")
+
+
+def test_of_another_history_nothing_is_allowed_until_its_snapshot_is_whole(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+
+    stream.begin_snapshot(pb.RESYNC_REASON_HISTORY_CHANGED)
+    wait_until(lambda: client.cache.stats().age is None)
+
+    assert source_of(client, BOB) == (True, "server")
+    assert source_of(client, ADA) == (False, "cache")
+
+
+def test_a_snapshot_because_of_being_behind_leaves_what_is_there_as_young_as_it_was(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+    before = client.cache._replica.state()
+
+    stream.snapshot(pb.RESYNC_REASON_BEHIND)
+    wait_until(lambda: client.cache._replica.state().generation != before.generation)
+
+    assert client.cache._replica.state().known_ns == before.known_ns
+    assert source_of(client, BOB) == (True, "cache")
+
+
+def test_heartbeats_before_and_within_a_snapshot_say_nothing_of_what_is_there(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+    stream.begin_snapshot(pb.RESYNC_REASON_BEHIND)
+    probe = probe_after(server, client, timedelta(seconds=6))
+
+    stream.heartbeat(probe, through=10**6)
+    chunks = stream.chunks(1)
+    stream.end_snapshot(chunks)
+    stream.heartbeat(0)
+    wait_until(lambda: client.cache._replica.state().heard_ns == client.clock.ns)
+
+    assert client.cache.state is heed.CacheState.STALE
+
+
+def test_a_later_rule_version_serves_what_is_suppressed_and_allows_nothing(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    client.declare_topic(
+        "security", topic_class="mandatory", mandatory_channels=["email"], origin=ORIGIN
+    )
+    stream = live(server, client)
+    revision = server.memory.revision
+    change = pb.Change(
+        revision=revision + 1,
+        set_topic=told.topic(Topic(name="orders")),
+        rule_version=2,
+        commit_time_us=1,
+    )
+
+    stream.changes(after=revision, through=revision + 1, changes=[change], token="t")
+    client.wait_for(revision + 1)
+
+    assert source_of(client, ADA) == (False, "cache")
+    assert source_of(client, BOB) == (True, "server")
+    server.failure = UNREACHABLE
+    assert source_of(client, BOB) == (False, "policy")
+    assert source_of(client, BOB, "security") == (False, "policy")
+
+
+@pytest.mark.parametrize("version", ["rule_version", "normaliser_version"])
+def test_a_stream_that_needs_a_later_version_allows_nothing(
+    server: FakeWatch, client: CachedSyncClient, version: str
+) -> None:
+    stream = live(server, client)
+
+    stream.end()
+    again = server.stream()
+    again.position = server.memory.revision
+    again.opened(**{version: 2})
+    again.heartbeat(probe_after(server, client, timedelta(seconds=2)))
+    wait_until(lambda: source_of(client, BOB) == (True, "server"))
+
+    assert source_of(client, ADA) == (False, "cache")
+
+
+def test_a_silent_stream_is_left_after_three_intervals_and_resumed(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    stream = live(server, client)
+
+    client.clock.advance(timedelta(seconds=29))
+    alive = server.streams.empty()
+    client.clock.advance(timedelta(seconds=1))
+    again = server.stream()
+
+    assert alive
+    assert again.request.token == server.token(server.memory.revision)
+    wait_until(lambda: stream.ended)
+
+
+def test_a_folder_that_cannot_be_made_leaves_every_check_to_the_server(
+    server: FakeWatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+
+    with CachedSyncClient(server.address, tmp_path / "file" / "cache") as client:
+        by_server = source_of(client, BOB)
+        wait_until(lambda: bool(client.cache.stats().last_error))
+        server.failure = UNREACHABLE
+        by_policy = source_of(client, BOB)
+
+    assert by_server == (True, "server")
+    assert by_policy == (False, "policy")
+
+
+def test_a_disk_that_is_full_for_the_snapshot_leaves_every_check_to_the_server(
+    server: FakeWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SharedIndex.create
+    monkeypatch.setattr(SharedIndex, "create", lambda path: real(path, map_bytes=16_384))
+
+    with CachedSyncClient(server.address, tmp_path / "cache") as client:
+        for at in range(500):
+            client.opt_out(email=f"{at}@example.com", source="tests")
+        client.check(email=BOB, channel="email")
+        wait_until(lambda: client.cache.stats().resyncs.get("damaged", 0) > 0)
+
+        assert source_of(client, BOB) == (True, "server")
+        server.failure = UNREACHABLE
+        assert source_of(client, BOB) == (False, "policy")
+
+
+def test_a_disk_that_is_full_for_a_change_lets_the_cache_age_and_never_skips_it(
+    server: FakeWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map's end stands for the disk's: LMDB fails alike, and the transaction is rolled back."""
+    real = SharedIndex.create
+    monkeypatch.setattr(SharedIndex, "create", lambda path: real(path, map_bytes=65_536))
+    with CachedSyncClient(server.address, tmp_path / "cache") as client:
+        client.check(email=BOB, channel="email")
+        client.wait_live()
+        stood = server.memory.revision
+        for at in range(2_000):
+            client.opt_out(email=f"{at}@example.com", source="tests")
+        client.opt_out(email=BOB, source="tests")
+
+        server.publish()
+        wait_until(lambda: client.cache.stats().resyncs.get("damaged", 0) > 0)
+        client.clock.advance(timedelta(seconds=6))
+
+        assert client.cache.stats().revision == stood
+        assert source_of(client, BOB) == (False, "server")
+
+
+def test_a_damaged_record_is_never_no_record_and_the_index_is_made_anew(
+    server: FakeWatch, client: CachedSyncClient
+) -> None:
+    live(server, client)
+    damaged = client.cache._replica._held
+    assert damaged is not None
+    ((key, encoded),) = list(damaged[1].records_by_key())
+    with damaged[1]._env.begin(write=True) as transaction:
+        transaction.put(b"r" + key, encoded[:-1] + b"\xff")
+    server.failure = UNREACHABLE
+
+    answer = source_of(client, ADA)
+    again = server.stream()
+
+    assert answer == (False, "policy")
+    assert again.request.token == ""
+    again.opened()
+    again.snapshot()
+    again.heartbeat()
+    wait_until(lambda: source_of(client, ADA) == (False, "cache"))
+
+
+def test_a_heartbeat_interval_of_nothing_is_a_second(tmp_path: Path) -> None:
+    watch = FakeWatch()
+    watch.heartbeat_seconds = 0
+    clock = BootClock()
+    with (
+        fake_watch(watch=watch) as server,
+        CachedSyncClient(server.address, tmp_path / "cache", clock=clock) as client,
+    ):
+        live(server, client)
+
+        clock.advance(timedelta(seconds=3))
+
+        assert server.stream().request.token
