@@ -32,6 +32,9 @@ SUBJECT_CHARACTERS_MAX = 320
 REASON_CHARACTERS_MAX = 500
 """Characters of the reason of a hold, a suppression or an act."""
 
+STILL_SENT_TOPICS_MAX = 100
+"""Mandatory topics that an answer of SetPreference names."""
+
 Revision = NewType("Revision", int)
 """The number of a change in a tenant's log: 1 is the first change, 0 is the empty log."""
 

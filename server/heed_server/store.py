@@ -31,7 +31,7 @@ from heed.model import (
     TenantId,
     Topic,
 )
-from heed_server.acts import Appended, Committed, Write
+from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
 

@@ -16,22 +16,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from heed.acts import Act, AddProtections, Outcome, PersonChoices, PlaceHold, SetPreferences
 from heed.errors import HeedError, OutcomeUnknownError
 from heed.model import Cause, Channel, Hold, Instant, Method, Origin, Scope, TenantId
-from heed_server.acts import (
-    Act,
-    AddProtections,
-    Outcome,
-    PersonChoices,
-    PlaceHold,
-    SetPreferences,
-    Write,
-)
 from heed_server.storage import StorageLimits, open_store, sqlite, writer
 from heed_server.storage.group import append_group
 from heed_server.storage.schema import keys
 from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of
 from heed_server.storage.statements import Batch
+from heed_server.writes import Write
 from tests.support.stores import NOW, keyed, opt_in, opt_out, protection
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from sqlalchemy import make_url
 
 from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
 from heed.model import Revision
-from heed_server.acts import Committed
 from heed_server.storage import StorageLimits, open_store
+from heed_server.writes import Committed
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.postgres import Postgres
 from tests.support.stores import Database, Shop, chooses, keyed, new_database, new_shop

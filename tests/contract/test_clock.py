@@ -2,9 +2,9 @@
 
 import pytest
 
+from heed.acts import Act
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import Channel, Instant, Method, Reach, Revision, Scope, Topic
-from heed_server.acts import Act
 from heed_server.storage.clock import ClockStart, off_ms_by_boot, off_ms_by_database
 from tests.support.stores import (
     NOW,

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from heed.acts import PersonChoices, SetPreferences
 from heed.errors import ConflictError, ErrorReason, InvalidArgumentError
 from heed.model import (
     Cause,
@@ -19,7 +20,6 @@ from heed.model import (
     Revision,
     Scope,
 )
-from heed_server.acts import PersonChoices, SetPreferences
 from tests.support.stores import (
     ANYTHING,
     EMAIL_NEWS,

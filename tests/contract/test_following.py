@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from heed.acts import Act
 from heed.model import Cause, Method, Record, Revision, Topic, TopicClass
 from heed.records import decode_records
-from heed_server.acts import Act
 from heed_server.follow import Follower, FollowLimits
 from heed_server.storage import SqlStore
 from heed_server.store import Tenant

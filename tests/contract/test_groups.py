@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from heed.acts import Act, SetPreferences
 from heed.errors import (
     ConflictError,
     ErrorReason,
@@ -15,8 +16,8 @@ from heed.errors import (
     UnavailableError,
 )
 from heed.model import Method, RecordKind, Revision, Subject, SubjectType, TenantId, Topic
-from heed_server.acts import Act, Committed, SetPreferences
 from heed_server.storage import StorageLimits
+from heed_server.writes import Committed
 from tests.support.stores import (
     Asked,
     Database,

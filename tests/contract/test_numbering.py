@@ -15,8 +15,8 @@ from heed.proof import (
     leaf_hash,
     running_hash,
 )
-from heed_server.acts import Committed
 from heed_server.storage import SqlStore
+from heed_server.writes import Committed
 from tests.support.stores import (
     Database,
     FakeClock,

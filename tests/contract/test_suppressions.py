@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from heed.acts import Tally
 from heed.errors import ErrorReason, InvalidArgumentError, NotFoundError
 from heed.model import Cause, ChangeKind, Channel, Effect, Reach, Record, Revision, Scope
-from heed_server.acts import Tally
 from heed_server.storage.lists import page_statement
 from heed_server.store import RecordFilter
 from tests.support.stores import (

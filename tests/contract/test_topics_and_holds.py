@@ -9,8 +9,8 @@ from heed.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from heed.judge import operations
 from heed.model import ChangeKind, Channel, Hold, Revision, Topic, TopicClass
-from heed_server.judge import operations
 from tests.support.stores import FakeClock, Shop, declares, lifts, places, retires
 
 RECEIPTS = Topic(

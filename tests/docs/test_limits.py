@@ -9,9 +9,9 @@ from heed import keys
 from heed.formats import streams, tables
 from heed.importing import chunks
 from heed.index import hashes
+from heed.judge import operations
 from heed.wire import limits
 from heed_server.auth import credentials
-from heed_server.judge import operations
 from heed_server.service import node
 from heed_server.storage import clock
 from tests.docs.pages import DOCS

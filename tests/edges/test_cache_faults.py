@@ -248,7 +248,7 @@ def test_of_another_epoch_suppressed_is_served_and_nothing_allowed_until_its_sna
     stream = live(server, client)
     assert source_of(client, BOB) == (True, "cache")
     server.epoch = b"restored"
-    server.memory.records.clear()
+    server.memory.ledger.records.clear()
     client.opt_out(email=BOB, source="tests")
     server.asked.clear()
 

@@ -113,7 +113,7 @@ def test_a_reader_goes_over_to_a_snapshot_that_replaces_what_it_reads(
         reader.ask("live")
         stream = server.obeyed.pop()
         server.epoch = b"restored"
-        server.memory.records.clear()
+        server.memory.ledger.records.clear()
         revision = opt_out(server, BOB)
 
         stream.end()

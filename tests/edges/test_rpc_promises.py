@@ -11,6 +11,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2
 
+from heed.acts import Outcome, PersonChoices, SetPreferences
 from heed.errors import (
     ConflictError,
     ErrorReason,
@@ -22,10 +23,10 @@ from heed.model import Revision, TenantId
 from heed.tokens import decode_token, encode_token
 from heed.wire import parse
 from heed_proto.v1 import types_pb2 as pb
-from heed_server.acts import Outcome, PersonChoices, SetPreferences, Write
 from heed_server.follow import Follower
 from heed_server.service.node import keyed
 from heed_server.storage import SqlStore
+from heed_server.writes import Write
 from tests.support import requests as ask
 from tests.support.postgres import Postgres
 from tests.support.servers import Running, new_channel, running_server

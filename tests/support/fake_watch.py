@@ -10,7 +10,6 @@ import queue
 from collections.abc import Generator, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -81,8 +80,8 @@ class WatchStream:
             snapshot_begin=pb.SnapshotBegin(
                 reason=reason,
                 revision=memory.revision,
-                topics=[told.topic(topic) for topic in memory.topics.values()],
-                holds=[told.hold(held.hold) for held in memory.holds.values()],
+                topics=[told.topic(topic) for topic in memory.ledger.topics.values()],
+                holds=[told.hold(hold) for hold in memory.ledger.holds.values()],
             )
         )
 
@@ -244,15 +243,15 @@ class FakeWatch:
     def standing(self) -> Standing:
         memory = self.memory
         return {
-            key: tuple(held.record for held in memory.standing(key))
-            for key in memory.records
+            key: tuple(memory.standing(key))
+            for key in memory.ledger.records
             if memory.standing(key)
         }
 
     def changes_after(self, revision: int, stream: WatchStream) -> list[pb.Change]:
         """What leads from a revision that was published to what stands."""
         before, topics, holds = self._history[revision]
-        now = self.standing()
+        now, ledger = self.standing(), self.memory.ledger
         changes: list[tuple[int, pb.Change]] = []
         for key in before.keys() | now.keys():
             old = {record.slot: record for record in before.get(key, ())}
@@ -266,20 +265,20 @@ class FakeWatch:
                     assert record.kind is RecordKind.SUPPRESSION
                     change = pb.Change(subject_key=key, remove_record=watched.record_to(record))
                     changes.append((self.memory.revision, change))
-        for name, topic in self.memory.topics.items():
+        for name, topic in ledger.topics.items():
             if topics.get(name) != topic:
                 changes.append((topic.revision, pb.Change(set_topic=told.topic(topic))))
-        for hold_id, held in self.memory.holds.items():
+        for hold_id, hold in ledger.holds.items():
             if hold_id not in holds:
-                changes.append((held.hold.revision, pb.Change(set_hold=told.hold(held.hold))))
+                changes.append((hold.revision, pb.Change(set_hold=told.hold(hold))))
         changes += [
             (self.memory.revision, pb.Change(remove_hold_id=hold_id))
-            for hold_id in holds.keys() - self.memory.holds.keys()
+            for hold_id in holds.keys() - ledger.holds.keys()
         ]
         changes.sort(key=lambda one: one[0])
         for at, change in changes:
             change.revision = at
-            change.commit_time_us = self.memory.commit_time
+            change.commit_time_us = self.memory.head.commit_time
         return [change for _, change in changes]
 
     def answer(self, name: str, data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -307,8 +306,8 @@ class FakeWatch:
         memory = self.memory
         self._history[memory.revision] = (
             self.standing(),
-            dict(memory.topics),
-            {hold_id: replace(held) for hold_id, held in memory.holds.items()},
+            dict(memory.ledger.topics),
+            dict(memory.ledger.holds),
         )
 
     def handlers(self) -> Iterator[grpc.GenericRpcHandler]:

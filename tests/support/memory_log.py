@@ -31,8 +31,8 @@ from heed.model import (
 )
 from heed.records import remove
 from heed.records import replace as with_record
-from heed_server.acts import Committed
 from heed_server.store import LogDamagedError, LogReader, Snapshot, Tenant
+from heed_server.writes import Committed
 
 TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
 EPOCH = b"epoch--1"

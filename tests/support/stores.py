@@ -18,6 +18,20 @@ from sqlalchemy import Select, create_engine, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from heed.acts import (
+    Act,
+    AddProtections,
+    DeclareTopic,
+    KeyedSubject,
+    LiftHold,
+    Outcome,
+    PersonChoices,
+    PlaceHold,
+    Protection,
+    ReleaseSuppression,
+    RetireTopic,
+    SetPreferences,
+)
 from heed.model import (
     Cause,
     Channel,
@@ -36,22 +50,6 @@ from heed.model import (
     TenantId,
     Topic,
 )
-from heed_server.acts import (
-    Act,
-    AddProtections,
-    Appended,
-    DeclareTopic,
-    KeyedSubject,
-    LiftHold,
-    Outcome,
-    PersonChoices,
-    PlaceHold,
-    Protection,
-    ReleaseSuppression,
-    RetireTopic,
-    SetPreferences,
-    Write,
-)
 from heed_server.storage import (
     SqlStore,
     StorageLimits,
@@ -61,6 +59,7 @@ from heed_server.storage import (
     open_store,
 )
 from heed_server.storage.schema import metadata
+from heed_server.writes import Appended, Write
 from tests.support.postgres import Postgres
 
 LOOKUP_KEY = bytes(range(32))

@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heed.acts import (
+    Act,
+    AddProtections,
+    LiftHold,
+    PersonChoices,
+    PlaceHold,
+    Protection,
+    ReleaseSuppression,
+    SetPreferences,
+)
 from heed.decide import Facts, decide
 from heed.errors import HeedError
+from heed.judge import Ledger, Ruling, judge
 from heed.model import (
     ACTS_OF_THE_PERSON,
     REACH_OF_CAUSE,
@@ -29,17 +40,6 @@ from heed.model import (
     Verdict,
 )
 from heed.topics import TopicTable
-from heed_server.acts import (
-    Act,
-    AddProtections,
-    LiftHold,
-    PersonChoices,
-    PlaceHold,
-    Protection,
-    ReleaseSuppression,
-    SetPreferences,
-)
-from heed_server.judge import Ledger, Ruling, judge
 from tests.support.stores import EVIDENCE, chooses, keyed, opt_in, opt_out, origin, pause
 
 NOW = 1_000

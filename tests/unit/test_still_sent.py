@@ -24,9 +24,9 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
+from heed.still_sent import plan
 from heed.topics import MESSAGE_CHANNELS, TopicTable, covers
 from heed.wire.limits import STILL_SENT_TOPICS_MAX
-from heed_server.service.still_sent import plan
 
 NOW = Instant(100)
 P, T, M = TopicClass.PROMOTIONAL, TopicClass.TRANSACTIONAL, TopicClass.MANDATORY

@@ -7,9 +7,8 @@ from typing import Any, Final, TypeVar
 
 from heed.decide import decide, explain
 from heed.errors import ConflictError, ErrorReason, UnavailableError
-from heed.model import Decision, Instant, Query, RecordKind, Scope, SubjectKey
-from heed.testing.memory import EPOCH, KEYER, Held, Memory
-from heed.testing.writing import hold_in_full
+from heed.model import Decision, Hold, Instant, Query, Record, RecordKind, Scope, SubjectKey
+from heed.testing.memory import EPOCH, KEYER, Memory
 from heed.tokens import decode_token
 from heed.topics import covers
 from heed.wire import checks, limits, parse, parse_admin
@@ -43,14 +42,14 @@ def export(memory: Memory, asked: ExportAsked, now: Instant) -> Iterator[bytes]:
     found = [
         one
         for one in _every(memory)
-        if (not asked.kinds or one[1].record.kind in asked.kinds)
-        and (not asked.causes or one[1].record.cause in asked.causes)
+        if (not asked.kinds or one[1].kind in asked.kinds)
+        and (not asked.causes or one[1].cause in asked.causes)
         and (asked.scope is None or covers(asked.scope, _scope(one[1])))
     ]
     for start in range(0, len(found), limits.EXPORT_RECORDS_MAX):
         batch = found[start : start + limits.EXPORT_RECORDS_MAX]
         yield admin.ExportRecordsResponse(
-            records=[_with_subject(memory, key, held, now) for key, held in batch]
+            records=[_with_subject(memory, key, record, now) for key, record in batch]
         ).SerializeToString()
     yield admin.ExportRecordsResponse(
         total=len(found), position=_position(memory, now)
@@ -84,11 +83,9 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
     explained = _told(decision, facts.records, now)
     for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
         if voice.record is not None:
-            at = voice.subject or 0
-            held = memory.records[keys[at]][voice.record.slot]
-            reason.record.CopyFrom(_in_full(held, at, now))
+            reason.record.CopyFrom(_in_full(memory, voice.record, voice.subject or 0, now))
         if voice.hold is not None:
-            reason.hold.CopyFrom(hold_in_full(memory.holds[voice.hold.hold_id]))
+            reason.hold.CopyFrom(_hold_in_full(memory, voice.hold))
     return audit.ExplainResponse(
         decision=explained, position=_position(memory, now)
     ).SerializeToString()
@@ -97,17 +94,16 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
 def _get_preferences(memory: Memory, asked: PersonQuery, now: Instant) -> bytes:
     return preference.GetPreferencesResponse(
         records=[
-            _in_full(held, at, now)
+            _in_full(memory, record, at, now)
             for at, subject in enumerate(asked.subjects)
-            for held in memory.standing(KEYER.key(subject))
+            for record in memory.standing(KEYER.key(subject))
         ],
         position=_position(memory, now),
     ).SerializeToString()
 
 
 def _list_topics(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
-    names = sorted(memory.topics)
-    page, cursor = _page([(f"={name}", memory.topics[name]) for name in names], asked)
+    page, cursor = _page([(f"={topic.name}", topic) for topic in memory.topics.declared], asked)
     return admin.ListTopicsResponse(
         topics=[told.topic(topic) for topic in page],
         next_page_token=parse_admin.page_token("topics", cursor),
@@ -115,10 +111,10 @@ def _list_topics(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
 
 
 def _list_holds(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
-    holds = sorted(memory.holds.values(), key=lambda held: held.hold.revision)
-    page, cursor = _page([(f"{held.hold.revision:020}", held) for held in holds], asked)
+    holds = sorted(memory.ledger.holds.values(), key=lambda hold: hold.revision)
+    page, cursor = _page([(f"{hold.revision:020}", hold) for hold in holds], asked)
     return admin.ListHoldsResponse(
-        holds=[hold_in_full(held) for held in page],
+        holds=[_hold_in_full(memory, hold) for hold in page],
         next_page_token=parse_admin.page_token("holds", cursor),
     ).SerializeToString()
 
@@ -127,12 +123,11 @@ def _list_suppressions(memory: Memory, asked: PageAsked, now: Instant) -> bytes:
     found = [
         (f"{at:020}", one)
         for at, one in enumerate(_every(memory))
-        if one[1].record.kind is RecordKind.SUPPRESSION
-        and asked.cause in {None, one[1].record.cause}
+        if one[1].kind is RecordKind.SUPPRESSION and asked.cause in {None, one[1].cause}
     ]
     page, cursor = _page(found, asked)
     return admin.ListSuppressionsResponse(
-        suppressions=[_with_subject(memory, key, held, now) for key, held in page],
+        suppressions=[_with_subject(memory, key, record, now) for key, record in page],
         next_page_token=parse_admin.page_token(parse_admin.suppressions_list(asked.cause), cursor),
     ).SerializeToString()
 
@@ -169,8 +164,9 @@ def _require_token(memory: Memory, text: str) -> None:
         )
 
 
-def _every(memory: Memory) -> list[tuple[SubjectKey, Held]]:
-    return [(key, held) for key in sorted(memory.records) for held in memory.standing(key)]
+def _every(memory: Memory) -> list[tuple[SubjectKey, Record]]:
+    keys = sorted(memory.ledger.records)
+    return [(key, record) for key in keys for record in memory.standing(key)]
 
 
 def _page(items: Sequence[tuple[str, T]], asked: PageAsked) -> tuple[list[T], str]:
@@ -180,25 +176,33 @@ def _page(items: Sequence[tuple[str, T]], asked: PageAsked) -> tuple[list[T], st
     return [one for _, one in page], page[-1][0] if len(left) > len(page) else ""
 
 
-def _scope(held: Held) -> Scope:
-    return Scope(channel=held.record.channel, topic=held.record.topic)
+def _scope(record: Record) -> Scope:
+    return Scope(channel=record.channel, topic=record.topic)
 
 
-def _in_full(held: Held, subject_index: int, now: Instant) -> pb.Record:
+def _in_full(memory: Memory, record: Record, subject_index: int, now: Instant) -> pb.Record:
+    change = memory.change(record.revision)
     return told.record_in_full(
-        held.record,
+        record,
         subject_index,
         now,
-        commit_time=held.commit_time,
-        said_by=held.origin,
-        shown=held.evidence,
-        reason=held.reason,
+        commit_time=change.commit_time,
+        said_by=change.origin,
+        shown=change.evidence,
+        reason=change.reason,
     )
 
 
-def _with_subject(memory: Memory, key: SubjectKey, held: Held, now: Instant) -> admin.SubjectRecord:
+def _hold_in_full(memory: Memory, hold: Hold) -> pb.Hold:
+    change = memory.change(hold.revision)
+    return told.hold_in_full(hold, change.commit_time, change.origin)
+
+
+def _with_subject(
+    memory: Memory, key: SubjectKey, record: Record, now: Instant
+) -> admin.SubjectRecord:
     return admin.SubjectRecord(
-        subject=told.subject(memory.subjects[key]), record=_in_full(held, 0, now)
+        subject=told.subject(memory.subjects[key]), record=_in_full(memory, record, 0, now)
     )
 
 

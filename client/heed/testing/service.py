@@ -1,7 +1,8 @@
-"""A heed in memory: it answers every call of the contract as a server does, by the real `decide`.
+"""A heed in memory: it answers every call of the contract as a server does.
 
-Requests go through the server's own `heed.wire`, so what is malformed is refused with the same
-words. It has no credentials and no staleness, and forgets everything when it is dropped.
+It decides by `heed.decide`, takes and refuses by `heed.judge`, reads and answers by `heed.wire`: by
+the code that a server runs. It has no credentials and no staleness, and forgets everything when it
+is dropped.
 """
 
 import threading
@@ -15,7 +16,7 @@ from heed.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from heed.model import Instant, Revision, TenantId
+from heed.model import Instant, TenantId
 from heed.testing.clock import FakeClock
 from heed.testing.following import FOLLOWING, waited
 from heed.testing.memory import Memory
@@ -76,7 +77,7 @@ class FakeService:
 
     def _now(self, memory: Memory) -> Instant:
         """The time of an answer: never before the last commit, also where the clock stands."""
-        return max(self.clock.instant(), memory.commit_time)
+        return max(self.clock.instant(), memory.head.commit_time)
 
     def _of(self, name: str) -> Memory:
         if not name and len(self._tenants) == 1:
@@ -107,8 +108,6 @@ class FakeService:
             tenant_id=TenantId(len(self._tenants) + 1),
             name=name,
             create_time=self.clock.instant(),
-            revision=Revision(0),
-            commit_time=Instant(0),
         )
         return self._tenants[name]
 

@@ -34,8 +34,7 @@ PEOPLE_MAX: Final = 1_000
 """People in one BatchSetPreferences."""
 BATCH_RECORDS_MAX: Final = 10_000
 """Records (subjects times choices) of one BatchSetPreferences."""
-STILL_SENT_TOPICS_MAX: Final = 100
-"""Mandatory topics that an answer of SetPreference names."""
+STILL_SENT_TOPICS_MAX: Final = model.STILL_SENT_TOPICS_MAX
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 128
 TENANT_CHARACTERS_MAX: Final = 63

@@ -27,7 +27,6 @@ import structlog
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed.index import Fault, Index, IndexGapError, IndexUnusableError
 from heed.model import Change, Revision
-from heed_server.acts import Committed
 from heed_server.follow.limits import FollowLimits
 from heed_server.follow.log import (
     HistoryLostError,
@@ -38,6 +37,7 @@ from heed_server.follow.log import (
 )
 from heed_server.follow.rebuild import rebuild_index
 from heed_server.store import LogDamagedError, LogReader, Tenant
+from heed_server.writes import Committed
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from google.protobuf.message import Message
 from heed.wire import checks, encoded, parse, parse_admin, parse_import, parse_watch
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
-from heed_server.acts import Appended
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rpc import propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import SecondsLeft
+from heed_server.writes import Appended
 
 Answer = Callable[[Service, Principal, bytes, SecondsLeft], Awaitable[bytes]]
 

@@ -4,15 +4,16 @@ An opt-in needs the right `consent` besides. Whether a choice may stand is judge
 lock, by the store; whether the caller may make it at all, here.
 """
 
+from heed.acts import Outcome, PersonChoices, SetPreferences
 from heed.model import ChoiceKind, Instant
+from heed.still_sent import plan
+from heed.wire import outcomes
 from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked
-from heed_server.acts import Appended, Outcome, PersonChoices, SetPreferences
 from heed_server.auth.policy import Principal, Right, require
-from heed_server.service import answers
 from heed_server.service.node import Node, keyed
-from heed_server.service.still_sent import plan
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Standing
+from heed_server.writes import Appended
 
 
 class Choices(Node):
@@ -31,7 +32,7 @@ class Choices(Node):
         still_sent = plan(context.follower.index.topics, person.choices)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.preference_set(context, outcome, still_sent)
+            return outcomes.preference_set(context.tenant.tenant_id, outcome, still_sent)
 
         act = SetPreferences(people=(_keyed_person(context, person),))
         return await self.append(context, "SetPreference", asked.call, act, encode_answer)
@@ -47,7 +48,7 @@ class Choices(Node):
         _require_consent_right(principal, asked)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.preferences_set(context, outcome, len(asked.people))
+            return outcomes.preferences_set(context.tenant.tenant_id, outcome, len(asked.people))
 
         act = SetPreferences(people=tuple(_keyed_person(context, one) for one in asked.people))
         return await self.append(context, "BatchSetPreferences", asked.call, act, encode_answer)

@@ -9,17 +9,18 @@ Laws:
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heed.acts import Act, KeyedSubject, Outcome
 from heed.errors import OutcomeUnknownError
 from heed.model import Instant, Revision, Subject, TenantId, TopicClass
 from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
-from heed_server.acts import Act, Appended, KeyedSubject, Outcome, Write
 from heed_server.auth.policy import Principal, require
 from heed_server.propagation import Registry
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 from heed_server.watch import Watches
+from heed_server.writes import Appended, Write
 
 CLOCK_DOUBT_MICROSECONDS = 5_000_000
 """How far the wall clock may be from the time that has passed by the boot clock before it is

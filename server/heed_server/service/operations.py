@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from heed.acts import DeclareTopic, LiftHold, Outcome, PlaceHold, RetireTopic
 from heed.decide import Facts, explain
 from heed.errors import FieldViolation, InvalidArgumentError, RightRequiredError
 from heed.model import Decision, Instant, Revision, Topic, Verdict
 from heed.topics import TopicTable
+from heed.wire import outcomes
 from heed.wire.asked import EndAsked, ExplainAsked, HoldAsked, PageAsked, TopicAsked
-from heed_server.acts import Appended, DeclareTopic, LiftHold, Outcome, PlaceHold, RetireTopic
 from heed_server.auth.policy import EVERY_TENANT, Principal
-from heed_server.service import answers
 from heed_server.service.node import Node
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Page, Standing, StandingHold, Tenant
+from heed_server.writes import Appended
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Operations(Node):
         context = self.enter("RetireTopic", principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.topic_retired(context, outcome)
+            return outcomes.topic_retired(context.tenant.tenant_id, outcome)
 
         act = RetireTopic(name=asked.name, reason=asked.reason, origin=asked.origin)
         return await self.append(context, "RetireTopic", asked.call, act, encode_answer)
@@ -100,7 +101,7 @@ class Operations(Node):
         context = self.enter("PlaceHold", principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.hold_placed(context, outcome, asked.origin)
+            return outcomes.hold_placed(context.tenant.tenant_id, outcome, asked.origin)
 
         act = PlaceHold(hold=replace(asked.hold, hold_id=self.new_hold_id()), origin=asked.origin)
         return await self.append(context, "PlaceHold", asked.call, act, encode_answer)
@@ -114,7 +115,7 @@ class Operations(Node):
         context = self.enter("LiftHold", principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.hold_lifted(context, outcome)
+            return outcomes.hold_lifted(context.tenant.tenant_id, outcome)
 
         act = LiftHold(hold_id=asked.name, reason=asked.reason, origin=asked.origin)
         return await self.append(context, "LiftHold", asked.call, act, encode_answer)
@@ -155,7 +156,7 @@ class Operations(Node):
         context = self.enter(method, principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.topic_set(context, outcome, loosens=asked.loosens)
+            return outcomes.topic_set(context.tenant.tenant_id, outcome, loosens=asked.loosens)
 
         act = DeclareTopic(
             topic=asked.topic, origin=asked.origin, loosens=asked.loosens, reason=asked.reason

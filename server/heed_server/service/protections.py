@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from heed.acts import AddProtections, KeyedSubject, Outcome, Protection, ReleaseSuppression
 from heed.model import Head, RecordKind
-from heed.wire import limits
+from heed.wire import limits, outcomes
 from heed.wire.asked import (
     ExportAsked,
     ImportAsked,
@@ -13,19 +14,11 @@ from heed.wire.asked import (
     ReleaseAsked,
     SuppressionsAsked,
 )
-from heed_server.acts import (
-    AddProtections,
-    Appended,
-    KeyedSubject,
-    Outcome,
-    Protection,
-    ReleaseSuppression,
-)
 from heed_server.auth.policy import Principal, Right, require
-from heed_server.service import answers
 from heed_server.service.node import Node, keyed
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Page, RecordFilter, StandingRecord
+from heed_server.writes import Appended
 
 
 class Protections(Node):
@@ -36,7 +29,7 @@ class Protections(Node):
         context = self.enter("AddSuppressions", principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.suppressions_added(context, outcome)
+            return outcomes.suppressions_added(context.tenant.tenant_id, outcome)
 
         act = AddProtections(
             protections=_keyed_protections(context, asked.protections), origin=asked.origin
@@ -52,7 +45,7 @@ class Protections(Node):
         context = self.enter("ReleaseSuppression", principal, asked.call.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.suppression_released(context, outcome)
+            return outcomes.suppression_released(context.tenant.tenant_id, outcome)
 
         act = ReleaseSuppression(
             subject=keyed(context, asked.subject),
@@ -74,7 +67,7 @@ class Protections(Node):
             require(principal, Right.WRITE)
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return answers.records_imported(context, outcome, asked.rejected)
+            return outcomes.records_imported(context.tenant.tenant_id, outcome, asked.rejected)
 
         act = AddProtections(
             protections=_keyed_protections(context, asked.protections),

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import msgspec
 
+from heed.judge import Draft
 from heed.model import (
     Cause,
     Change,
@@ -38,7 +39,6 @@ from heed.model import (
     Topic,
     TopicClass,
 )
-from heed_server.judge import Draft
 from heed_server.store import LogDamagedError
 
 E = TypeVar("E", bound=enum.IntEnum)

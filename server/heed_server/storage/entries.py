@@ -9,6 +9,7 @@ Laws:
 from collections.abc import Callable
 from typing import NamedTuple
 
+from heed.judge import Ruling
 from heed.model import Change, Head, Instant, Revision, TenantId
 from heed.proof import (
     NO_SUBJECT,
@@ -19,7 +20,6 @@ from heed.proof import (
     leaf_hash,
     running_hash,
 )
-from heed_server.judge import Ruling
 from heed_server.storage.content import ContentEncoder
 from heed_server.storage.statements import Row
 

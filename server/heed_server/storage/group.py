@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from heed.acts import AddProtections
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
-from heed.model import Head, Instant, TenantId
-from heed_server.acts import AddProtections, Appended, Committed, Outcome, Write
-from heed_server.judge import Ruling, judge
+from heed.judge import judge
+from heed.model import Instant, TenantId
 from heed_server.storage.clock import (
     Clock,
     ClockStart,
@@ -37,6 +37,7 @@ from heed_server.storage.touched import (
     load,
     lock_heads,
 )
+from heed_server.writes import Appended, Committed, Write
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -141,12 +142,12 @@ def _append(
     )
     if is_dry_run:
         return Appended(
-            answer=write.encode_answer(_outcome(ruling, head, commit_time)),
+            answer=write.encode_answer(ruling.outcome(head, commit_time)),
             replayed=False,
             revision=head.revision,
         )
     written = write_down(ruling, write.tenant_id, head, encoder, rules.random_bytes)
-    answer = write.encode_answer(_outcome(ruling, written.head, commit_time))
+    answer = write.encode_answer(ruling.outcome(written.head, commit_time))
     # From here on nothing raises: the write is accepted.
     log.head = written.head
     log.must_commit = True
@@ -179,18 +180,3 @@ def _replay(write: Write, first: KeyRow, log: Log) -> Appended:
         )
     log.must_commit = True
     return Appended(answer=first.answer, replayed=True, revision=first.revision)
-
-
-def _outcome(ruling: Ruling, head: Head, commit_time: Instant) -> Outcome:
-    return Outcome(
-        revision=head.revision,
-        running_hash=head.running_hash,
-        epoch=head.epoch,
-        commit_time=head.commit_time if ruling.drafts else commit_time,
-        stored=tuple(ruling.stored),
-        released=tuple(ruling.released),
-        standing=tuple(ruling.standing),
-        tally=ruling.tally,
-        topic=ruling.topic,
-        hold=ruling.hold,
-    )

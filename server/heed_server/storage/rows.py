@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from heed.acts import KeyedSubject
+from heed.judge import Held
 from heed.model import (
     Cause,
     Channel,
@@ -16,8 +18,6 @@ from heed.model import (
     Topic,
     TopicClass,
 )
-from heed_server.acts import KeyedSubject
-from heed_server.judge import Held
 from heed_server.storage.schema import holds, records, topics
 from heed_server.storage.statements import Row
 

@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 
 from heed.errors import ConflictError, OutcomeUnknownError
 from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
-from heed_server.acts import Appended, Committed, Write
 from heed_server.storage import admin, lists, log_reads, subscribers
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
@@ -29,6 +28,7 @@ from heed_server.store import (
     Subscriber,
     Tenant,
 )
+from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
-from heed.model import Change, Head, Revision, SubjectKey, TenantId
-from heed_server.acts import (
+from heed.acts import (
     AddProtections,
     DeclareTopic,
     LiftHold,
@@ -22,9 +21,9 @@ from heed_server.acts import (
     ReleaseSuppression,
     RetireTopic,
     SetPreferences,
-    Write,
 )
-from heed_server.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
+from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
+from heed.model import Change, Head, Revision, SubjectKey, TenantId
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
     RECORD_COLUMNS,
@@ -57,6 +56,7 @@ from heed_server.storage.statements import (
     Statement,
     parameter,
 )
+from heed_server.writes import Write
 
 
 class GroupStatements:

@@ -21,6 +21,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
+from heed.acts import AddProtections, ReleaseSuppression, SetPreferences
 from heed.errors import (
     ErrorReason,
     ExhaustedError,
@@ -28,18 +29,11 @@ from heed.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
-from heed_server.acts import (
-    AddProtections,
-    Appended,
-    Committed,
-    ReleaseSuppression,
-    SetPreferences,
-    Write,
-)
 from heed_server.storage.backend import Backend, StorageLimits
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import Answered, GroupRules, append_group
 from heed_server.storage.touched import GroupStatements
+from heed_server.writes import Appended, Committed, Write
 
 _COLLECT_QUIET_TURNS = 8
 """A call that has arrived passes through some six turns of the loop before it is a write here."""

@@ -7,7 +7,9 @@ Laws:
 - A late arrival is logged and counts by its own time: it replaces nothing that was decided later.
 """
 
+from heed.acts import KeyedSubject, SetPreferences, StoredRecord
 from heed.errors import FieldViolation, InvalidArgumentError
+from heed.judge.ledger import Draft, Held, Ruling, require_act_of_person, slot_key
 from heed.model import (
     Cause,
     ChangeKind,
@@ -22,8 +24,6 @@ from heed.model import (
     Revision,
 )
 from heed.records import merge
-from heed_server.acts import KeyedSubject, SetPreferences, StoredRecord
-from heed_server.judge.ledger import Draft, Held, Ruling, require_act_of_person, slot_key
 
 _FOREVER = 2**63
 _STOPS = frozenset({ChoiceKind.OPT_OUT, ChoiceKind.PAUSE})

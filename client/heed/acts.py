@@ -1,19 +1,16 @@
 """What can be asked of a tenant's log, as a closed union of acts, and what comes of it.
 
 An act is already translated and bounded (`heed.wire`): its subjects are normalised and keyed, its
-scopes are resolved. Whether it may stand is judged under the log's lock (`heed_server.judge`).
+scopes are resolved. Whether it may stand is judged under the log's lock (`heed.judge`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from heed.model import (
     Cause,
-    Change,
     Choice,
     Effect,
-    Head,
     Hold,
     Instant,
     Origin,
@@ -23,7 +20,6 @@ from heed.model import (
     Scope,
     Subject,
     SubjectKey,
-    TenantId,
     Topic,
 )
 
@@ -166,7 +162,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a judged act did; handed to `Write.encode_answer` before the commit.
+    """What a judged act did; what the answer to the call is made of, before the commit.
 
     Fields that an act does not fill stay empty.
     """
@@ -185,37 +181,3 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     topic: Topic | None = None
     hold: Hold | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """One call that writes, with the key that makes it happen once."""
-
-    tenant_id: TenantId
-    idempotency_key: str
-    """Namespaced by method by the caller: `SetPreference:6f1c…`."""
-    payload_hash: bytes
-    """SHA-256 over the call's method and canonical payload, without the key; 32 bytes."""
-    act: Act
-    encode_answer: Callable[[Outcome], bytes]
-    """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock,
-    on SQLite in the store's own thread."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
-    """A committed, fsynced write, or the replay of one."""
-
-    answer: bytes
-    replayed: bool
-    revision: Revision
-    """The head that the first answer named; the index must reach it before the answer is given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """The changes of one tenant in one committed transaction, in order, as the writer publishes."""
-
-    tenant_id: TenantId
-    changes: tuple[Change, ...]
-    head: Head

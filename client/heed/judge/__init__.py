@@ -6,14 +6,13 @@ Laws:
 - A refusal raises and leaves the ledger as it was.
 - While the clock is not trusted only stops are taken: opt-outs, pauses, suppressions, holds.
 
-The store calls it under the lock of the tenant's head, for one write of a group after another
-(ADR 0006).
+A server's store calls it under the lock of the tenant's head, for one write of a group after
+another (ADR 0006); a fake (`heed.testing`) calls it over what it has in memory.
 """
 
 from typing import assert_never
 
-from heed.model import Instant, Revision
-from heed_server.acts import (
+from heed.acts import (
     Act,
     AddProtections,
     DeclareTopic,
@@ -23,9 +22,18 @@ from heed_server.acts import (
     RetireTopic,
     SetPreferences,
 )
-from heed_server.judge.choices import judge_preferences
-from heed_server.judge.ledger import Draft, Held, Ledger, Ruling, SlotKey, Slots, slot_key
-from heed_server.judge.operations import (
+from heed.judge.choices import judge_preferences
+from heed.judge.ledger import (
+    Draft,
+    Held,
+    Ledger,
+    Ruling,
+    SlotKey,
+    Slots,
+    in_order,
+    slot_key,
+)
+from heed.judge.operations import (
     HOLDS_MAX,
     TOPICS_MAX,
     judge_declare,
@@ -33,7 +41,8 @@ from heed_server.judge.operations import (
     judge_place,
     judge_retire,
 )
-from heed_server.judge.protections import judge_protections, judge_release
+from heed.judge.protections import judge_protections, judge_release
+from heed.model import Instant, Revision
 
 __all__ = [
     "HOLDS_MAX",
@@ -44,6 +53,7 @@ __all__ = [
     "Ruling",
     "SlotKey",
     "Slots",
+    "in_order",
     "judge",
     "slot_key",
 ]

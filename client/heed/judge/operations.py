@@ -10,6 +10,7 @@ Laws:
 
 from dataclasses import replace
 
+from heed.acts import DeclareTopic, LiftHold, PlaceHold, RetireTopic
 from heed.errors import (
     ConflictError,
     ErrorReason,
@@ -18,10 +19,9 @@ from heed.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from heed.judge.ledger import Draft, Ruling
 from heed.model import ChangeKind, Effect, Hold, Origin, Topic
 from heed.topics import loosened_fields
-from heed_server.acts import DeclareTopic, LiftHold, PlaceHold, RetireTopic
-from heed_server.judge.ledger import Draft, Ruling
 
 TOPICS_MAX = 10_000
 """Declared topics a tenant, retired ones too."""

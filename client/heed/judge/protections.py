@@ -10,11 +10,11 @@ Laws:
 
 from typing import Final
 
+from heed.acts import AddProtections, Protection, ReleaseSuppression, StoredRecord, Tally
 from heed.errors import ErrorReason, NotFoundError
+from heed.judge.ledger import Draft, Held, Ruling, slot_key
 from heed.model import Cause, ChangeKind, Effect, Instant, Record, RecordKind, Revision
 from heed.records import merge
-from heed_server.acts import AddProtections, Protection, ReleaseSuppression, StoredRecord, Tally
-from heed_server.judge.ledger import Draft, Held, Ruling, slot_key
 
 
 def judge_protections(act: AddProtections, ruling: Ruling) -> None:

@@ -8,19 +8,18 @@ Laws:
 
 from collections.abc import Sequence
 
-from heed.model import Origin
+from heed.acts import Outcome, StoredRecord
+from heed.model import Origin, TenantId
+from heed.still_sent import StillSent
+from heed.tokens import encode_token
 from heed.wire import format as told
 from heed.wire.asked import RejectedRow
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
-from heed_server.acts import Outcome, StoredRecord
-from heed_server.service.node import place
-from heed_server.service.still_sent import StillSent
-from heed_server.service.tenants import TenantContext
 
 
-def preference_set(context: TenantContext, outcome: Outcome, still_sent: StillSent) -> bytes:
+def preference_set(tenant_id: TenantId, outcome: Outcome, still_sent: StillSent) -> bytes:
     """Return the answer of SetPreference."""
     classes, topics = still_sent.within(outcome.standing, outcome.commit_time)
     return preference.SetPreferenceResponse(
@@ -31,21 +30,21 @@ def preference_set(context: TenantContext, outcome: Outcome, still_sent: StillSe
         ],
         still_sent=[pb.TopicClass.ValueType(one) for one in classes],
         still_sent_mandatory_topics=topics,
-        position=_position(context, outcome),
+        position=_position(tenant_id, outcome),
     ).SerializeToString()
 
 
-def preferences_set(context: TenantContext, outcome: Outcome, people_count: int) -> bytes:
+def preferences_set(tenant_id: TenantId, outcome: Outcome, people_count: int) -> bytes:
     """Return the answer of BatchSetPreferences."""
     people = [preference.StoredChoices() for _ in range(people_count)]
     for one in outcome.stored:
         people[one.item].stored.append(_stored(one, outcome))
     return preference.BatchSetPreferencesResponse(
-        people=people, position=_position(context, outcome)
+        people=people, position=_position(tenant_id, outcome)
     ).SerializeToString()
 
 
-def suppressions_added(context: TenantContext, outcome: Outcome) -> bytes:
+def suppressions_added(tenant_id: TenantId, outcome: Outcome) -> bytes:
     """Return the answer of AddSuppressions."""
     return admin.AddSuppressionsResponse(
         stored=[
@@ -55,22 +54,22 @@ def suppressions_added(context: TenantContext, outcome: Outcome) -> bytes:
             )
             for one in outcome.stored
         ],
-        position=_position(context, outcome),
+        position=_position(tenant_id, outcome),
     ).SerializeToString()
 
 
-def suppression_released(context: TenantContext, outcome: Outcome) -> bytes:
+def suppression_released(tenant_id: TenantId, outcome: Outcome) -> bytes:
     """Return the answer of ReleaseSuppression."""
     now = outcome.commit_time
     return admin.ReleaseSuppressionResponse(
         released=[told.record(record, 0, now) for record in outcome.released],
         standing=[told.record(record, 0, now) for _, _, record in outcome.standing],
-        position=_position(context, outcome),
+        position=_position(tenant_id, outcome),
     ).SerializeToString()
 
 
 def records_imported(
-    context: TenantContext, outcome: Outcome, rejected: Sequence[RejectedRow]
+    tenant_id: TenantId, outcome: Outcome, rejected: Sequence[RejectedRow]
 ) -> bytes:
     """Return the answer of ImportRecords."""
     tally = outcome.tally
@@ -87,38 +86,37 @@ def records_imported(
             )
             for one in rejected
         ],
-        position=_position(context, outcome),
+        position=_position(tenant_id, outcome),
     ).SerializeToString()
 
 
-def topic_set(context: TenantContext, outcome: Outcome, *, loosens: bool) -> bytes:
+def topic_set(tenant_id: TenantId, outcome: Outcome, *, loosens: bool) -> bytes:
     """Return the answer of DeclareTopic or LoosenTopic."""
     answer = admin.LoosenTopicResponse if loosens else admin.DeclareTopicResponse
-    return answer(topic=_topic(outcome), position=_position(context, outcome)).SerializeToString()
+    return answer(topic=_topic(outcome), position=_position(tenant_id, outcome)).SerializeToString()
 
 
-def topic_retired(context: TenantContext, outcome: Outcome) -> bytes:
+def topic_retired(tenant_id: TenantId, outcome: Outcome) -> bytes:
     """Return the answer of RetireTopic."""
     return admin.RetireTopicResponse(
-        topic=_topic(outcome), position=_position(context, outcome)
+        topic=_topic(outcome), position=_position(tenant_id, outcome)
     ).SerializeToString()
 
 
-def hold_placed(context: TenantContext, outcome: Outcome, placed_by: Origin) -> bytes:
+def hold_placed(tenant_id: TenantId, outcome: Outcome, placed_by: Origin) -> bytes:
     """Return the answer of PlaceHold."""
-    hold = None
-    if outcome.hold is not None:
-        hold = told.hold_in_full(outcome.hold, outcome.commit_time, placed_by)
+    hold, now = outcome.hold, outcome.commit_time
     return admin.PlaceHoldResponse(
-        hold=hold, position=_position(context, outcome)
+        hold=None if hold is None else told.hold_in_full(hold, now, placed_by),
+        position=_position(tenant_id, outcome),
     ).SerializeToString()
 
 
-def hold_lifted(context: TenantContext, outcome: Outcome) -> bytes:
+def hold_lifted(tenant_id: TenantId, outcome: Outcome) -> bytes:
     """Return the answer of LiftHold."""
     hold = None if outcome.hold is None else told.hold(outcome.hold)
     return admin.LiftHoldResponse(
-        hold=hold, position=_position(context, outcome)
+        hold=hold, position=_position(tenant_id, outcome)
     ).SerializeToString()
 
 
@@ -133,6 +131,11 @@ def _topic(outcome: Outcome) -> pb.Topic | None:
     return None if outcome.topic is None else told.topic(outcome.topic)
 
 
-def _position(context: TenantContext, outcome: Outcome) -> pb.Position:
-    at = place(context.tenant.tenant_id, outcome.epoch, outcome.revision, outcome.running_hash)
-    return told.position(at.revision, at.token, outcome.commit_time)
+def _position(tenant_id: TenantId, outcome: Outcome) -> pb.Position:
+    token = encode_token(
+        epoch=outcome.epoch,
+        tenant_id=tenant_id,
+        revision=outcome.revision,
+        running_hash=outcome.running_hash,
+    )
+    return told.position(outcome.revision, token, outcome.commit_time)

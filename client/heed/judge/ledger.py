@@ -8,12 +8,14 @@ Laws:
 
 from typing import Final, NamedTuple
 
+from heed.acts import KeyedSubject, Outcome, StoredRecord, Tally
 from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.model import (
     ACTS_OF_THE_PERSON,
     ChangeKind,
     Effect,
     Evidence,
+    Head,
     Hold,
     Instant,
     Origin,
@@ -23,7 +25,6 @@ from heed.model import (
     SubjectKey,
     Topic,
 )
-from heed_server.acts import KeyedSubject, StoredRecord, Tally
 
 SlotKey = tuple[int, str]
 """A record's slot as a key that hashes quickly: kind, cause, reach and channel in one number."""
@@ -137,8 +138,24 @@ class Ruling:
 
     def standing_of(self, key: SubjectKey) -> list[Record]:
         """Return everything that stands for a subject, by kind, topic and channel."""
-        return sorted(
-            (held.record for held in self.slots(key).values() if held.standing), key=_order
+        return in_order(self.slots(key))
+
+    def outcome(self, head: Head, commit_time: Instant) -> Outcome:
+        """Return what the act did, with the head after it.
+
+        `commit_time` is that of an act that changed nothing.
+        """
+        return Outcome(
+            revision=head.revision,
+            running_hash=head.running_hash,
+            epoch=head.epoch,
+            commit_time=head.commit_time if self.drafts else commit_time,
+            stored=tuple(self.stored),
+            released=tuple(self.released),
+            standing=tuple(self.standing),
+            tally=self.tally,
+            topic=self.topic,
+            hold=self.hold,
         )
 
     def require_trusted_clock(self) -> None:
@@ -159,6 +176,11 @@ def slot_key(record: Record) -> SlotKey:
         record.kind << 12 | record.cause << 8 | reach << 4 | record.channel,
         record.topic,
     )
+
+
+def in_order(slots: Slots) -> list[Record]:
+    """Return what stands in some slots, by kind, topic and channel."""
+    return sorted((held.record for held in slots.values() if held.standing), key=_order)
 
 
 def require_act_of_person(origin: Origin, what: str) -> None:

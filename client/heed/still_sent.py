@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from heed.decide import Facts, decide
 from heed.model import (
+    STILL_SENT_TOPICS_MAX,
     Channel,
     Choice,
     Instant,
@@ -26,7 +27,6 @@ from heed.model import (
     Scope,
     Topic,
     TopicClass,
-    Verdict,
 )
 from heed.topics import (
     MESSAGE_CHANNELS,
@@ -38,7 +38,6 @@ from heed.topics import (
     covers_channel,
     lineage_of,
 )
-from heed.wire.limits import STILL_SENT_TOPICS_MAX
 
 Standing = Sequence[tuple[int, int, Record]]
 """(item, subject index, record), as `Outcome.standing`."""
@@ -206,5 +205,4 @@ def _may_stop_mandatory(record: Record) -> bool:
 
 
 def _is_allowed(facts: Facts, channel: Channel, topic: str, now: Instant) -> bool:
-    query = Query(channel=channel, topic=topic)
-    return decide(facts, query, now).verdict is Verdict.ALLOWED
+    return decide(facts, Query(channel=channel, topic=topic), now).is_allowed
