@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, scale, versions
+from tests.bench import calls, following, scale, versions
 from tests.bench.figures import Figure, print_table, write_results
 
 WORK = Path("bench/work")
@@ -77,6 +77,22 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         Measurement(gives=("set_over_bare", "batch_set_over_set"), run=calls.measure_sets),
         Measurement(gives=("set_over_bare_postgres",), run=calls.measure_sets_postgres),
         Measurement(gives=("import_rows_per_second_postgres",), run=scale.measure_import_postgres),
+        Measurement(
+            gives=("cached_checks_per_second", "cached_over_redis"), run=following.measure_cache
+        ),
+        Measurement(
+            gives=("snapshot_records_per_second", "cache_bytes_per_record"),
+            run=lambda work: following.measure_snapshot(work, people),
+        ),
+        Measurement(
+            gives=tuple(
+                f"propagation_{share}_ms_{count}"
+                for count in following.CACHES
+                for share in ("p50", "p99")
+            ),
+            run=following.measure_propagation,
+        ),
+        Measurement(gives=("writes_watched_over_unwatched",), run=following.measure_watched),
         Measurement(
             gives=SCALE_FIGURES,
             run=lambda work: scale.measure_scale(work, people),

@@ -39,7 +39,7 @@ def measure_checks(folder: Path) -> list[Figure]:
     people = list(range(ASKED))
     random.Random(1).shuffle(people)
     with (
-        _seeded_node(HeedNode(folder)) as node,
+        seeded_node(HeedNode(folder)) as node,
         requests_file(messages.checks(iter(people))) as unary,
         requests_file(
             messages.batch_checks(itertools.cycle(people), calls=40, size=BATCH_QUERIES)
@@ -92,7 +92,7 @@ def measure_checks_tls(folder: Path) -> list[Figure]:
     folder.mkdir(parents=True)
     authority = Authority(folder)
     with (
-        _seeded_node(HeedNode(folder, authority=authority)) as node,
+        seeded_node(HeedNode(folder, authority=authority)) as node,
         requests_file(messages.checks(iter(people))) as unary,
     ):
         spec = LoadSpec(
@@ -124,7 +124,7 @@ def measure_checks_tls(folder: Path) -> list[Figure]:
 
 def measure_sets(folder: Path) -> list[Figure]:
     """`set_over_bare` and `batch_set_over_set`, on SQLite."""
-    with _seeded_node(HeedNode(folder)) as node:
+    with seeded_node(HeedNode(folder)) as node:
         return _measure_sets(node, "", f"SQLite, fsynced, {_ON}")
 
 
@@ -133,7 +133,7 @@ def measure_sets_postgres(folder: Path) -> list[Figure]:
     with Postgres() as postgres:
         postgres.pin([SERVER_CORE])
         url = postgres.create_database("heed_bench_sets")
-        with _seeded_node(HeedNode(folder, database_url=url)) as node:
+        with seeded_node(HeedNode(folder, database_url=url)) as node:
             return _measure_sets(
                 node, "_postgres", f"PostgreSQL on the server's core, fsynced, {_ON}"
             )
@@ -195,7 +195,7 @@ def _measure_sets(node: HeedNode, suffix: str, on: str) -> list[Figure]:
 
 
 @contextmanager
-def _seeded_node(node: HeedNode) -> Generator[HeedNode, None, None]:
+def seeded_node(node: HeedNode) -> Generator[HeedNode, None, None]:
     """A server that knows the first `SEEDED` people's opt-outs."""
     with node:
         people = iter(range(SEEDED))

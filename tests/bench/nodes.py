@@ -51,7 +51,7 @@ class HeedNode:
         `authority` the server shows a certificate of it and asks for an API key.
         """
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.start_seconds = 0.0
         """From the start of the process to its first answer to a Check."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -214,7 +214,8 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise BenchError(f"the server did not listen within {START_SECONDS_MAX} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,205 @@
+"""What following costs and brings: caches, snapshots, watchers beside writes."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench import messages
+from tests.bench.calls import IN_FLIGHT, SETS_MAX, seeded_node
+from tests.bench.figures import Figure, median_of
+from tests.bench.load import LoadSpec
+from tests.bench.measure import Arm, alternate, rate
+from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, free_port
+from tests.bench.watchers import WatchersSpec
+
+ROUNDS: Final = 3
+WATCHERS: Final = 100
+CACHES: Final = (1, 10, 100)
+SEEDED: Final = 10_000
+_ON = f"server on core {SERVER_CORE}, everything else on core {LOAD_CORE}"
+
+
+def measure_cache(folder: Path) -> list[Figure]:
+    """`cached_checks_per_second`, and `cached_over_redis` where a redis is."""
+    with seeded_node(HeedNode(folder)) as node, _redis() as redis_port:
+        rounds = [_asked(node, "checks", redis_port=redis_port) for _ in range(ROUNDS)]
+    value, spread = median_of([one["per_second"] for one in rounds])
+    figures = [
+        Figure(
+            name="cached_checks_per_second",
+            value=value,
+            unit="checks/s",
+            against=f"SyncClient.check from its cache, one thread, one in 5 suppressed, {_ON}",
+            spread=spread,
+        )
+    ]
+    if all(one["redis_per_second"] for one in rounds):
+        over, spread = median_of([one["per_second"] / one["redis_per_second"] for one in rounds])
+        figures.append(
+            Figure(
+                name="cached_over_redis",
+                value=over,
+                unit="ratio",
+                against="the same over a redis-py GET on loopback",
+                spread=spread,
+            )
+        )
+    else:
+        print("no redis-server on this machine: cached_over_redis is not measured")
+    return figures
+
+
+def measure_snapshot(folder: Path, people: int) -> list[Figure]:
+    """`snapshot_records_per_second` and `cache_bytes_per_record`."""
+    with HeedNode(folder) as node:
+        batches = messages.batch_sets(iter(range(people)), calls=people // 1000, size=1000)
+        for request in batches:
+            node.call(messages.BATCH_SET, request)
+        told = _asked(node, "snapshot")
+    return [
+        Figure(
+            name="snapshot_records_per_second",
+            value=people / told["seconds"],
+            unit="records/s",
+            against=f"{people:,} records to a fresh cache, from its opening to LIVE, {_ON}",
+        ),
+        Figure(
+            name="cache_bytes_per_record",
+            value=told["bytes"] / people,
+            unit="bytes",
+            against=f"size of that cache's file, {people:,} records",
+        ),
+    ]
+
+
+def measure_propagation(folder: Path) -> list[Figure]:
+    """`propagation_p50_ms_N` and `propagation_p99_ms_N`, to the last of N caches."""
+    figures: list[Figure] = []
+    with seeded_node(HeedNode(folder)) as node:
+        for count in CACHES:
+            told = _asked(node, "propagation", count=count)
+            figures += [
+                Figure(
+                    name=f"propagation_{share}_ms_{count}",
+                    value=told[f"{share}_ms"],
+                    unit="ms",
+                    against=f"call start to applied in the last of {count} caches of one process, "
+                    f"one write at a time, SQLite, fsynced, {_ON}",
+                )
+                for share in ("p50", "p99")
+            ]
+    return figures
+
+
+def measure_watched(folder: Path) -> list[Figure]:
+    """`writes_watched_over_unwatched`."""
+    people = itertools.count(10 * SEEDED)
+    with seeded_node(HeedNode(folder)) as node:
+        writes = Arm(
+            name="writes",
+            spec=LoadSpec(
+                port=node.port,
+                method=messages.SET,
+                requests="",
+                in_flight=IN_FLIGHT,
+                seconds=2.0,
+            ),
+            fresh=lambda: messages.sets(people, calls=SETS_MAX),
+            pid=node.pid,
+        )
+        ratios: list[float] = []
+        for _ in range(ROUNDS):
+            alone = rate("", writes, alternate([writes], 1), "", "").value
+            with _watching(node, WATCHERS):
+                ratios.append(rate("", writes, alternate([writes], 1), "", "").value / alone)
+    value, spread = median_of(ratios)
+    return [
+        Figure(
+            name="writes_watched_over_unwatched",
+            value=value,
+            unit="ratio",
+            against=f"SetPreference a second, {IN_FLIGHT} in flight, with {WATCHERS} watchers over "
+            f"none, {_ON}",
+            spread=spread,
+        )
+    ]
+
+
+@contextmanager
+def _redis() -> Generator[int]:
+    """Run a redis of this machine, which keeps nothing; 0 where there is none."""
+    program = shutil.which("redis-server")
+    if program is None:
+        yield 0
+        return
+    port = free_port()
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    os.sched_setaffinity(process.pid, {SERVER_CORE})
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _asked(node: HeedNode, mode: str, *, count: int = 1, redis_port: int = 0) -> dict[str, Any]:
+    """Run one process of followers to its end and return what it tells."""
+    spec = _spec(node, mode, count=count, redis_port=redis_port)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.watchers"],
+        input=json.dumps(asdict(spec)).encode() + b"\n",
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    if done.returncode:
+        raise BenchError(f"the followers failed:\n{done.stderr.decode()[-3000:]}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@contextmanager
+def _watching(node: HeedNode, count: int) -> Generator[None]:
+    """Keep so many streams open."""
+    spec = _spec(node, "follow", count=count)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.watchers"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n")
+        process.stdin.flush()
+        if not process.stdout.readline():
+            raise BenchError("the watchers did not open their streams")
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+def _spec(node: HeedNode, mode: str, *, count: int, redis_port: int = 0) -> WatchersSpec:
+    return WatchersSpec(
+        mode=mode,
+        port=node.port,
+        folder=str(node.folder),
+        core=LOAD_CORE,
+        count=count,
+        people=SEEDED,
+        redis_port=redis_port,
+    )

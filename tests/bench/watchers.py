@@ -1,0 +1,173 @@
+"""A process of followers, as services that send messages run them: caches, or bare streams.
+
+It reads a `WatchersSpec` as JSON from standard input and answers with one line of JSON for each
+thing that it was asked for; `follow` goes on until its standard input is closed.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import redis
+from grpc import aio
+
+import heed
+from heed_proto.v1 import watch_service_pb2 as watch
+from tests.bench import messages
+from tests.bench.figures import quantile
+
+LIVE_SECONDS_MAX = 300.0
+ASKED = 50_000
+WRITES = 300
+POLL_SECONDS = 0.0002
+"""How often it is looked whether the last cache has a write, which the figure includes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchersSpec:
+    """What to do."""
+
+    mode: str
+    """`snapshot`, `checks`, `propagation` or `follow`."""
+    port: int
+    folder: str
+    core: int
+    count: int = 1
+    """Followers."""
+    seconds: float = 3.0
+    people: int = 10_000
+    """So many have a record; a check is about one of them, or of four times as many others."""
+    redis_port: int = 0
+    """Where a redis listens; 0: there is none."""
+
+
+def main() -> None:
+    """Do what standard input asks."""
+    spec = WatchersSpec(**json.loads(sys.stdin.readline()))
+    os.sched_setaffinity(0, {spec.core})
+    modes: dict[str, Callable[[WatchersSpec], object]] = {
+        "snapshot": snapshot,
+        "checks": checks,
+        "propagation": propagation,
+        "follow": follow,
+    }
+    print(json.dumps(modes[spec.mode](spec)), flush=True)
+
+
+def snapshot(spec: WatchersSpec) -> dict[str, float]:
+    """Fill a cache from nothing."""
+    with tempfile.TemporaryDirectory(dir=spec.folder) as folder:
+        begun = time.perf_counter()
+        with _cached(spec, folder) as client:
+            client.wait_live(LIVE_SECONDS_MAX)
+            seconds = time.perf_counter() - begun
+        files = Path(folder).rglob("data.mdb")
+        return {"seconds": seconds, "bytes": sum(file.stat().st_size for file in files)}
+
+
+def checks(spec: WatchersSpec) -> dict[str, float]:
+    """Ask a cache about people one after another, through the library's own methods."""
+    emails = [messages.email(number % (5 * spec.people)) for number in range(0, ASKED * 7, 7)]
+    with tempfile.TemporaryDirectory(dir=spec.folder) as folder, _cached(spec, folder) as client:
+        client.wait_live(LIVE_SECONDS_MAX)
+        first = client.check(email=emails[0], channel="email", topic=messages.TOPIC)
+        if first.source is not heed.AnswerSource.CACHE:
+            raise SystemExit(f"a cached check was answered by {first.source}")
+        done, begun = 0, time.perf_counter()
+        asked = itertools.cycle(emails)
+        while (seconds := time.perf_counter() - begun) < spec.seconds:
+            for email in itertools.islice(asked, 1000):
+                client.check(email=email, channel="email", topic=messages.TOPIC)
+            done += 1000
+        return {
+            "per_second": done / seconds,
+            "redis_per_second": _redis(emails, spec.redis_port, spec.seconds),
+        }
+
+
+def _redis(emails: list[str], redis_port: int, seconds_max: float) -> float:
+    """The same with a redis-py GET over loopback; 0 where there is no redis."""
+    if not redis_port:
+        return 0.0
+    client = redis.Redis(host="127.0.0.1", port=redis_port)
+    done, begun = 0, time.perf_counter()
+    asked = itertools.cycle(emails)
+    while (seconds := time.perf_counter() - begun) < seconds_max:
+        for email in itertools.islice(asked, 1000):
+            client.get(email)
+        done += 1000
+    return done / seconds
+
+
+def propagation(spec: WatchersSpec) -> dict[str, float]:
+    """Write once at a time, and wait until the last of so many caches has it."""
+    with ExitStack() as opened:
+        clients = []
+        for _ in range(spec.count):
+            folder = opened.enter_context(tempfile.TemporaryDirectory(dir=spec.folder))
+            clients.append(opened.enter_context(_cached(spec, folder)))
+        for client in clients:
+            client.wait_live(LIVE_SECONDS_MAX)
+        writer = opened.enter_context(heed.SyncClient(f"127.0.0.1:{spec.port}"))
+        taken = []
+        for number in range(WRITES):
+            begun = time.perf_counter()
+            email = messages.email(10_000_000 + spec.count * WRITES + number)
+            answer = writer.opt_out(email=email, source="bench", timeout=10.0)
+            while not all(client.cache.has(answer.revision) for client in clients):
+                time.sleep(POLL_SECONDS)
+            taken.append((time.perf_counter() - begun) * 1000)
+        return {"p50_ms": quantile(taken, 0.5), "p99_ms": quantile(taken, 0.99)}
+
+
+def follow(spec: WatchersSpec) -> dict[str, int]:
+    """Read so many bare streams until standard input is closed; say when all are open."""
+    return {"changes": asyncio.run(_follow(spec))}
+
+
+async def _follow(spec: WatchersSpec) -> int:
+    seen = 0
+
+    async def read(channel: aio.Channel, number: int, opened: asyncio.Barrier) -> None:
+        nonlocal seen
+        asked = watch.WatchChangesRequest(subscriber=f"watcher-{number}").SerializeToString()
+        method: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            "/heed.v1.WatchService/WatchChanges"
+        )
+        is_open = False
+        try:
+            async for _ in method(asked):
+                seen += 1
+                if not is_open:
+                    is_open = True
+                    await opened.wait()
+        except (grpc.RpcError, asyncio.CancelledError):
+            return
+
+    async with aio.insecure_channel(f"127.0.0.1:{spec.port}") as channel:
+        opened = asyncio.Barrier(spec.count + 1)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(read(channel, one, opened)) for one in range(spec.count)]
+            await opened.wait()
+            print(json.dumps({"opened": spec.count}), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+            for task in tasks:
+                task.cancel()
+    return seen
+
+
+def _cached(spec: WatchersSpec, folder: str) -> heed.SyncClient:
+    return heed.SyncClient(f"127.0.0.1:{spec.port}", cache=folder)
+
+
+if __name__ == "__main__":
+    main()
