@@ -4,12 +4,15 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from heed.model import Channel, Instant, Revision
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
-from heed_server.watch import EVERYTHING, Reader, Stream, Watches, WatchFilter, WatchLimits
+from heed_server.watch import EVERYTHING, Reader, Stream, Watches, WatchFilter, WatchLimits, stream
 from heed_server.watch.hub import token_of
 from tests.support.followers import Clock, running
 from tests.support.memory_log import MemoryLog
@@ -163,3 +166,25 @@ def standing_at(node: Station, revision: int) -> Hearer:
     hearer = Hearer()
     hearer.token, hearer.revision, hearer.is_whole = token_at(node, revision), revision, True
     return hearer
+
+
+async def probed_while_held_up(
+    log: MemoryLog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> pb.Heartbeat:
+    """The heartbeat that gives a probe back which came while three batches were not taken."""
+    monkeypatch.setattr(stream, "PROBE_SECONDS_MIN", 0.0)
+    held, quick = Hearer(), Hearer()
+    limits = replace(QUICK, heartbeat_seconds=60)
+    async with (
+        station(log, folder, limits=limits) as node,
+        node.streaming(held),
+        node.streaming(quick),
+    ):
+        await held.reach(log.current_head.revision)
+        held.hold()
+        for _ in range(3):
+            node.opt_outs(200)
+            await quick.reach(node.follower.revision)
+        probe = held.report()
+        held.go_on()
+        return await held.heartbeat_of(probe)

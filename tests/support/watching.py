@@ -36,6 +36,8 @@ class Knowledge:
         self.running_hash = b""
         self.reasons: list[str] = []
         """Why each snapshot was sent."""
+        self.snapshot_revision = 0
+        """Where the last snapshot stood."""
         self.changes = 0
         """How many changes were applied one by one."""
         self.heartbeats: list[pb.Heartbeat] = []
@@ -77,7 +79,7 @@ class Knowledge:
         self.reasons.append(pb.ResyncReason.Name(begin.reason).removeprefix("RESYNC_REASON_"))
         self.is_whole = False
         self._snapshot = []
-        self.revision = begin.revision
+        self.revision = self.snapshot_revision = begin.revision
         self.topics = {one.name: topic_from(one) for one in begin.topics}
         self.holds = {one.hold_id: hold_from(one) for one in begin.holds}
 
@@ -149,6 +151,10 @@ class Subscriber(Knowledge):
         self._channel = channel
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self._tenant, self._channels, self._topics = tenant, channels, topics
+
+    def use(self, channel: aio.Channel) -> None:
+        """Open streams over another connection from now on."""
+        self._channel = channel
 
     @asynccontextmanager
     async def stream(self, *, max_staleness_seconds: int = 5) -> AsyncGenerator["OpenStream"]:

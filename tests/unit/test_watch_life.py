@@ -17,7 +17,14 @@ from heed.errors import (
 from heed.model import Revision
 from heed_server.watch import Watches, WatchLimits, stream
 from tests.support.memory_log import TENANT, MemoryLog
-from tests.support.streams import NOW, QUICK, Hearer, Station, station
+from tests.support.streams import (
+    NOW,
+    QUICK,
+    Hearer,
+    Station,
+    probed_while_held_up,
+    station,
+)
 
 SILENT = replace(QUICK, heartbeat_seconds=60)
 """Only a probe makes a heartbeat."""
@@ -93,19 +100,10 @@ async def test_an_older_probe_does_nothing(log: MemoryLog, tmp_path: Path) -> No
 
 
 async def test_a_probe_waits_for_everything_that_was_known_when_it_came(
-    log: MemoryLog, tmp_path: Path
+    log: MemoryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reader takes nothing: its probe is not given back by what is already under way."""
-    hearer = Hearer()
-    async with station(log, tmp_path, limits=SILENT) as node, node.streaming(hearer):
-        await hearer.reach(10)
-        hearer.hold()
-        for _ in range(3):
-            node.opt_outs(200)
-        assert node.follower.revision == 610
-        probe = hearer.report()
-        hearer.go_on()
-        heartbeat = await hearer.heartbeat_of(probe)
+    """Not given back by what was already under way to a reader that is held up."""
+    heartbeat = await probed_while_held_up(log, tmp_path, monkeypatch)
 
     assert heartbeat.through == 610
 
