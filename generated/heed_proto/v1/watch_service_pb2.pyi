@@ -35,7 +35,7 @@ class _ResyncReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResyncRe
     RESYNC_REASON_EPOCH_CHANGED: _ResyncReason.ValueType  # 2
     """The token is of another epoch: the store was restored, or is another one."""
     RESYNC_REASON_HISTORY_CHANGED: _ResyncReason.ValueType  # 3
-    """The token is of another history of this epoch, or of a revision that is not there."""
+    """The token is of another history of this epoch, or of another tenant."""
     RESYNC_REASON_BEHIND: _ResyncReason.ValueType  # 4
     """The caller stood too far behind for the log to be quicker."""
 
@@ -49,7 +49,7 @@ RESYNC_REASON_NEW: ResyncReason.ValueType  # 1
 RESYNC_REASON_EPOCH_CHANGED: ResyncReason.ValueType  # 2
 """The token is of another epoch: the store was restored, or is another one."""
 RESYNC_REASON_HISTORY_CHANGED: ResyncReason.ValueType  # 3
-"""The token is of another history of this epoch, or of a revision that is not there."""
+"""The token is of another history of this epoch, or of another tenant."""
 RESYNC_REASON_BEHIND: ResyncReason.ValueType  # 4
 """The caller stood too far behind for the log to be quicker."""
 Global___ResyncReason: _TypeAlias = ResyncReason  # noqa: Y015
@@ -317,7 +317,9 @@ Global___LookupKey: _TypeAlias = LookupKey  # noqa: Y015
 
 @_typing.final
 class SnapshotBegin(_message.Message):
-    """A snapshot begins."""
+    """A snapshot begins. May be larger than 4 MiB where a tenant has thousands of topics or holds;
+    16 MiB is enough for the most there may be.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -627,7 +629,7 @@ Global___Change: _TypeAlias = Change  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """The stream is alive, and the caller has been sent all there was."""
+    """The stream is alive. Also sent while a snapshot is awaited or under way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -636,14 +638,17 @@ class Heartbeat(_message.Message):
     PROBE_FIELD_NUMBER: _builtins.int
     SOURCE_AGE_MS_FIELD_NUMBER: _builtins.int
     through: _builtins.int
-    """The revision that the caller stands at."""
+    """The revision that the caller stands at; until a snapshot is whole that which it stood at
+    before, 0 if nowhere. If it does not stand there, it resyncs.
+    """
     now_us: _builtins.int
     """The source's time, in microseconds since 1970 in UTC."""
     probe: _builtins.int
     """The last probe whose changes were all sent; 0: none yet."""
     source_age_ms: _builtins.int
     """How old the source's own knowledge was when it took that probe, in milliseconds. What the
-    caller knows is as old as its sending of the probe plus this.
+    caller knows is as old as its sending of the probe plus this. 10^12 while the source has none
+    to answer by, or doubts its clock.
     """
     def __init__(
         self,
@@ -663,7 +668,9 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class Draining(_message.Message):
-    """The stream ends soon, because its node stops or to spread the load."""
+    """The last message: the stream ends, because its node stops, to spread the load, or because its log
+    is another one now.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

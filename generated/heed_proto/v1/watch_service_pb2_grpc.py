@@ -76,8 +76,10 @@ class WatchServiceServicer(object):
         `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
         ended is opened again with the token of what was applied. Needs the right `watch`.
 
-        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, LIMIT_REACHED (streams of this caller),
-        OVERLOADED (snapshots under way), STATE_STALE, DRAINING.
+        Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
+        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
+        many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
+        from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,8 +43,10 @@ class WatchServiceStub:
     `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
     ended is opened again with the token of what was applied. Needs the right `watch`.
 
-    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, LIMIT_REACHED (streams of this caller),
-    OVERLOADED (snapshots under way), STATE_STALE, DRAINING.
+    Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
+    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
+    many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
+    from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
     """
     ReportApplied: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -87,8 +89,10 @@ class WatchServiceAsyncStub(WatchServiceStub):
     `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
     ended is opened again with the token of what was applied. Needs the right `watch`.
 
-    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, LIMIT_REACHED (streams of this caller),
-    OVERLOADED (snapshots under way), STATE_STALE, DRAINING.
+    Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
+    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
+    many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
+    from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
     """
     ReportApplied: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]  # type: ignore[assignment]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -134,8 +138,10 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
         ended is opened again with the token of what was applied. Needs the right `watch`.
 
-        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, LIMIT_REACHED (streams of this caller),
-        OVERLOADED (snapshots under way), STATE_STALE, DRAINING.
+        Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
+        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
+        many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
+        from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
         """
 
     @_abc_1.abstractmethod
