@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+import heed
 from heed.errors import InvalidArgumentError
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import watch_service_pb2 as watch
@@ -119,3 +121,22 @@ async def test_a_declared_subscriber_that_never_came_is_missing_until_it_is_with
     answer = await propagation(server)
     assert "billing" not in statuses(answer)
     assert answer.propagated
+
+
+async def test_a_cache_says_at_once_what_it_has_applied(server: Running, tmp_path: Path) -> None:
+    """Its next probe would be minutes away: the write's wait ends by what was applied."""
+    patient: dict[heed.TopicClass | str, timedelta] = dict.fromkeys(
+        heed.TopicClass, timedelta(hours=1)
+    )
+    async with heed.Client(
+        server.address, cache=tmp_path / "cache", max_staleness=patient, subscriber="mailer-1"
+    ) as client:
+        await client.wait_live(30)
+
+        first = await client.opt_out(email="a@example.com", source="t", wait_propagated=20)
+        second = await client.opt_out(email="b@example.com", source="t", wait_propagated=20)
+
+        assert (first.propagated, first.waiting_for) == (True, ())
+        assert (second.propagated, second.waiting_for) == (True, ())
+        names = [one.name for one in (await client.get_propagation()).subscribers]
+        assert names == ["mailer-1", "node/test"]

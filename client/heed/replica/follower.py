@@ -36,6 +36,9 @@ PACE_SECONDS_MAX: Final = 1.0
 """The longest between two looks at the stream's silence."""
 FOLDER_SECONDS: Final = 5.0
 """How long after a folder could not be taken over it is tried again."""
+REPORT_NS: Final = 1_000_000_000
+"""What was applied is reported at once, so that a write need not wait long for its propagation, but
+no two reports are sent within this time for that."""
 READERS_NS: Final = 60_000_000_000
 """How often LMDB is told of readers that died."""
 
@@ -106,6 +109,7 @@ class Follower:
         # Written by the follower's thread; the pacer reads it.
         self._current: tuple[Following, Stream] | None = None
         self._probe_due_ns = 0
+        self._probed_ns = 0
         self._resumes = True
         self._is_owner = False
         self._threads = [
@@ -226,6 +230,10 @@ class Follower:
                 self._resumes = self._resumes or message.HasField("snapshot_end")
                 self._probe_due_ns = 0
                 self._paced.set()
+            elif message.HasField("changes"):
+                # After it was applied: a probe that was taken before lowers nothing here.
+                self._probe_due_ns = min(self._probe_due_ns, self._probed_ns + REPORT_NS)
+                self._paced.set()
             if self._replica.clock() >= readers_ns:
                 readers_ns = self._replica.clock() + READERS_NS
                 owned.forget_dead_readers()
@@ -252,10 +260,14 @@ class Follower:
         if now >= following.silent_ns() or (reconnect_ns is not None and now >= reconnect_ns):
             stream.cancel()
         elif now >= self._probe_due_ns:
+            # Moved first: what is applied from here on asks for another one.
+            due_before, self._probe_due_ns = self._probe_due_ns, now + self._probe_ns
             probe = following.probe()
-            if probe is not None:
-                self._probe_due_ns = now + self._probe_ns
-                self._upstream.report(probe)
+            if probe is None:
+                self._probe_due_ns = due_before
+                return
+            self._probed_ns = now
+            self._upstream.report(probe)
 
     def _pause_seconds(self) -> float:
         if self._current is None:
