@@ -77,9 +77,9 @@ class WatchServiceServicer(object):
         ended is opened again with the token of what was applied. Needs the right `watch`.
 
         Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
-        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
-        many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
-        from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
+        (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
+        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

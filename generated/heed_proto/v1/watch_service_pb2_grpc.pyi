@@ -44,9 +44,9 @@ class WatchServiceStub:
     ended is opened again with the token of what was applied. Needs the right `watch`.
 
     Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
-    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
-    many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
-    from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
+    (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
+    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
     """
     ReportApplied: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -90,9 +90,9 @@ class WatchServiceAsyncStub(WatchServiceStub):
     ended is opened again with the token of what was applied. Needs the right `watch`.
 
     Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
-    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
-    many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
-    from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+    too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
+    (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
+    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
     """
     ReportApplied: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]  # type: ignore[assignment]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -139,9 +139,9 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         ended is opened again with the token of what was applied. Needs the right `watch`.
 
         Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
-        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED (too
-        many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token is
-        from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+        too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
+        (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
+        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
         """
 
     @_abc_1.abstractmethod
