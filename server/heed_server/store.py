@@ -204,7 +204,7 @@ class Subscriber:
 class SubscriberStore(Protocol):
     """Where all nodes see each other's subscribers. None of it is of a log."""
 
-    async def put_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+    async def put_subscribers(self, of_node: Sequence[Subscriber]) -> None:
         """Add these, in the place of those of the same tenant, name and stream."""
         ...
 
@@ -212,7 +212,7 @@ class SubscriberStore(Protocol):
         """Return a tenant's, by name and then by the opening of their streams."""
         ...
 
-    async def forget_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+    async def forget_subscribers(self, gone: Sequence[Subscriber]) -> None:
         """Remove these, if nothing was put in their place since."""
         ...
 

@@ -128,18 +128,18 @@ class Table:
     rows: dict[tuple[TenantId, str, str], Subscriber] = field(default_factory=dict)
     is_away: bool = False
 
-    async def put_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+    async def put_subscribers(self, of_node: Sequence[Subscriber]) -> None:
         self._require()
-        for one in subscribers:
+        for one in of_node:
             self.rows[one.tenant_id, one.name, one.stream_id] = one
 
     async def subscribers(self, tenant_id: TenantId) -> Sequence[Subscriber]:
         self._require()
         return [one for one in self.rows.values() if one.tenant_id == tenant_id]
 
-    async def forget_subscribers(self, subscribers: Sequence[Subscriber]) -> None:
+    async def forget_subscribers(self, gone: Sequence[Subscriber]) -> None:
         self._require()
-        for one in subscribers:
+        for one in gone:
             if self.rows.get((one.tenant_id, one.name, one.stream_id)) == one:
                 del self.rows[one.tenant_id, one.name, one.stream_id]
 

@@ -9,22 +9,30 @@ from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import (
+    Cause,
     Change,
     ChangeKind,
     Channel,
     Effect,
     Hold,
     Instant,
+    Reach,
     Record,
+    RecordKind,
     Revision,
     SubjectKey,
     Topic,
     TopicClass,
 )
+from heed.wire import format as told
+from heed.wire import watched
 from heed.wire.watched import (
     LaterVersionError,
     change_from,
+    change_part,
     change_to,
+    changes_message,
+    chunk_message,
     hold_from,
     record_from,
     record_to,
@@ -175,3 +183,38 @@ def test_a_subjects_key_and_the_revision_stay_what_they_are() -> None:
     assert told is not None
     assert SubjectKey(told.subject_key) == change.subject
     assert Revision(told.revision) == change.revision == told.set_record.revision
+
+
+def test_changes_are_told_of_in_one_message_whose_parts_are_encoded_once() -> None:
+    changes = logged()
+
+    message = pb.WatchChangesResponse.FromString(
+        changes_message(
+            Revision(0),
+            Revision(len(changes)),
+            b"".join(map(change_part, changes)),
+            token="t",
+            running_hash=b"h",
+        )
+    ).changes
+
+    assert (message.after, message.through, message.token) == (0, len(changes), "t")
+    assert message.running_hash == b"h"
+    assert list(message.changes) == [one for one in map(change_to, changes) if one is not None]
+
+
+def test_a_chunk_of_a_snapshot_is_one_message() -> None:
+    message = pb.WatchChangesResponse.FromString(chunk_message(b"chunk"))
+
+    assert message.snapshot_chunk.records == b"chunk"
+
+
+def test_shapes_of_records_are_remembered_within_bounds() -> None:
+    for at in range(told.SHAPES_REMEMBERED_MAX + 1):
+        kind, reach = RecordKind.OPT_OUT, Reach.PROMOTIONAL
+        opt_out = Record(
+            kind, Cause.NONE, reach, Channel.EMAIL, f"t{at}", Instant(1), None, Revision(1)
+        )
+        subjects_to([(key_of(0), [opt_out])])
+
+    assert len(watched._shapes) <= told.SHAPES_REMEMBERED_MAX
