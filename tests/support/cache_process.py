@@ -12,9 +12,10 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
 import heed
-from heed.index import shared
+from heed.index.changes import write_changes
 from heed.replica.replica import Replica
 
 WAIT_SECONDS_MAX = 20
@@ -110,14 +111,12 @@ def _say(what: Any) -> None:
 
 
 def _freeze(frozen: threading.Event) -> None:
-    real = shared.write_changes
-
     def write(*args: Any) -> None:
-        real(*args)
+        write_changes(*args)
         _say("frozen")
         frozen.wait()
 
-    shared.write_changes = write
+    mock.patch("heed.index.shared.write_changes", write).start()
 
 
 if __name__ == "__main__":
