@@ -54,7 +54,7 @@ class AuthConfig(Section):
     required: AutoBool = setting(
         "auto",
         "Whether every call needs an API key. `auto`: beyond loopback (unless `listen.insecure`), "
-        "and anywhere once a key was made; decided at the start.",
+        "and anywhere from the first key that is made.",
     )
     keys_kept_seconds: float = setting(
         900.0,
