@@ -43,7 +43,7 @@ from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
 from heed_server.primary.stopping import Stop, drain
 from heed_server.propagation import Registry
-from heed_server.rpc import Health, Observe, RpcLimits, build_server
+from heed_server.rpc import Observe, RpcLimits, build_server, health_of
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import (
     Clock,
@@ -118,7 +118,7 @@ async def open_node(
             clock,
             now_by_boot=await _time_by_boot(store, clock),
         )
-        health = Health(service)
+        health = health_of(service)
         await health.refresh()
 
         registry = CollectorRegistry()

@@ -3,7 +3,7 @@
 Laws:
 - "Allowed" is answered only by knowledge younger than the message's class permits; "suppressed" at
   any age, because a stale stop is safe.
-- While the wall clock is doubted, "allowed" needs both times that it may be (`Node.doubted`).
+- While the wall clock is doubted, "allowed" needs both times that it may be (`doubted`).
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
 - All the queries of a batch are answered at one revision and one instant.
@@ -14,15 +14,18 @@ from dataclasses import dataclass
 
 from heed.decide import Facts, decide
 from heed.errors import ConflictError, ErrorReason, UnavailableError
-from heed.index import Index
 from heed.model import Instant, Record, Revision, SubjectKey, Verdict
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked
 from heed.wire.encoded import Answered, Position
 from heed_server.auth.policy import Principal
-from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
-from heed_server.service.tenants import TenantContext
+from heed_server.service.answering import (
+    INDEX_WAIT_SECONDS_MAX,
+    Answering,
+    AnsweringIndex,
+    AnsweringTenant,
+)
 
 SecondsLeft = Callable[[], float | None]
 """How long the call may still take; None: for ever."""
@@ -40,7 +43,7 @@ class Checked:
     answered: Sequence[Answered]
 
 
-class Checks(Node):
+class Checks(Answering):
     """Answers Checks."""
 
     async def check(
@@ -95,7 +98,7 @@ class Checks(Node):
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
         return Checked(context.position(index), now, answered)
 
-    def _require_fresh(self, context: TenantContext, answered: Sequence[Answered]) -> None:
+    def _require_fresh(self, context: AnsweringTenant, answered: Sequence[Answered]) -> None:
         """Refuse to allow anything by what is too old for its class."""
         age_seconds = context.follower.source_age_seconds()
         if age_seconds <= self.max_staleness_seconds_min:
@@ -113,7 +116,7 @@ class Checks(Node):
 
 
 def _answered(
-    index: Index, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
+    index: AnsweringIndex, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
 ) -> list[Answered]:
     """Decide every query; what is asked of people without records is decided once for all."""
     found = index.records_many(keys)
@@ -149,12 +152,12 @@ def _with_records(records: Sequence[Sequence[Record]]) -> tuple[int, ...]:
 _THE_ONLY_ONE = (0,)
 
 
-async def _await_token(context: TenantContext, text: str, seconds_left: SecondsLeft) -> None:
+async def _await_token(context: AnsweringTenant, text: str, seconds_left: SecondsLeft) -> None:
     """Return once this node knows the revision of a token of this log."""
     token = decode_token(text)
     follower = context.follower
     _require_epoch(token, follower.index)
-    if token.tenant_id != context.tenant.tenant_id:
+    if token.tenant_id != context.tenant_id:
         raise _mismatch(token.revision, "another tenant")
     if token.revision > follower.revision:
         patience_seconds = INDEX_WAIT_SECONDS_MAX
@@ -174,7 +177,7 @@ async def _await_token(context: TenantContext, text: str, seconds_left: SecondsL
         raise _mismatch(token.revision, "another history")
 
 
-def _require_epoch(token: Token, index: Index) -> None:
+def _require_epoch(token: Token, index: AnsweringIndex) -> None:
     if token.epoch != index.epoch:
         raise ConflictError(
             "the token is of another epoch: the store was restored, or is another one; "
