@@ -57,8 +57,8 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """The answer to a query about somebody who has no records, while no hold stands."""
+class Fixed:
+    """The answer about somebody who has no records, while no hold stands."""
 
     verdict: Verdict
     reasons: tuple[answers.Reason, ...]
@@ -68,18 +68,31 @@ class Prepared:
     """Up to which age, in nanoseconds, it may be given."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A query that the filter covers, read."""
+
+    query: Query
+    fixed: Fixed | None
+    """None: a hold stands, and whether it covers a message is judged each time."""
+
+
 class Reading:
     """One revision of one index."""
 
     __slots__ = (
         "bounds",
         "covered",
+        "find",
         "generation",
         "index",
         "is_capable",
         "key_of",
         "keyers",
         "prepared",
+        "revision",
+        "token",
+        "transaction_id",
         "view",
     )
 
@@ -100,6 +113,11 @@ class Reading:
         self.bounds = bounds
         self.covered = covered
         place = view.place
+        # What every check needs, a step nearer.
+        self.find = index.find
+        self.transaction_id = view.transaction_id
+        self.revision = place.revision
+        self.token = place.token
         self.is_capable = (
             place.rule_version <= RULE_VERSION and place.normaliser_version <= NORMALISER_VERSION
         )
@@ -126,19 +144,22 @@ class Reading:
         )
 
     def prepare(self, asked: Asked, query: Query) -> None:
-        """Remember the answer about those who have no records, if it depends on nothing else."""
-        if self.view.holds or not self.covered.covers(query):
+        """Remember a query, and what does not depend on whom it is about."""
+        if not self.covered.covers(query):
             return
-        decision = decide(Facts(((),), (), self.view.topics), query, Instant(0))
+        fixed: Fixed | None = None
+        if not self.view.holds:
+            decision = decide(Facts(((),), (), self.view.topics), query, Instant(0))
+            fixed = Fixed(
+                verdict=decision.verdict,
+                reasons=reasons_of(decision.reasons, Instant(0)),
+                undeclared_topic=decision.undeclared_topic,
+                topic_class=decision.topic_class,
+                age_max=self.age_max(decision),
+            )
         if len(self.prepared) >= PREPARED_MAX:
             self.prepared.clear()
-        self.prepared[asked] = Prepared(
-            verdict=decision.verdict,
-            reasons=reasons_of(decision.reasons, Instant(0)),
-            undeclared_topic=decision.undeclared_topic,
-            topic_class=decision.topic_class,
-            age_max=self.age_max(decision),
-        )
+        self.prepared[asked] = Prepared(query=query, fixed=fixed)
 
     def age_max(self, decision: Decision) -> int:
         """Up to which age, in nanoseconds, a decision may be served; -1: at none."""
