@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from heed import answers
-from heed.decide import Facts, decide
+from heed.decide import Facts
 from heed.errors import InvalidArgumentError
 from heed.index.shared import SharedIndex, View
 from heed.keys import Keyer
@@ -14,19 +13,16 @@ from heed.model import (
     RULE_VERSION,
     Channel,
     Decision,
-    Instant,
     Query,
     Record,
     Subject,
     SubjectKey,
     SubjectType,
-    TopicClass,
     Verdict,
 )
 from heed.names import named
 from heed.records import decode_records
-from heed.replica.freshness import Bounds
-from heed.replica.told import reasons_of
+from heed.replica.freshness import Bounds, may_allow
 from heed.requests import Query as AskedQuery
 from heed.topics import covers_topic
 from heed.wire import limits, values
@@ -34,9 +30,6 @@ from heed.wire.violations import Violations
 
 PREPARED_MAX: Final = 8_192
 """So many different (channel, topic, campaign) are remembered; one more and all are forgotten."""
-
-FOREVER: Final = 2**63
-"""An age that none exceeds."""
 
 Asked = tuple[Channel | str, str, str]
 """Channel, topic and campaign, as the caller wrote them."""
@@ -54,27 +47,6 @@ class Filter:
         return (not self.channels or query.channel in self.channels) and (
             not self.topics or any(covers_topic(topic, query.topic) for topic in self.topics)
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fixed:
-    """The answer about somebody who has no records, while no hold stands."""
-
-    verdict: Verdict
-    reasons: tuple[answers.Reason, ...]
-    undeclared_topic: bool
-    topic_class: TopicClass
-    age_max: int
-    """Up to which age, in nanoseconds, it may be given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A query that the filter covers, read."""
-
-    query: Query
-    fixed: Fixed | None
-    """None: a hold stands, and whether it covers a message is judged each time."""
 
 
 class Reading:
@@ -132,40 +104,21 @@ class Reading:
             self.keyers[0].key_of if len(self.keyers) == 1 else None
         )
         """Of the one key there is; None: there are several."""
-        same_stops = (
-            before is not None
-            and before.view.topics is view.topics
-            and before.view.holds is view.holds
-            and before.is_capable == self.is_capable
-        )
-        # Only ever what `prepare` made, so that threads may race for it.
-        self.prepared: dict[Asked, Prepared] = (
-            before.prepared if same_stops and before is not None else {}
-        )
+        # Only ever what `prepare` took, so that threads may race for it.
+        self.prepared: dict[Asked, Query] = {} if before is None else before.prepared
+        """Queries that the filter covers, read."""
 
     def prepare(self, asked: Asked, query: Query) -> None:
-        """Remember a query, and what does not depend on whom it is about."""
-        if not self.covered.covers(query):
-            return
-        fixed: Fixed | None = None
-        if not self.view.holds:
-            decision = decide(Facts(((),), (), self.view.topics), query, Instant(0))
-            fixed = Fixed(
-                verdict=decision.verdict,
-                reasons=reasons_of(decision.reasons, Instant(0)),
-                undeclared_topic=decision.undeclared_topic,
-                topic_class=decision.topic_class,
-                age_max=self.age_max(decision),
-            )
+        """Remember how a query reads, which the filter covers."""
         if len(self.prepared) >= PREPARED_MAX:
             self.prepared.clear()
-        self.prepared[asked] = Prepared(query=query, fixed=fixed)
+        self.prepared[asked] = query
 
-    def age_max(self, decision: Decision) -> int:
-        """Up to which age, in nanoseconds, a decision may be served; -1: at none."""
-        if decision.verdict is not Verdict.ALLOWED:
-            return FOREVER
-        return self.bounds.by_class.get(decision.topic_class, -1) if self.is_capable else -1
+    def may_tell(self, decision: Decision, age: int | None) -> bool:
+        """Whether a decision may be told at an age, in nanoseconds; None: it is not known."""
+        return decision.verdict is not _ALLOWED or (
+            self.is_capable and may_allow(age, decision.topic_class, self.bounds)
+        )
 
     def keys(self, subjects: Sequence[Subject]) -> list[SubjectKey]:
         """Return the keys to look up: for each subject, one under each lookup key.
@@ -218,3 +171,7 @@ def query_of(asked: AskedQuery) -> Query | None:
 def are_askable(subjects: Sequence[Subject]) -> bool:
     """Whether a server would take so many subjects."""
     return 1 <= len(subjects) <= limits.SUBJECTS_MAX
+
+
+_ALLOWED: Final = Verdict.ALLOWED
+"""Python 3.11 looks a member up on its enum some ten times slower than a name."""
