@@ -147,7 +147,7 @@ async def open_node(
         metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
-        opened.push_async_callback(drain, server, health, watches, stop, config.drain)
+        opened.push_async_callback(drain, server, health, watches.drain, stop, config.drain)
 
         background.start("health", health.run())
         background.start("keys", authenticator.run())

@@ -9,6 +9,8 @@ Laws:
   an answer is UNAVAILABLE; none is turned into an answer.
 """
 
+import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NoReturn, Protocol, TypeAlias
@@ -32,41 +34,79 @@ _OF_THE_TRANSPORT: Final = frozenset(
 """The statuses of a connection that broke, where no details say that a server meant them."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-HandOn = Callable[[bytes, Context], Awaitable[bytes]]
+Farewell = Callable[[], bytes]
+"""Makes the last message of a stream that would go on for ever."""
+
+
+class HandOn(Protocol):
+    """Hands one request on."""
+
+    async def __call__(
+        self, request: bytes, context: Context, *, seconds_max: float | None = None
+    ) -> bytes:
+        """Return its answer, within what the call has left and at most `seconds_max`.
+
+        Raises:
+            aio.AioRpcError: there is none; `Forwarding.end` ends the call by it.
+        """
+        ...
 
 
 class Forwarding:
     """Hands calls on through one channel, which its maker opens and closes."""
 
-    def __init__(self, channel: aio.Channel, *, whom: str, observe: Observe | None = None) -> None:
-        """`whom` names the other side in messages; `observe` is told of each end of a call."""
+    def __init__(
+        self,
+        channel: aio.Channel,
+        *,
+        whom: str,
+        observe: Observe | None = None,
+        admit: Callable[[Context], None] | None = None,
+    ) -> None:
+        """`whom` names the other side in messages; `observe` is told of each end of a call.
+
+        `admit` raises HeedError where a call is not even to be handed on.
+        """
         self._channel = channel
         self._whom = whom
         self._observe = observe
+        self._admit = admit
+        self._endless: set[_Answers] = set()
+        self._is_ending = False
 
-    def handler(self, method: MethodDescriptor) -> Handler:
-        """Return the handler of a method that is all the other side's."""
+    def end_streams(self, seconds: float) -> None:
+        """End every stream that has a farewell, each at its own time within so long."""
+        self._is_ending = True
+        loop = asyncio.get_running_loop()
+        for answers in self._endless:
+            loop.call_later(random.uniform(0, seconds), answers.cancel)  # noqa: S311 - to spread them
+
+    def handler(self, method: MethodDescriptor, *, farewell: Farewell | None = None) -> Handler:
+        """Return the handler of a method that is all the other side's.
+
+        `farewell` is for a stream that never ends by itself.
+        """
         match method.client_streaming, method.server_streaming:
             case False, False:
                 return grpc.unary_unary_rpc_method_handler(self._told(method, self.unary(method)))
             case False, True:
-                return grpc.unary_stream_rpc_method_handler(self._one_to_many(method))
+                return grpc.unary_stream_rpc_method_handler(self._one_to_many(method, farewell))
             case True, True:
                 return grpc.stream_stream_rpc_method_handler(self._many_to_many(method))
             case _:
                 raise RuntimeError(f"{method.name} is of a kind that is not handed on")
 
     def unary(self, method: MethodDescriptor) -> HandOn:
-        """Return what hands one request on and returns its answer.
-
-        It raises aio.AioRpcError where there is none, which `end` ends the call by.
-        """
+        """Return what hands one request on, whoever sends it."""
         call: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path_of(method))
 
-        async def hand_on(request: bytes, context: Context) -> bytes:
-            return await call(
-                request, timeout=context.time_remaining(), metadata=handed_on(context)
-            )
+        async def hand_on(
+            request: bytes, context: Context, *, seconds_max: float | None = None
+        ) -> bytes:
+            left = seconds_left(context)
+            if seconds_max is not None:
+                left = seconds_max if left is None else min(left, seconds_max)
+            return await call(request, timeout=left, metadata=handed_on(context))
 
         return hand_on
 
@@ -82,18 +122,20 @@ class Forwarding:
 
         `otherwise` is what is then told; None: what fits the method.
         """
-        trailing = tuple(error.trailing_metadata() or ())
-        is_told = any(name == DETAILS_METADATA_KEY for name, _ in trailing)
-        if not is_told and error.code() in _OF_THE_TRANSPORT:
+        if not _is_told(error) and error.code() in _OF_THE_TRANSPORT:
             await abort(context, otherwise or self._away(method))
+        trailing = tuple(error.trailing_metadata() or ())
         await context.abort(error.code(), error.details() or "", trailing)
 
-    def _told(self, method: MethodDescriptor, hand_on: HandOn) -> HandOn:
+    def _told(
+        self, method: MethodDescriptor, hand_on: HandOn
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         """A unary method that is handed on and whose end is told of."""
 
         async def handler(request: bytes, context: Context) -> bytes:
             began, code = time.perf_counter(), "CANCELLED"
             try:
+                await self._require_admitted(context)
                 answer = await hand_on(request, context)
                 code = "OK"
                 return answer
@@ -105,14 +147,17 @@ class Forwarding:
 
         return handler
 
-    def _one_to_many(self, method: MethodDescriptor) -> Callable[[bytes, Context], Awaitable[None]]:
+    def _one_to_many(
+        self, method: MethodDescriptor, farewell: Farewell | None
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
         call: aio.UnaryStreamMultiCallable[bytes, bytes]
         call = self._channel.unary_stream(path_of(method))
 
         async def handler(request: bytes, context: Context) -> None:
+            await self._require_admitted(context)
             timeout = context.time_remaining()
             answers = call(request, timeout=timeout, metadata=handed_on(context))
-            await self._pass_on(answers, method, context)
+            await self._pass_on(answers, method, context, farewell)
 
         return handler
 
@@ -123,17 +168,24 @@ class Forwarding:
         call = self._channel.stream_stream(path_of(method))
 
         async def handler(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._require_admitted(context)
             timeout = context.time_remaining()
             answers = call(requests, timeout=timeout, metadata=handed_on(context))
-            await self._pass_on(answers, method, context)
+            await self._pass_on(answers, method, context, None)
 
         return handler
 
     async def _pass_on(
-        self, answers: "_Answers", method: MethodDescriptor, context: Context
+        self,
+        answers: "_Answers",
+        method: MethodDescriptor,
+        context: Context,
+        farewell: Farewell | None,
     ) -> None:
         """Pass messages on; the caller's reading sets the pace of the other side's sending."""
         began, code = time.perf_counter(), "CANCELLED"
+        if farewell is not None:
+            self._endless.add(answers)
         try:
             async for message in answers:
                 await context.write(message)
@@ -141,12 +193,27 @@ class Forwarding:
         except aio.AioRpcError as error:
             code = self._code(method, error)
             await self.end(method, context, error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if farewell is None or not self._is_ending or (task is not None and task.cancelling()):
+                raise
+            await context.write(farewell())
+            code = "OK"
         finally:
+            self._endless.discard(answers)
             answers.cancel()
             self._note(method, code, began)
 
+    async def _require_admitted(self, context: Context) -> None:
+        if self._admit is None:
+            return
+        try:
+            self._admit(context)
+        except HeedError as error:
+            await abort(context, error)
+
     def _code(self, method: MethodDescriptor, error: aio.AioRpcError) -> str:
-        is_gone = error.code() in _OF_THE_TRANSPORT
+        is_gone = not _is_told(error) and error.code() in _OF_THE_TRANSPORT
         return STATUS_CODES[code_of(self._away(method))].name if is_gone else error.code().name
 
     def _note(self, method: MethodDescriptor, code: str, began: float) -> None:
@@ -164,6 +231,11 @@ class Forwarding:
         return UnavailableError(f"{self._whom} does not answer; ask again, or do not send")
 
 
+def _is_told(error: aio.AioRpcError) -> bool:
+    """Whether a heed server meant it, and says why."""
+    return any(name == DETAILS_METADATA_KEY for name, _ in error.trailing_metadata() or ())
+
+
 class _Answers(Protocol):
     """A call under way that answers with many messages."""
 
@@ -179,6 +251,11 @@ def handed_on(context: Context) -> tuple[tuple[str, str | bytes], ...]:
         for name, value in context.invocation_metadata() or ()
         if name not in _OWN_HEADERS and not name.startswith("grpc-")
     )
+
+
+def seconds_left(context: Context) -> float | None:
+    """Return how long a call may still take; None: for ever, which gRPC's stubs leave out."""
+    return context.time_remaining()
 
 
 def path_of(method: MethodDescriptor) -> str:
