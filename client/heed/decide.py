@@ -62,20 +62,30 @@ def decide(facts: Facts, query: Query, now: Instant) -> Decision:
     Raises:
         InvalidArgumentError: the topic's name is malformed, or no message travels on the channel.
     """
-    topic = facts.topics.resolve(query.channel, query.topic)
     if not facts.holds and not any(facts.records):
-        return _decide_without_facts(
-            topic.topic_class,
-            topic.requires_opt_in,
-            topic.undeclared,
-            topic.suppressed_as_undeclared,
-        )
+        return decide_without_facts(facts.topics, query)
+    topic = facts.topics.resolve(query.channel, query.topic)
     standing = _what_stands(facts, query, topic, now)
     for speak in _RULES:
         reasons = speak(standing)
         if reasons:
             return _decision(reasons, topic.topic_class, undeclared=topic.undeclared)
     return _decision(_BY_DEFAULT, topic.topic_class, undeclared=topic.undeclared)
+
+
+def decide_without_facts(topics: TopicTable, query: Query) -> Decision:
+    """Return the decision of `decide` where there are no holds and no records, at whatever time.
+
+    Raises:
+        InvalidArgumentError: as `decide`.
+    """
+    topic = topics.resolve(query.channel, query.topic)
+    return _decide_without_facts(
+        topic.topic_class,
+        topic.requires_opt_in,
+        topic.undeclared,
+        topic.suppressed_as_undeclared,
+    )
 
 
 def explain(facts: Facts, query: Query, now: Instant) -> Decision:

@@ -46,8 +46,7 @@ async def check(
     service: Checks, principal: Principal, data: bytes, seconds_left: SecondsLeft
 ) -> bytes:
     """Answer CheckSuppression."""
-    done = await service.check(principal, checks.check(data), seconds_left)
-    return encoded.answer(done.answered[0], done.position, done.now)
+    return encoded.answer(*await service.check(principal, checks.check(data), seconds_left))
 
 
 async def batch_check(
