@@ -63,7 +63,9 @@ class Language:
     tools: tuple[Tool, ...]
     build: Callable[[], None]
     command: tuple[str, ...]
-    """What runs the program, once it is built."""
+    """What runs the program."""
+    built: Path
+    """What is there once it is built."""
 
     def lacking(self) -> str:
         """Why it cannot be built here; empty when it can."""
@@ -125,6 +127,7 @@ LANGUAGES: Final = (
         tools=(Tool(name="go", version_flag="version", at_least=26, version=r"go1\.(\d+)"),),
         build=_build_go,
         command=(str(GO_BIN / "example"),),
+        built=GO_BIN / "example",
     ),
     Language(
         name="java",
@@ -139,12 +142,14 @@ LANGUAGES: Final = (
             *("-cp", f"{JAVA / 'target' / 'classes'}{os.pathsep}{JAVA / 'target' / 'lib' / '*'}"),
             "dev.heed.example.Main",
         ),
+        built=JAVA / "target" / "classes" / "dev" / "heed" / "example" / "Main.class",
     ),
     Language(
         name="typescript",
         tools=(Tool(name="node", at_least=20), Tool(name="npm", at_least=9)),
         build=_build_typescript,
         command=("node", str(TYPESCRIPT / "dist" / "src" / "main.js")),
+        built=TYPESCRIPT / "dist" / "src" / "main.js",
     ),
 )
 

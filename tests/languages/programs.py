@@ -34,6 +34,8 @@ def language_named(name: str) -> Language:
     reason = language.lacking()
     if reason:
         pytest.skip(reason)
+    if not language.built.exists():
+        pytest.skip("not built: make proto-check builds it")
     return language
 
 
