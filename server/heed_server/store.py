@@ -217,7 +217,26 @@ class SubscriberStore(Protocol):
         ...
 
 
-class Store(LogReader, KeyStore, SubscriberStore, Protocol):
+class LeaseStore(Protocol):
+    """Where nodes agree on which of them does what only one should do at a time.
+
+    A lease keeps two from doing the same work; it does not make it safe that they do.
+    """
+
+    async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take a lease, or hold it for longer; False if another has it.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        ...
+
+    async def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease back, if this holder has it."""
+        ...
+
+
+class Store(LogReader, KeyStore, SubscriberStore, LeaseStore, Protocol):
     """Everything the service asks of a database."""
 
     async def append(self, write: Write) -> Appended:

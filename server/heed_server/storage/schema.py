@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -219,3 +219,13 @@ subscribers = Table(
 """Who follows a tenant's log, a row a stream, and how far it said to be; written at most once a
 second a node. A row without a stream declares a subscriber, that it be missed while it is away.
 """
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("holder", _text, nullable=False),
+    Column("expire_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What one node at a time does for all, which node that is, and until when unless it says more."""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heed.errors import ConflictError, OutcomeUnknownError
 from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
-from heed_server.storage import admin, lists, log_reads, subscribers
+from heed_server.storage import admin, leases, lists, log_reads, subscribers
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -191,6 +191,18 @@ class SqlStore:
         """Remove these, if nothing was put in their place since."""
         if gone:
             await self._write(lambda c: subscribers.delete_same(c, gone))
+
+    # ---- leases ------------------------------------------------------------------------------
+
+    async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take a lease, or hold it for longer; False if another has it."""
+        now = self._rules.clock.now()
+        dialect = self._backend.dialect
+        return await self._write(lambda c: leases.take(c, dialect, name, holder, seconds, now))
+
+    async def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease back, if this holder has it."""
+        await self._write(lambda c: leases.release(c, name, holder))
 
     # ---- keeping house -----------------------------------------------------------------------
 
