@@ -16,6 +16,6 @@ compile "$@" --group gen --output-file requirements/gen.txt
 compile "$@" generated/pyproject.toml client/pyproject.toml server/pyproject.toml \
   --all-extras --group dev --output-file requirements/dev.txt
 # The image gets exactly what the tests ran with.
-compile "$@" server/pyproject.toml --constraint requirements/dev.txt \
+compile "$@" server/pyproject.toml --all-extras --constraint requirements/dev.txt \
   --output-file requirements/server.txt
 compile "$@" --group build --constraint requirements/dev.txt --output-file requirements/build.txt

@@ -16,7 +16,7 @@ import uvloop
 from grpc import aio
 
 from heed_server.primary.serving import freeze_what_stays
-from heed_server.rpc.server import RpcLimits, new_server
+from heed_server.rpc.server import RpcLimits, _options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class BareSpec:
 
 async def serve(spec: BareSpec) -> None:
     """Serve until killed."""
-    server = new_server(RpcLimits())
+    limits = RpcLimits()
+    server = aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls_max)
     for method, reply in spec.replies.items():
         service, name = method.strip("/").split("/")
         server.add_generic_rpc_handlers(

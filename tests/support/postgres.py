@@ -227,7 +227,7 @@ class Postgres:
                 # Ctrl-C in a terminal is for the tests, which then stop the server in order.
                 start_new_session=True,
             )
-        self._guard = _start_guard(self._server.pid, self._folder)
+        self._guard = start_guard(self._server.pid, self._folder)
         while self._server.poll() is None:
             try:
                 self._execute("SELECT 1")
@@ -346,7 +346,7 @@ def _free_port() -> int:
         return port
 
 
-def _start_guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:
+def start_guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:
     """Ends the server and removes its folder when the pipe closes, thus when we are gone."""
     script = (
         "import os, shutil, signal, sys, time\n"

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -56,8 +55,6 @@ def run_command(
 class Served:
     """A server on a port of its own, with SQLite in `folder/heed-data` unless told otherwise."""
 
-    command = "serve"
-
     def __init__(
         self,
         folder: Path,
@@ -98,16 +95,6 @@ class Served:
         """Everything it wrote so far."""
         return "\n".join(self.lines)
 
-    def metrics(self) -> dict[str, float]:
-        """Every number of its /metrics, by name and labels."""
-        url = f"http://127.0.0.1:{self.serving['metrics_port']}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return {
-            name: float(value)
-            for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        }
-
     def client(self, **said: Any) -> SyncClient:
         return SyncClient(said.pop("address", self.address), timeout=10, **said)
 
@@ -123,7 +110,7 @@ class Served:
     def launch(self) -> None:
         """Start the process, and read what it writes."""
         self._process = subprocess.Popen(
-            [*COMMAND, self.command, *self._flags],
+            [*COMMAND, "serve", *self._flags],
             cwd=self.folder,
             env=environment(self._variables),
             stdout=subprocess.PIPE,
@@ -133,13 +120,13 @@ class Served:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def wait_for(self, event: str) -> dict[str, Any]:
-        """Return the next event of this name; fails if the server ends first."""
+    def wait_for(self, *events: str) -> dict[str, Any]:
+        """Return the next event of one of these names; fails if the server ends first."""
         while True:
             found = self._events.get(timeout=WAIT_SECONDS_MAX)
             if found is None:
-                raise AssertionError(f"the server ended without {event!r}:\n{self.log}")
-            if found["event"] == event:
+                raise AssertionError(f"the server ended without {events!r}:\n{self.log}")
+            if found["event"] in events:
                 return found
 
     def signal(self, number: signal.Signals) -> None:

@@ -11,6 +11,7 @@ from heed_server.config.edge import (
 )
 from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
 from heed_server.config.model import Config
+from heed_server.config.outbox import OutboxConfig
 from heed_server.config.sources import DEFAULT_FILE, Effective, load
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "IndexConfig",
     "LimitsConfig",
     "ListenConfig",
+    "OutboxConfig",
     "StalenessConfig",
     "StorageConfig",
     "TelemetryConfig",

@@ -14,7 +14,6 @@ from typing import cast
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from heed_server.config.agent import AgentConfig
 from heed_server.config.edge import (
     AuthConfig,
     DrainConfig,
@@ -25,6 +24,7 @@ from heed_server.config.edge import (
     WatchConfig,
 )
 from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
+from heed_server.config.outbox import OutboxConfig
 from heed_server.config.section import Section
 
 
@@ -38,10 +38,10 @@ class Config(Section):
     index: IndexConfig = IndexConfig()
     limits: LimitsConfig = LimitsConfig()
     watch: WatchConfig = WatchConfig()
+    outbox: OutboxConfig = OutboxConfig()
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
-    agent: AgentConfig = AgentConfig()
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """How a setting is declared: its unit in its name, its default, what more or less of it costs."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -49,6 +50,26 @@ def _require_port(value: str) -> str:
     return value
 
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_NAMES = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z][A-Za-z0-9_-]{0,63}){0,7}")
+
+
+def _require_name(value: str) -> str:
+    if _NAME.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no name; write 1 to 64 of A-Z, a-z, 0-9, `_` and `-`")
+    return value
+
+
+def _require_names(value: str) -> str:
+    if _NAMES.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no subject; write names joined by dots: heed.changes")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_require_name)]
+"""A name of NATS that holds no dots: of a stream."""
+Names = Annotated[str, AfterValidator(_require_names)]
+"""Names joined by dots: a subject of NATS."""
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_addresses)]
 HostPort = Annotated[str, AfterValidator(_require_port)]
 AutoBool = bool | Literal["auto"]

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
+from heed_server.outbox import Outbox
 from heed_server.primary.followers import Followers
+from heed_server.primary.publishing import of_outbox
 from heed_server.primary.watch_measures import of_watches
 from heed_server.service import TenantContext, Tenants
 from heed_server.storage import WakeUps
@@ -46,9 +48,10 @@ class Measures:
         authenticator: Authenticator,
         wake_ups: WakeUps | None,
         watches: Watches,
+        outbox: Outbox | None,
         registry: CollectorRegistry,
     ) -> None:
-        """Adds them to the registry; without wake-ups, those of wake-ups have no numbers."""
+        """Adds them to the registry; without wake-ups or outbox theirs have no numbers."""
         self._tenants = tenants
         self._followers = followers
         self._authenticator = authenticator
@@ -62,6 +65,7 @@ class Measures:
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),
                     *of_watches(watches),
+                    *of_outbox(outbox),
                 ]
             )
         )
@@ -90,7 +94,7 @@ class Measures:
                 name="heed_build_info",
                 meaning="1; the labels say what runs.",
                 labels=("version", "python", "grpc"),
-                read=build,
+                read=_build,
             ),
             Declaration(
                 name="heed_commits_total",
@@ -223,7 +227,6 @@ def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
     ]
 
 
-def build() -> list[Reading]:
-    """Read what runs."""
+def _build() -> list[Reading]:
     running = (version("heed-server"), platform.python_version(), version("grpcio"))
     return [Reading(value=1, labels=running)]

@@ -41,9 +41,10 @@ from heed_server.primary.ids import new_hold_id
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
+from heed_server.primary.publishing import outbox_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.propagation import Registry
-from heed_server.rpc import Observe, RpcLimits, build_server, health_of
+from heed_server.rpc import Health, Observe, RpcLimits, build_server
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import (
     Clock,
@@ -118,8 +119,10 @@ async def open_node(
             clock,
             now_by_boot=await _time_by_boot(store, clock),
         )
-        health = health_of(service)
+        health = Health(service)
         await health.refresh()
+
+        outbox = outbox_of(config, store, tenants, clock)
 
         registry = CollectorRegistry()
         measures = Measures(
@@ -128,6 +131,7 @@ async def open_node(
             authenticator=authenticator,
             wake_ups=wake_ups,
             watches=watches,
+            outbox=outbox,
             registry=registry,
         )
         interceptors = await _tracing(opened, background, config, registry)
@@ -147,7 +151,7 @@ async def open_node(
         metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
-        opened.push_async_callback(drain, server, health, watches.drain, stop, config.drain)
+        opened.push_async_callback(drain, server, health, watches, stop, config.drain)
 
         background.start("health", health.run())
         background.start("keys", authenticator.run())
@@ -158,6 +162,8 @@ async def open_node(
         background.start("subscribers", subscribers.run())
         if wake_ups is not None:
             background.start("wake-ups", wake_ups.run())
+        if outbox is not None:
+            background.start("outbox", outbox.run())
         yield Node(
             config=config,
             addresses=addresses,

@@ -8,7 +8,6 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
@@ -16,11 +15,6 @@ from grpc_health.v1.health import aio as health_aio
 from heed.errors import HeedError
 from heed.model import TopicClass
 from heed_server.service import Service
-
-CanCheck = Callable[[], bool]
-"""Whether Checks are answered by knowledge that is young enough for every message."""
-CanWrite = Callable[[], Awaitable[bool]]
-"""Whether a write that came now would be taken; it answers within `PING_SECONDS_MAX`."""
 
 CHECK = "heed.v1.Check"
 WRITE = "heed.v1.Write"
@@ -36,12 +30,11 @@ PING_SECONDS_MAX = 1.0
 class Health:
     """The health of one node. `run` it in a task; `drain` it first when the node stops."""
 
-    def __init__(self, *, can_check: CanCheck, can_write: CanWrite) -> None:
+    def __init__(self, service: Service) -> None:
         self.servicer = health_aio.HealthServicer()
         self.watches_ended = asyncio.Event()
         """Set once watches of health shall end; by themselves they never do."""
-        self._can_check = can_check
-        self._can_write = can_write
+        self._service = service
 
     async def refresh(self) -> None:
         """Judge every capability now."""
@@ -62,31 +55,25 @@ class Health:
         """End every watch of health, so that none holds up the server's stop."""
         self.watches_ended.set()
 
-    async def _tell(self, names: tuple[str, ...], *, serves: bool) -> None:
-        status = _SERVING if serves else _NOT_SERVING
-        for name in names:
-            await self.servicer.set(name, status)
-
-
-def health_of(service: Service) -> Health:
-    """Return the health of a node that has the database itself."""
-
-    def can_check() -> bool:
-        age_max = service.max_staleness_seconds[TopicClass.PROMOTIONAL]
+    def _can_check(self) -> bool:
+        age_max = self._service.max_staleness_seconds[TopicClass.PROMOTIONAL]
         return all(
             context.follower.is_usable and context.follower.source_age_seconds() <= age_max
-            for context in service.tenants.all()
+            for context in self._service.tenants.all()
         )
 
-    async def can_write() -> bool:
+    async def _can_write(self) -> bool:
         try:
             async with asyncio.timeout(PING_SECONDS_MAX):
-                await service.store.ping()
+                await self._service.store.ping()
         except (HeedError, TimeoutError):
             return False
         return True
 
-    return Health(can_check=can_check, can_write=can_write)
+    async def _tell(self, names: tuple[str, ...], *, serves: bool) -> None:
+        status = _SERVING if serves else _NOT_SERVING
+        for name in names:
+            await self.servicer.set(name, status)
 
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -124,11 +124,7 @@ class Snapshots:
     ) -> None:
         for maker in tuple(self._makers.values()):
             maker.cancel()
-        if isinstance(error, Exception):
-            # The block's own: in a group it would end as a group, which says nothing to a caller.
-            await self._group.__aexit__(None, None, None)
-        else:
-            await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(kind, error, trace)
         for snapshot in (*self._kept.values(), *self._users):
             snapshot.close()
 

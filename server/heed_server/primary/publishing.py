@@ -1,0 +1,130 @@
+"""The outbox of a node, made of its settings; and what it says of itself, as metrics."""
+
+import secrets
+import socket
+from collections.abc import Callable
+
+from heed_server.config import Config
+from heed_server.config.places import database_file
+from heed_server.follow import Follower
+from heed_server.outbox import (
+    Outbox,
+    OutboxLimits,
+    Publisher,
+    Target,
+    connect,
+    require_library,
+)
+from heed_server.outbox.messages import Naming
+from heed_server.primary.database import limits_of
+from heed_server.service import Tenants
+from heed_server.storage import Clock, SqlStore
+from heed_server.telemetry.metrics import Declaration, Reading
+
+_ONLY_NODE = "the only node"
+
+
+def outbox_of(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -> Outbox | None:
+    """Return the node's outbox; None: the settings name no NATS.
+
+    Raises:
+        InvalidArgumentError: the library for NATS is not installed.
+    """
+    section = config.outbox
+    if not section.urls:
+        return None
+    require_library()
+    limits = limits_of(OutboxLimits, section)
+    target = Target(
+        urls=section.urls,
+        tls_ca_file=section.tls_ca_file,
+        tls_certificate_file=section.tls_certificate_file,
+        tls_private_key_file=section.tls_private_key_file,
+    )
+
+    def publisher(follower: Follower) -> Publisher:
+        naming = Naming(
+            tenant=follower.tenant.name,
+            subject_prefix=section.subject_prefix,
+            stream_prefix=section.stream_prefix,
+        )
+        return Publisher(store, follower, naming, limits)
+
+    return Outbox(
+        store,
+        holder=_holder(config),
+        followers=lambda: [context.follower for context in tenants.all()],
+        publisher=publisher,
+        connect=lambda: connect(target, limits),
+        boot_seconds=clock.boot,
+        limits=limits,
+    )
+
+
+def of_outbox(outbox: Outbox | None) -> list[Declaration]:
+    """Return the metrics of the outbox; without one they have no numbers."""
+    return [
+        Declaration(
+            name="heed_outbox_connected",
+            meaning="1 while NATS is there.",
+            read=lambda: [] if outbox is None else [Reading(value=outbox.is_connected)],
+        ),
+        Declaration(
+            name="heed_outbox_publishing",
+            meaning="1 while this node is the one that publishes.",
+            read=lambda: [] if outbox is None else [Reading(value=outbox.is_publishing)],
+        ),
+        Declaration(
+            name="heed_outbox_overtaken_total",
+            meaning="How often NATS refused what somebody else had published meanwhile.",
+            read=lambda: [] if outbox is None else [Reading(value=outbox.overtaken)],
+            is_counter=True,
+        ),
+        _of_publishers(
+            outbox,
+            "heed_outbox_published_total",
+            "Changes that this node published.",
+            lambda one: one.published,
+            is_counter=True,
+        ),
+        _of_publishers(
+            outbox,
+            "heed_outbox_lag_revisions",
+            "How many revisions the stream is behind the log, as far as this node knows.",
+            lambda one: one.lag(),
+        ),
+        _of_publishers(
+            outbox,
+            "heed_outbox_refused",
+            "1 while a stream cannot be published to before somebody has looked at it.",
+            lambda one: bool(one.refused),
+        ),
+    ]
+
+
+def _of_publishers(
+    outbox: Outbox | None,
+    name: str,
+    meaning: str,
+    read: Callable[[Publisher], float],
+    *,
+    is_counter: bool = False,
+) -> Declaration:
+    def readings() -> list[Reading]:
+        if outbox is None:
+            return []
+        return [
+            Reading(value=float(read(one)), labels=(one.tenant.name,))
+            for one in tuple(outbox.publishers.values())
+        ]
+
+    return Declaration(
+        name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
+    )
+
+
+def _holder(config: Config) -> str:
+    """Who has the lease: on SQLite the one process there is, which finds its own after a crash."""
+    if database_file(config) is not None:
+        return _ONLY_NODE
+    return f"{socket.gethostname()}-{secrets.token_hex(8)}"

@@ -1,0 +1,168 @@
+"""A consumer of the outbox as somebody would write one who has nats-py and the contract.
+
+It keeps what it was told in plain dictionaries, and checks every promise of docs/outbox.md.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import nats
+from nats.aio.client import Client
+from nats.errors import TimeoutError as NothingCameError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from heed.model import Hold, Record, Topic
+from heed.records import Slot
+from heed.wire.watched import change_from, hold_from, topic_from
+from heed_proto.v1 import watch_service_pb2 as pb
+from tests.support.served import Served
+from tests.support.servers import new_channel
+from tests.support.watching import Subscriber
+
+WAIT_SECONDS_MAX = 30.0
+
+
+class Mirror:
+    """What one consumer knows of a tenant; it outlives its connections."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, dict[Slot, Record]] = {}
+        self.topics: dict[str, Topic] = {}
+        self.holds: dict[str, Hold] = {}
+        self.epoch = ""
+        self.began = 0
+        self.revision = -1
+        self.running_hash = ""
+        self.head_revision = 0
+        self.begins = 0
+        """How often everything began anew."""
+        self.sequence = 0
+        self.ids: set[str] = set()
+        self.subjects: list[str] = []
+        self.headers: set[str] = set()
+
+    def standing(self) -> dict[bytes, frozenset[Record]]:
+        """Every subject that has records, with them."""
+        return {
+            key: frozenset(records.values()) for key, records in self.records.items() if records
+        }
+
+    def take(self, subject: str, headers: Mapping[str, str], body: bytes, sequence: int) -> None:
+        """Apply one message, checking what it promises."""
+        revision, began = int(headers["ce-revision"]), int(headers["ce-began"])
+        assert headers["ce-specversion"] == "1.0"
+        assert headers["ce-id"] not in self.ids, "told twice"
+        assert sequence == self.sequence + 1 or not self.sequence, "a sequence is missing"
+        assert sequence == began + revision
+        self.ids.add(headers["ce-id"])
+        self.subjects.append(subject)
+        self.headers |= set(headers)
+        self.sequence = sequence
+        if headers["ce-type"] == "dev.heed.v1.Begin":
+            assert revision == 0
+            self.records, self.topics, self.holds = {}, {}, {}
+            self.epoch, self.began = headers["ce-epoch"], began
+            self.head_revision = int(headers["ce-headrevision"])
+            self.begins += 1
+        else:
+            assert headers["ce-type"] == "dev.heed.v1.Change"
+            assert (headers["ce-epoch"], began) == (self.epoch, self.began)
+            assert revision == self.revision + 1, "there is a gap"
+            if body:
+                self._apply(pb.Change.FromString(body), headers)
+        self.revision, self.running_hash = revision, headers["ce-runninghash"]
+
+    def _apply(self, message: pb.Change, headers: Mapping[str, str]) -> None:
+        assert message.revision == int(headers["ce-revision"])
+        assert headers["ce-datacontenttype"] == "application/protobuf"
+        change = change_from(message)
+        assert headers.get("ce-subject", "") == message.subject_key.hex()
+        if change.subject is not None and change.record is not None:
+            records = self.records.setdefault(change.subject, {})
+            if message.HasField("set_record"):
+                records[change.record.slot] = change.record
+            else:
+                del records[change.record.slot]
+        elif message.HasField("set_topic"):
+            told = topic_from(message.set_topic)
+            self.topics[told.name] = told
+        elif message.HasField("set_hold"):
+            hold = hold_from(message.set_hold)
+            self.holds[hold.hold_id] = hold
+        else:
+            del self.holds[message.remove_hold_id]
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncGenerator[tuple[Client, JetStreamContext]]:
+    """A connection of the test's own."""
+    client = await nats.connect(url)
+    try:
+        yield client, client.jetstream()
+    finally:
+        await client.close()
+
+
+async def read_to(mirror: Mirror, url: str, revision: int, stream: str = "HEED_default") -> None:
+    """Read the stream after what is known, until a revision is reached; not beyond what there is."""
+    async with connected(url) as (_, context):
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            await _made(context, stream)
+            subscription = await context.pull_subscribe(
+                "",
+                stream=stream,
+                config=ConsumerConfig(
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=mirror.sequence + 1,
+                ),
+            )
+            while mirror.revision < revision:
+                try:
+                    messages = await subscription.fetch(500, timeout=0.5)
+                except NothingCameError:
+                    continue
+                for message in messages:
+                    sequence = message.metadata.sequence.stream
+                    mirror.take(message.subject, message.headers or {}, message.data, sequence)
+                    await message.ack()
+
+
+async def last_sequence(url: str, stream: str = "HEED_default") -> int:
+    """The sequence of the last message."""
+    async with connected(url) as (_, context):
+        return (await context.stream_info(stream)).state.last_seq
+
+
+async def _made(context: JetStreamContext, stream: str) -> None:
+    """Wait until a stream is there; nothing tells of it."""
+    while True:
+        try:
+            await context.stream_info(stream)
+        except NotFoundError:
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what nothing tells of."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not is_so():  # noqa: ASYNC110 - it is a plain value that somebody sets
+            await asyncio.sleep(0.005)
+
+
+async def assert_knows_all(mirror: Mirror, server: Served, tenant: str = "") -> None:
+    """It knows what somebody is told who asks the server for all of it."""
+    async with new_channel(server.address) as channel:
+        fresh = Subscriber(channel, "fresh", tenant=tenant)
+        async with fresh.stream() as told:
+            await told.reach(mirror.revision)
+    assert mirror.revision == fresh.revision
+    assert mirror.running_hash == fresh.running_hash.hex()
+    assert mirror.standing() == fresh.standing()
+    assert mirror.topics == fresh.topics
+    assert mirror.holds == {name: replace(hold, reason="") for name, hold in fresh.holds.items()}
