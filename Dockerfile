@@ -9,9 +9,9 @@ WORKDIR /src
 # The libraries first: they change more rarely than the code, and their layer is kept.
 COPY requirements/build.txt requirements/server.txt requirements/
 RUN python -m venv --without-pip /opt/heed \
- && pip install --require-hashes --only-binary :all: --requirement requirements/build.txt \
+ && pip install --require-hashes --no-deps --only-binary :all: --requirement requirements/build.txt \
  && pip --python /opt/heed/bin/python install \
-      --require-hashes --only-binary :all: --requirement requirements/server.txt
+      --require-hashes --no-deps --only-binary :all: --requirement requirements/server.txt
 COPY generated generated
 COPY client client
 COPY server server

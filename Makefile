@@ -26,7 +26,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
-	coverage test test-fast test-postgres run demo bench bench-scale check lock clean
+	proto-check coverage test test-fast test-postgres run demo bench bench-scale check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
@@ -80,14 +80,18 @@ proto-in-step: setup .venv-gen/.stamp ## what is generated is what would be gene
 	$(GEN)/python scripts/generate_proto.py --check
 	$(BIN)/python scripts/generate_sync_client.py --check
 
+proto-check: setup .venv-gen/.stamp ## Go, Java and TypeScript from the contract, run against servers
+	$(GEN)/python scripts/build_examples.py
+	$(BIN)/pytest -n $(WORKERS) -m languages tests/languages
+
 coverage: setup ## every branch of the decision, the keys, the proofs and the wire is tested
 	$(BIN)/pytest -n $(WORKERS) --quiet --cov --cov-report=term $(COVERING)
 
-test: setup ## all tests, with a real PostgreSQL
-	$(BIN)/pytest -n $(WORKERS)
+test: setup ## all tests but those of proto-check, with a real PostgreSQL
+	$(BIN)/pytest -n $(WORKERS) -m "not languages"
 
 test-fast: setup ## the pure parts and SQLite, in under a minute
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not postgres"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not postgres and not languages"
 
 test-postgres: setup ## only what needs PostgreSQL
 	$(BIN)/pytest -n $(WORKERS) -m postgres
@@ -105,7 +109,7 @@ bench-scale: setup ## what a number of subjects changes, with ten million; half 
 	$(BIN)/python -m tests.bench --scale
 
 # In the order of how soon each fails. The last step is the whole suite.
-check: ## what CI runs: lint, types, imports, the contract, coverage, then all tests
+check: ## what CI runs: lint, types, imports, the contract, coverage, languages, then all tests
 	$(MAKE) lint
 	$(MAKE) types
 	$(MAKE) imports
@@ -113,6 +117,7 @@ check: ## what CI runs: lint, types, imports, the contract, coverage, then all t
 	$(MAKE) proto-breaking
 	$(MAKE) proto-in-step
 	$(MAKE) coverage
+	$(MAKE) proto-check
 	$(MAKE) test
 
 lock: .venv-lock/.stamp ## resolve requirements/*.txt again (UPGRADE=1: to the newest versions)
@@ -120,5 +125,6 @@ lock: .venv-lock/.stamp ## resolve requirements/*.txt again (UPGRADE=1: to the n
 
 clean: ## remove environments, caches and build output; never heed-data
 	rm -rf .venv .venv-gen .venv-lock .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache .coverage htmlcov dist generated/dist client/dist server/dist
+		.import_linter_cache .coverage htmlcov dist generated/dist client/dist server/dist \
+		examples/go/gen examples/java/target examples/typescript/{gen,dist,node_modules}
 	find client server generated tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

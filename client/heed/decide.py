@@ -62,20 +62,30 @@ def decide(facts: Facts, query: Query, now: Instant) -> Decision:
     Raises:
         InvalidArgumentError: the topic's name is malformed, or no message travels on the channel.
     """
-    topic = facts.topics.resolve(query.channel, query.topic)
     if not facts.holds and not any(facts.records):
-        return _decide_without_facts(
-            topic.topic_class,
-            topic.requires_opt_in,
-            topic.undeclared,
-            topic.suppressed_as_undeclared,
-        )
+        return decide_without_facts(facts.topics, query)
+    topic = facts.topics.resolve(query.channel, query.topic)
     standing = _what_stands(facts, query, topic, now)
     for speak in _RULES:
         reasons = speak(standing)
         if reasons:
             return _decision(reasons, topic.topic_class, undeclared=topic.undeclared)
     return _decision(_BY_DEFAULT, topic.topic_class, undeclared=topic.undeclared)
+
+
+def decide_without_facts(topics: TopicTable, query: Query) -> Decision:
+    """Return the decision of `decide` where there are no holds and no records, at whatever time.
+
+    Raises:
+        InvalidArgumentError: as `decide`.
+    """
+    topic = topics.resolve(query.channel, query.topic)
+    return _decide_without_facts(
+        topic.topic_class,
+        topic.requires_opt_in,
+        topic.undeclared,
+        topic.suppressed_as_undeclared,
+    )
 
 
 def explain(facts: Facts, query: Query, now: Instant) -> Decision:
@@ -187,15 +197,16 @@ def _suppressed(standing: _Standing) -> _Reasons:
 
 
 def _opted_out(standing: _Standing) -> _Reasons:
-    if not standing.opt_outs:
-        return ()
-    return tuple(
-        Reason(_RULE_OPT_OUT, subject, opt_out)
-        for subject, opt_out in standing.opt_outs
-        if not any(
-            subject == other and _is_lifted(opt_out, opt_in) for other, opt_in in standing.opt_ins
-        )
-    )
+    opt_outs, opt_ins = standing.opt_outs, standing.opt_ins
+    if opt_outs and opt_ins:
+        opt_outs = [
+            (subject, opt_out)
+            for subject, opt_out in opt_outs
+            if not any(
+                subject == other and _is_lifted(opt_out, opt_in) for other, opt_in in opt_ins
+            )
+        ]
+    return _voices(_RULE_OPT_OUT, opt_outs)
 
 
 def _mandatory(standing: _Standing) -> _Reasons:
@@ -219,7 +230,20 @@ def _opted_in(standing: _Standing) -> _Reasons:
 
 
 def _voices(rule: Rule, voices: list[_Voice]) -> _Reasons:
-    return tuple(Reason(rule, subject, record) for subject, record in voices) if voices else ()
+    if not voices:
+        return ()
+    if len(voices) == 1:
+        return (_voice(rule, *voices[0]),)
+    return tuple(_voice(rule, subject, record) for subject, record in voices)
+
+
+def _voice(rule: Rule, subject: int, record: Record) -> Reason:
+    reason = _NEW_REASON(Reason)
+    _SET_RULE(reason, rule)
+    _SET_SUBJECT(reason, subject)
+    _SET_RECORD(reason, record)
+    _SET_HOLD(reason, None)
+    return reason
 
 
 _RULES: tuple[Callable[[_Standing], _Reasons], ...] = (
@@ -236,7 +260,12 @@ _RULES: tuple[Callable[[_Standing], _Reasons], ...] = (
 
 def _decision(reasons: _Reasons, topic_class: TopicClass, *, undeclared: bool) -> Decision:
     verdict = _SUPPRESSED if reasons[0].rule in SUPPRESSING_RULES else _ALLOWED
-    return Decision(verdict, reasons, undeclared, topic_class)
+    decision = _NEW_DECISION(Decision)
+    _SET_VERDICT(decision, verdict)
+    _SET_REASONS(decision, reasons)
+    _SET_UNDECLARED(decision, undeclared)
+    _SET_CLASS(decision, topic_class)
+    return decision
 
 
 @cache  # at most 24 decisions: three classes and three facts
@@ -274,3 +303,15 @@ _BY_MANDATORY: Final = (Reason(Rule.MANDATORY),)
 _BY_UNDECLARED_TOPIC: Final = (Reason(Rule.UNDECLARED_TOPIC),)
 _BY_NO_CONSENT: Final = (Reason(Rule.NO_CONSENT),)
 _BY_DEFAULT: Final = (Reason(Rule.DEFAULT),)
+
+# Frozen values made by their constructors cost as much as the rules that speak (`heed.records`).
+_NEW_REASON: Final = Reason.__new__
+_SET_RULE: Final = Reason.__dict__["rule"].__set__
+_SET_SUBJECT: Final = Reason.__dict__["subject"].__set__
+_SET_RECORD: Final = Reason.__dict__["record"].__set__
+_SET_HOLD: Final = Reason.__dict__["hold"].__set__
+_NEW_DECISION: Final = Decision.__new__
+_SET_VERDICT: Final = Decision.__dict__["verdict"].__set__
+_SET_REASONS: Final = Decision.__dict__["reasons"].__set__
+_SET_UNDECLARED: Final = Decision.__dict__["undeclared_topic"].__set__
+_SET_CLASS: Final = Decision.__dict__["topic_class"].__set__

@@ -18,7 +18,7 @@ import re
 import unicodedata
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import SUBJECT_CHARACTERS_MAX, Subject, SubjectKey, SubjectType
@@ -63,7 +63,11 @@ class Keyer:
                 f"a lookup key has {LOOKUP_KEY_BYTES} bytes, this one has {len(lookup_key)}"
             )
         self._keyed = blake2b(key=lookup_key, digest_size=_KEY_BYTES, person=_PERSON)
+        # With the key's block taken in already, which is half of the work of a short address.
+        self._keyed_email = self._keyed.copy()
+        self._keyed_email.update(_TYPE_BYTE[_EMAIL])
         self._domains: dict[str, bytes] = {}
+        """What follows the local part, by the domain as it was given."""
 
     def key(self, subject: Subject) -> SubjectKey:
         """Return the key of a subject that `normalise` returned."""
@@ -81,15 +85,15 @@ class Keyer:
             local, _, domain = value.rpartition("@")
             plain = local.lower().encode()
             if plain and not plain.translate(None, _ATOM):
-                hashing = self._keyed.copy()
-                hashing.update(
-                    b"\x01" + plain + b"@" + (self._domains.get(domain) or self._learn(domain))
-                )
-                return SubjectKey(hashing.digest())
+                hashing = self._keyed_email.copy()
+                hashing.update(plain + (self._domains.get(domain) or self._learn(domain)))
+                digest: Any = hashing.digest()
+                key: SubjectKey = digest  # to call SubjectKey costs a quarter of the hash
+                return key
         return self.key(normalise(Subject(type=subject_type, value=value)))
 
     def _learn(self, domain: str) -> bytes:
-        normalised = _domain(domain).encode()
+        normalised = b"@" + _domain(domain).encode()
         if len(self._domains) >= DOMAINS_CACHED_MAX:
             self._domains.clear()
         self._domains[domain] = normalised

@@ -78,7 +78,13 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         Measurement(gives=("set_over_bare_postgres",), run=calls.measure_sets_postgres),
         Measurement(gives=("import_rows_per_second_postgres",), run=scale.measure_import_postgres),
         Measurement(
-            gives=("cached_checks_per_second", "cached_over_redis"), run=following.measure_cache
+            gives=(
+                "cached_checks_per_second",
+                "cached_over_redis",
+                "cached_checks_per_second_asyncio",
+                "cached_over_redis_asyncio",
+            ),
+            run=following.measure_cache,
         ),
         Measurement(
             gives=("snapshot_records_per_second", "cache_bytes_per_record"),

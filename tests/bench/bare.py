@@ -16,7 +16,7 @@ import uvloop
 from grpc import aio
 
 from heed_server.primary.serving import freeze_what_stays
-from heed_server.rpc.server import RpcLimits, _options
+from heed_server.rpc.server import RpcLimits, new_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,7 @@ class BareSpec:
 
 async def serve(spec: BareSpec) -> None:
     """Serve until killed."""
-    limits = RpcLimits()
-    server = aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls_max)
+    server = new_server(RpcLimits())
     for method, reply in spec.replies.items():
         service, name = method.strip("/").split("/")
         server.add_generic_rpc_handlers(

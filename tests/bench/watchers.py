@@ -11,13 +11,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import redis
+import redis.asyncio
 from grpc import aio
 
 import heed
@@ -27,6 +28,9 @@ from tests.bench.figures import quantile
 
 LIVE_SECONDS_MAX = 300.0
 ASKED = 50_000
+ASKED_AT_ONCE = 500
+TURNS = 8
+TURN_SECONDS = 0.4
 WRITES = 300
 POLL_SECONDS = 0.0002
 """How often it is looked whether the last cache has a write, which the figure includes."""
@@ -43,7 +47,6 @@ class WatchersSpec:
     core: int
     count: int = 1
     """Followers."""
-    seconds: float = 3.0
     people: int = 10_000
     """So many have a record; a check is about one of them, or of four times as many others."""
     redis_port: int = 0
@@ -75,37 +78,101 @@ def snapshot(spec: WatchersSpec) -> dict[str, float]:
 
 
 def checks(spec: WatchersSpec) -> dict[str, float]:
-    """Ask a cache about people one after another, through the library's own methods."""
+    """Ask a cache, and a redis if there is one, about the same people one after another.
+
+    They take turns of a fraction of a second, so that what else the machine does falls on all.
+    """
     emails = [messages.email(number % (5 * spec.people)) for number in range(0, ASKED * 7, 7)]
-    with tempfile.TemporaryDirectory(dir=spec.folder) as folder, _cached(spec, folder) as client:
-        client.wait_live(LIVE_SECONDS_MAX)
-        first = client.check(email=emails[0], channel="email", topic=messages.TOPIC)
+    with tempfile.TemporaryDirectory(dir=spec.folder) as folder, ExitStack() as opened:
+        cached = opened.enter_context(_cached(spec, folder))
+        cached.wait_live(LIVE_SECONDS_MAX)
+        first = cached.check(email=emails[0], channel="email", topic=messages.TOPIC)
         if first.source is not heed.AnswerSource.CACHE:
             raise SystemExit(f"a cached check was answered by {first.source}")
-        done, begun = 0, time.perf_counter()
-        asked = itertools.cycle(emails)
-        while (seconds := time.perf_counter() - begun) < spec.seconds:
-            for email in itertools.islice(asked, 1000):
-                client.check(email=email, channel="email", topic=messages.TOPIC)
-            done += 1000
+        turns = [Turn("cached", itertools.cycle(emails)), Turn("redis", itertools.cycle(emails))]
+        with redis.Redis(host="127.0.0.1", port=spec.redis_port) as stored:
+            for _ in range(TURNS):
+                turns[0].take(lambda some: _ask(cached, some))
+                if spec.redis_port:
+                    turns[1].take(lambda some: _get(stored, some))
+        asked = asyncio.run(_checks_asyncio(spec, folder, emails))
+    return {name: value for turn in (*turns, *asked) for name, value in turn.told().items()}
+
+
+async def _checks_asyncio(spec: WatchersSpec, folder: str, emails: list[str]) -> "list[Turn]":
+    turns = [
+        Turn("cached_asyncio", itertools.cycle(emails)),
+        Turn("redis_asyncio", itertools.cycle(emails)),
+    ]
+    async with (
+        heed.Client(f"127.0.0.1:{spec.port}", cache=folder) as cached,
+        redis.asyncio.Redis(host="127.0.0.1", port=spec.redis_port) as stored,
+    ):
+        await cached.wait_live(LIVE_SECONDS_MAX)
+        for _ in range(TURNS):
+            with turns[0].taken():
+                while turns[0].goes_on():
+                    for email in turns[0].some():
+                        await cached.check(email=email, channel="email", topic=messages.TOPIC)
+            if spec.redis_port:
+                with turns[1].taken():
+                    while turns[1].goes_on():
+                        for email in turns[1].some():
+                            await stored.get(email)
+    return turns
+
+
+class Turn:
+    """What one of several who take turns did."""
+
+    def __init__(self, name: str, emails: Iterator[str]) -> None:
+        self._name = name
+        self._emails = emails
+        self._end = 0.0
+        self._done = 0
+        self._seconds = 0.0
+        self._cpu_seconds = 0.0
+
+    def told(self) -> dict[str, float]:
+        """Return what it did a second, and a second of this process's processor time."""
         return {
-            "per_second": done / seconds,
-            "redis_per_second": _redis(emails, spec.redis_port, spec.seconds),
+            f"{self._name}_per_second": self._done / self._seconds if self._done else 0.0,
+            f"{self._name}_per_cpu_second": self._done / self._cpu_seconds if self._done else 0.0,
         }
 
+    def take(self, do: Callable[[list[str]], None]) -> None:
+        """Do it until the turn is over."""
+        with self.taken():
+            while self.goes_on():
+                do(self.some())
 
-def _redis(emails: list[str], redis_port: int, seconds_max: float) -> float:
-    """The same with a redis-py GET over loopback; 0 where there is no redis."""
-    if not redis_port:
-        return 0.0
-    client = redis.Redis(host="127.0.0.1", port=redis_port)
-    done, begun = 0, time.perf_counter()
-    asked = itertools.cycle(emails)
-    while (seconds := time.perf_counter() - begun) < seconds_max:
-        for email in itertools.islice(asked, 1000):
-            client.get(email)
-        done += 1000
-    return done / seconds
+    @contextmanager
+    def taken(self) -> Generator[None]:
+        """Count the time of a turn, all threads' together."""
+        cpu, begun = time.process_time(), time.perf_counter()
+        self._end = begun + TURN_SECONDS
+        yield
+        self._seconds += time.perf_counter() - begun
+        self._cpu_seconds += time.process_time() - cpu
+
+    def goes_on(self) -> bool:
+        """Whether the turn is not over."""
+        return time.perf_counter() < self._end
+
+    def some(self) -> list[str]:
+        """Whom to ask about next."""
+        self._done += ASKED_AT_ONCE
+        return list(itertools.islice(self._emails, ASKED_AT_ONCE))
+
+
+def _ask(client: heed.SyncClient, emails: list[str]) -> None:
+    for email in emails:
+        client.check(email=email, channel="email", topic=messages.TOPIC)
+
+
+def _get(client: redis.Redis, emails: list[str]) -> None:
+    for email in emails:
+        client.get(email)
 
 
 def propagation(spec: WatchersSpec) -> dict[str, float]:

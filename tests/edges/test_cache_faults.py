@@ -121,6 +121,24 @@ def test_a_probe_that_was_never_sent_makes_nothing_young(
     assert client.cache.stats().age == timedelta(seconds=6)
 
 
+@pytest.mark.parametrize("now_us", [-1, 0, 2**62])
+def test_a_heartbeat_whose_time_can_be_none_makes_nothing_young(
+    server: FakeWatch, client: CachedSyncClient, now_us: int
+) -> None:
+    stream = live(server, client)
+    before = client.cache._replica.state()
+    probe = probe_after(server, client, timedelta(seconds=3))
+
+    stream.heartbeat(probe, now_us=now_us)
+    stream.heartbeat()
+    wait_until(lambda: client.cache._replica.state().heard_ns > before.heard_ns)
+    refused = client.cache.stats().age
+    stream.heartbeat(probe)  # the control: it was no worse than its time
+    wait_until(lambda: client.cache.stats().age == timedelta(0))
+
+    assert refused == timedelta(seconds=3)
+
+
 @pytest.mark.parametrize("days", [-4_000, 4_000])
 def test_a_clock_of_the_source_that_jumps_changes_no_age(
     server: FakeWatch, client: CachedSyncClient, days: int

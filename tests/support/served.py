@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -55,6 +56,8 @@ def run_command(
 class Served:
     """A server on a port of its own, with SQLite in `folder/heed-data` unless told otherwise."""
 
+    command = "serve"
+
     def __init__(
         self,
         folder: Path,
@@ -95,6 +98,16 @@ class Served:
         """Everything it wrote so far."""
         return "\n".join(self.lines)
 
+    def metrics(self) -> dict[str, float]:
+        """Every number of its /metrics, by name and labels."""
+        url = f"http://127.0.0.1:{self.serving['metrics_port']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {
+            name: float(value)
+            for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        }
+
     def client(self, **said: Any) -> SyncClient:
         return SyncClient(said.pop("address", self.address), timeout=10, **said)
 
@@ -110,7 +123,7 @@ class Served:
     def launch(self) -> None:
         """Start the process, and read what it writes."""
         self._process = subprocess.Popen(
-            [*COMMAND, "serve", *self._flags],
+            [*COMMAND, self.command, *self._flags],
             cwd=self.folder,
             env=environment(self._variables),
             stdout=subprocess.PIPE,

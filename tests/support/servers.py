@@ -27,7 +27,7 @@ from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
 from heed_server.propagation import Registry
-from heed_server.rpc import Health, Observe, RpcLimits, build_server
+from heed_server.rpc import Health, Observe, RpcLimits, build_server, health_of
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
@@ -182,7 +182,7 @@ async def running_server(
             new_lookup_key=lambda: LOOKUP_KEY,
             max_staleness=max_staleness,
         )
-        health = Health(service)
+        health = health_of(service)
         server = build_server(
             service,
             authenticator(store) if authenticator else None,

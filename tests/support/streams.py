@@ -32,6 +32,8 @@ class Hearer(Knowledge):
         self.ended: asyncio.Future[None] | None = None
         self._goes_on = asyncio.Event()
         self._goes_on.set()
+        self.is_held_up = asyncio.Event()
+        """Set while a message waits to be taken."""
         self._moved = asyncio.Condition()
 
     def hold(self) -> None:
@@ -44,7 +46,10 @@ class Hearer(Knowledge):
 
     async def send(self, message: bytes) -> None:
         """Take a message, as gRPC would."""
-        await self._goes_on.wait()
+        if not self._goes_on.is_set():
+            self.is_held_up.set()
+            await self._goes_on.wait()
+            self.is_held_up.clear()
         self.messages.append(message)
         self.take(pb.WatchChangesResponse.FromString(message))
         async with self._moved:

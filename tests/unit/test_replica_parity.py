@@ -1,8 +1,9 @@
 """A cache decides as the server does: the decision table, and 10,000 drawn cases."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,19 +27,35 @@ from heed.model import (
 )
 from heed.records import encode_records
 from heed.replica.cache import Cache
+from heed.replica.freshness import MAX_STALENESS
 from heed.replica.owned import Owned
+from heed.replica.told import time_of as told_time
 from heed.requests import Query
 from heed.topics import TopicTable
 from heed.wire import format as told
 from heed.wire import read
 from heed_proto.v1 import preference_service_pb2 as preference
 from tests.support import scenarios
+from tests.support.caches import BootClock
 from tests.support.decision_cases import DecisionCase, load
 from tests.support.naive_decision import Scenario, verdict
 
 KEY = bytes(LOOKUP_KEY_BYTES)
 REVISION = Revision(7)
 CLOCK_NS = 10**15
+NEWS = Query(channel="email", topic="news.x", email="nobody@example.com")
+OPTED_OUT = (
+    Record(
+        kind=RecordKind.OPT_OUT,
+        cause=heed.Cause.NONE,
+        reach=heed.Reach.PROMOTIONAL,
+        channel=heed.Channel.EMAIL,
+        topic="news",
+        decided_time=Instant(5),
+        end_time=None,
+        revision=Revision(3),
+    ),
+)
 WORLDS = 50
 _KNOWN_CLASSES = set(heed.TopicClass)
 _KNOWN_CHANNELS = {None, *heed.Channel}
@@ -79,19 +96,25 @@ def world(
     topics: Sequence[Topic],
     holds: Sequence[Hold],
     people: Sequence[tuple[str, tuple[Record, ...]]],
+    *,
+    clock: Callable[[], int] = lambda: CLOCK_NS,
 ) -> Generator[World]:
+    """People whose names have an @ are known by email."""
     target = target_of("127.0.0.1:1", tls=None, insecure=False, api_key=None)
     spec = cache_spec(
         folder, target, tenant="", subscriber="t", channels=(), topics=(), max_staleness=None
     )
-    cache = make_cache(spec, UnusedUpstream(), clock=lambda: CLOCK_NS, sampled_share=0)  # type: ignore[arg-type]
+    cache = make_cache(spec, UnusedUpstream(), clock=clock, sampled_share=0)  # type: ignore[arg-type]
     replica = cache._replica
     assert replica.own()
     owned = Owned(replica)
     draft = owned.draft(topics, holds)
     keyer = Keyer(KEY)
     entries = [
-        (keyer.key_of(SubjectType.USER, name), encode_records(records))
+        (
+            keyer.key_of(SubjectType.EMAIL if "@" in name else SubjectType.USER, name),
+            encode_records(records),
+        )
         for name, records in people
         if records
     ]
@@ -194,16 +217,66 @@ def test_drawn_cases_are_decided_as_the_design_says(seed: int, tmp_path: Path) -
             assert answer.verdict is verdict(scenario), scenario
 
 
-def test_the_quickest_way_gives_the_very_answer_of_the_other(tmp_path: Path) -> None:
-    """`recall` answers of an email that has no records, once `check` was asked the same."""
-    with world(tmp_path / "c", [Topic(name="news")], [], []) as asked:
-        asked._owned.heard(known_ns=CLOCK_NS, source_now_us=77, heard_ns=CLOCK_NS)
-        query = Query(channel="email", topic="news.x", email="a@example.com")
-        slow = asked.cache.check(query, "", None)
+def _recalled(cache: Cache, email: str) -> CheckAnswer | None:
+    return cache.recall("email", "news.x", "", email, None, None, None, (), "", None)
 
-        quick = asked.cache.recall(
-            "email", "news.x", "", "b@example.com", None, None, None, (), "", None
-        )
+
+@pytest.mark.parametrize("email", ["nobody@example.com", "ada@example.com"])
+@pytest.mark.parametrize("is_held", [False, True])
+def test_the_quickest_way_gives_the_very_answer_of_the_other(
+    email: str, tmp_path: Path, *, is_held: bool
+) -> None:
+    """`recall` answers of one email, once `check` was asked the same of anybody."""
+    holds = [Hold(hold_id="h", end_time=Instant(78), revision=REVISION)] if is_held else []
+    with world(tmp_path / "c", [Topic(name="news")], holds, [("ada@example.com", OPTED_OUT)]) as it:
+        it._owned.heard(known_ns=CLOCK_NS, source_now_us=77, heard_ns=CLOCK_NS)
+        slow = it.cache.check(Query(channel="email", topic="news.x", email=email), "", None)
+
+        quick = _recalled(it.cache, email)
 
     assert quick == slow
     assert repr(quick) == repr(slow)
+    assert isinstance(quick, CheckAnswer)
+    assert quick.allowed == (email.startswith("nobody") and not is_held)
+
+
+def test_an_age_is_told_and_judged_rounded_up_to_the_millisecond(tmp_path: Path) -> None:
+    clock = BootClock()
+    with world(tmp_path / "c", [], [], [], clock=clock) as it:
+        it._owned.heard(known_ns=clock.ns, source_now_us=77, heard_ns=clock.ns)
+        assert isinstance(it.cache.check(NEWS, "", None), CheckAnswer)
+        told: list[timedelta | None] = []
+        for later in (timedelta(0), timedelta(microseconds=1), timedelta(milliseconds=1)):
+            clock.advance(later)
+            answer = _recalled(it.cache, "nobody@example.com")
+            told.append(None if answer is None else answer.age)
+        clock.advance(MAX_STALENESS[heed.TopicClass.PROMOTIONAL])
+        past = _recalled(it.cache, "nobody@example.com")
+
+    assert told == [timedelta(milliseconds=at) for at in (0, 1, 2)]
+    assert past is None
+
+
+def test_what_is_asked_alike_of_nobody_within_a_millisecond_is_answered_by_one_value(
+    tmp_path: Path,
+) -> None:
+    clock = BootClock()
+    with world(tmp_path / "c", [], [], [("ada@example.com", OPTED_OUT)], clock=clock) as it:
+        it._owned.heard(known_ns=clock.ns, source_now_us=77, heard_ns=clock.ns)
+        it.cache.check(NEWS, "", None)
+
+        first, second = _recalled(it.cache, "a@example.com"), _recalled(it.cache, "b@example.com")
+        ada = _recalled(it.cache, "ada@example.com")
+        clock.advance(timedelta(milliseconds=1))
+        later = _recalled(it.cache, "a@example.com")
+        it._owned.heard(known_ns=clock.ns, source_now_us=99, heard_ns=clock.ns)
+        heard = _recalled(it.cache, "a@example.com")
+
+    assert first is second
+    assert ada is not None
+    assert not ada.allowed
+    assert later is not None
+    assert heard is not None
+    assert first is not None
+    assert (first.now, later.now) == (told_time(Instant(77)), told_time(Instant(1_077)))
+    assert (heard.now, heard.age) == (told_time(Instant(99)), timedelta(0))

@@ -1,14 +1,16 @@
 """Where a stream begins: by the token of what its reader applied."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from heed.errors import ErrorReason, InvalidArgumentError, UnavailableError
-from heed.model import Revision, TenantId
+from heed.model import Change, Revision, TenantId
+from heed_server.watch import stream
 from heed_server.watch.hub import token_of
 from tests.support.followers import assert_refuses
 from tests.support.memory_log import TENANT, MemoryLog
@@ -20,6 +22,28 @@ from tests.support.streams import (
     standing_at,
     station,
 )
+from tests.support.watching import WAIT_SECONDS_MAX
+
+
+class MadeAnew:
+    """Hears of an index that was given up, or made anew."""
+
+    def __init__(self) -> None:
+        self._heard = asyncio.Event()
+
+    def took(self, changes: Sequence[Change]) -> None:
+        """Do nothing."""
+
+    def made_anew(self) -> None:
+        """Note it."""
+        self._heard.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is true after one of them."""
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            while not is_so() or not self._heard.is_set():
+                self._heard.clear()
+                await self._heard.wait()
 
 
 @pytest.fixture
@@ -217,6 +241,30 @@ async def test_a_stream_of_a_log_that_is_another_ends(node: Station, log: Memory
 
     assert hearer.reasons == ["NEW", "EPOCH_CHANGED"]
     assert_same(hearer, log)
+
+
+async def test_a_probe_that_comes_when_the_log_is_another_makes_nothing_young(
+    node: Station, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "PROBE_SECONDS_MIN", 0.0)
+    hearer, anew = Hearer(), MadeAnew()
+    node.follower.listen(anew)
+    async with node.streaming(hearer):
+        await hearer.reach(300)
+        hearer.hold()
+        await hearer.is_held_up.wait()
+        other = MemoryLog(epoch=b"epoch--2")
+        other.opt_outs(300)
+        log.epoch, log.changes = other.epoch, other.changes
+        node.follower.wake()
+        await anew.until(lambda: node.follower.is_usable)
+        probe = hearer.report(source_age_seconds=0)
+        hearer.go_on()
+        await hearer.until(lambda: hearer.draining is not None)
+
+    echoes = [one for one in hearer.heartbeats if one.probe == probe]
+    assert all(one.source_age_ms >= stream.AGE_MS_MAX for one in echoes)
+    assert echoes
 
 
 async def test_after_history_was_lost_heartbeats_say_how_old_it_is(

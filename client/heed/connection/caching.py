@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -114,26 +114,40 @@ def make_cache(
     pace_seconds_max: float = PACE_SECONDS_MAX,
 ) -> Cache:
     """Return a cache that is not started."""
-    replica = Replica(spec.path, identity=spec.identity, clock=clock)
     sampler = Sampler(sampled_share)
-    least = spec.bounds.least_time
+    replica, follower = make_follower(
+        spec, upstream, clock=clock, on_pace=sampler.compare, pace_seconds_max=pace_seconds_max
+    )
+    return Cache(replica, follower, bounds=spec.bounds, covered=spec.covered, sampler=sampler)
+
+
+def make_follower(
+    spec: CacheSpec,
+    upstream: Upstream,
+    *,
+    clock: BootClock = boot_clock,
+    on_pace: Callable[[Upstream], None] = lambda _: None,
+    pace_seconds_max: float = PACE_SECONDS_MAX,
+) -> tuple[Replica, Follower]:
+    """Return a replica and what will follow into it, not started."""
+    replica = Replica(spec.path, identity=spec.identity, clock=clock)
     subscription = Subscription(
         tenant=spec.tenant,
         subscriber=spec.subscriber,
         instance=secrets.token_hex(8),
         channels=spec.covered.channels,
         topics=spec.covered.topics,
-        max_staleness=_duration(least),
+        max_staleness=_duration(spec.bounds.least_time),
     )
     follower = Follower(
         replica,
         upstream,
         subscription,
         probe_ns=spec.bounds.least // 3,
-        on_pace=sampler.compare,
+        on_pace=on_pace,
         pace_seconds_max=pace_seconds_max,
     )
-    return Cache(replica, follower, bounds=spec.bounds, covered=spec.covered, sampler=sampler)
+    return replica, follower
 
 
 class Lease:

@@ -20,7 +20,6 @@ from heed.answers import (
     CacheState,
     CacheStats,
     CheckAnswer,
-    Positioned,
 )
 from heed.decide import Facts, decide
 from heed.errors import HeedError, InvalidArgumentError
@@ -30,22 +29,21 @@ from heed.model import (
     RULE_VERSION,
     Channel,
     Decision,
-    Instant,
     Query,
     Subject,
     SubjectType,
     TopicClass,
     Verdict,
 )
-from heed.records import DamagedRecordError
+from heed.records import DamagedRecordError, decode_records
 from heed.replica.follower import Follower
 from heed.replica.freshness import Bounds, state_of
-from heed.replica.moment import Moment, Unanswered, answered, duration, is_young, judged
+from heed.replica.moment import Moment, Unanswered, judged
 from heed.replica.reading import Filter, Reading, are_askable, query_of
 from heed.replica.replica import Replica
 from heed.replica.sampler import Sample, Sampler
 from heed.replica.shared_state import SharedState
-from heed.replica.told import time_of
+from heed.replica.tick import Tick
 from heed.requests import Identifiers
 from heed.requests import Query as AskedQuery
 from heed.wire import ask
@@ -56,7 +54,6 @@ ALARM_NS: Final = 60_000_000_000
 """How often, at most, the log says that the policy let mandatory messages through."""
 
 _LOG: Final = logging.getLogger("heed.cache")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Cache:
@@ -81,6 +78,7 @@ class Cache:
         self._state = replica.state
         # Replaced as a whole; threads that race for it read at worst the same twice.
         self._reading: Reading | None = None
+        self._tick: Tick | None = None
         self._local = 0
         self._upstream = 0
         self._policy = 0
@@ -94,7 +92,7 @@ class Cache:
     def close(self) -> None:
         """End; what is asked afterwards is not answered here."""
         self._follower.close()
-        self._reading = None
+        self._reading = self._tick = None
         self._replica.close()
 
     @property
@@ -142,7 +140,7 @@ class Cache:
         token: str,
         tenant: str | None,
     ) -> CheckAnswer | None:
-        """Answer the commonest check in the fewest steps: of one email that has no records.
+        """Answer the commonest check in the fewest steps: of one email, asked before of anybody.
 
         None: ask `check`, which answers everything.
         """
@@ -158,44 +156,54 @@ class Cache:
             or tenant is not None
         ):
             return None
-        prepared = reading.prepared.get((channel, topic, campaign))
+        asked = (channel, topic, campaign)
+        query = reading.prepared.get(asked)
         key_of = reading.key_of
-        if prepared is None or key_of is None:
+        if query is None or key_of is None or self._local >= self._sampler.next_at:
             return None
         shared = self._state()
-        if shared.generation != reading.generation or shared.known_ns < 0:
-            return None
         try:
-            transaction_id, encoded = reading.index.find(key_of(_EMAIL, email))
+            transaction_id, encoded = reading.find(key_of(_EMAIL, email))
         except HeedError:
             return None
-        view = reading.view
-        if encoded is not None or transaction_id != view.transaction_id:
-            return None
         now_ns = self._clock()
-        age = now_ns - shared.known_ns
-        if age > prepared.age_max or not shared.source_now_us:
+        tick = self._tick
+        if (
+            tick is None
+            or tick.shared is not shared
+            or tick.reading is not reading
+            or now_ns > tick.until_ns
+        ):
+            tick = self._ticked(reading, shared, now_ns)
+        if (
+            transaction_id != reading.transaction_id
+            or shared.generation != reading.generation
+            or not shared.source_now_us
+        ):
             return None
-        if self._local >= self._sampler.next_at:
-            return None
+        answer = tick.of_nobody.get(asked) if encoded is None else None
+        if answer is None:
+            answer = self._recalled(tick, query, encoded)
+            if answer is None:
+                return None
+            if encoded is None:
+                tick.of_nobody[asked] = answer
         self._local += 1
-        bounds = self._bounds
-        answer = _NEW(CheckAnswer)
-        _SET_VERDICT(answer, prepared.verdict)
-        _SET_REASONS(answer, prepared.reasons)
-        _SET_UNDECLARED(answer, prepared.undeclared_topic)
-        _SET_CLASS(answer, prepared.topic_class)
-        _SET_SUBJECTS(answer, ())
-        _SET_SOURCE(answer, _CACHE)
-        _SET_AGE(answer, timedelta(0, 0, age // 1_000))
-        _SET_STATE(answer, _LIVE if age <= bounds.least else state_of(age, bounds))
-        place = view.place
-        _SET_REVISION(answer, place.revision)
-        now_us = shared.source_now_us + (now_ns - shared.heard_ns) // 1_000
-        _SET_NOW(answer, _EPOCH + timedelta(0, 0, now_us))
-        _SET_RULE_VERSION(answer, RULE_VERSION)
-        _SET_TOKEN(answer, place.token)
         return answer
+
+    def _recalled(self, tick: Tick, query: Query, encoded: bytes | None) -> CheckAnswer | None:
+        view = tick.reading.view
+        try:
+            records = () if encoded is None else decode_records(encoded)
+        except DamagedRecordError:
+            return None
+        facts = Facts((records,), view.holds, view.topics)
+        decision = decide(facts, query, tick.now)
+        return tick.answered(facts, decision) if tick.may_tell(decision) else None
+
+    def _ticked(self, reading: Reading, shared: SharedState, now_ns: int) -> Tick:
+        tick = self._tick = Tick(reading, shared, now_ns, self._bounds)
+        return tick
 
     def check(self, asked: AskedQuery, token: str, tenant: str | None) -> CheckAnswer | Unanswered:
         """Answer one query, or say what keeps the cache from it."""
@@ -306,27 +314,13 @@ class Cache:
     def _moment(
         self, reading: Reading, shared: SharedState, token: str, tenant: str | None
     ) -> Moment:
-        """What is the same for all that is asked at once."""
-        now_ns = self._clock()
-        age = None if shared.known_ns < 0 else now_ns - shared.known_ns
-        now = Instant(shared.source_now_us + (now_ns - shared.heard_ns) // 1_000)
-        place = reading.view.place
         wait_revision = 0
         is_ours = tenant is None or tenant == reading.view.source.tenant
         has_token = True
         if token:
-            wait_revision, has_token = judged(token, place)
+            wait_revision, has_token = judged(token, reading.view.place)
         return Moment(
-            reading=reading,
-            state=state_of(age, self._bounds),
-            age=age,
-            now=now,
-            position=Positioned(
-                revision=place.revision,
-                now=time_of(now),
-                rule_version=RULE_VERSION,
-                token=place.token,
-            ),
+            tick=self._ticked(reading, shared, self._clock()),
             is_ours=is_ours,
             has_token=has_token,
             wait_revision=wait_revision if is_ours else 0,
@@ -354,36 +348,35 @@ class Cache:
     def _decided(
         self, moment: Moment, asked: AskedQuery, query: Query, encoded: Sequence[bytes | None]
     ) -> CheckAnswer | Unanswered:
-        reading, age = moment.reading, moment.age
+        tick, reading = moment.tick, moment.tick.reading
         facts = reading.facts(encoded)
-        decision = decide(facts, query, moment.now)
+        decision = decide(facts, query, tick.now)
         covers = self._covered.covers(query)
         may_answer = moment.is_ours and moment.has_token and covers
-        if may_answer and is_young(age, reading.age_max(decision)):
+        if may_answer and tick.may_tell(decision):
             self._local += 1
             if self._local >= self._sampler.next_at:
-                self._sample(moment, asked, query, facts, decision)
-            if not any(facts.records):
-                reading.prepare((asked.channel, asked.topic, asked.campaign), query)
-            return answered(moment, facts, decision)
+                self._sample(reading, asked, query, facts, decision)
+            reading.prepare((asked.channel, asked.topic, asked.campaign), query)
+            return tick.answered(facts, decision)
         last_known: CheckAnswer | None = None
         is_mandatory = decision.topic_class is TopicClass.MANDATORY
         if may_answer and is_mandatory and reading.is_capable:
-            last_known = answered(moment, facts, decision)
+            last_known = tick.answered(facts, decision)
         return Unanswered(
-            state=moment.state,
-            age=duration(age),
+            state=tick.state,
+            age=tick.age_told,
             wait_revision=moment.wait_revision,
             has_policy=moment.is_ours and moment.has_token,
-            position=moment.position,
+            position=tick.position,
             topic_class=decision.topic_class,
             last_known=last_known,
         )
 
     def _sample(
-        self, moment: Moment, asked: AskedQuery, query: Query, facts: Facts, decision: Decision
+        self, reading: Reading, asked: AskedQuery, query: Query, facts: Facts, decision: Decision
     ) -> None:
-        place = moment.reading.view.place
+        place = reading.view.place
         self._sampler.offer(
             Sample(
                 request=ask.check(self._follower.tenant, asked, place.token),
@@ -399,7 +392,8 @@ class Cache:
         if not shared.generation or not shared.source_now_us:
             return CacheState.SYNCING, None
         age = None if shared.known_ns < 0 else self._clock() - shared.known_ns
-        return state_of(age, self._bounds), duration(age)
+        told = None if age is None else timedelta(microseconds=age // 1_000)
+        return state_of(age, self._bounds), told
 
     def _alarm(self, error: HeedError) -> None:
         now_ns = self._clock()
@@ -413,21 +407,5 @@ class Cache:
             )
 
 
-# A frozen answer made by its constructor costs as much as the look-up (`heed.records`).
-_NEW: Final = CheckAnswer.__new__
-_SET_VERDICT: Final = CheckAnswer.__dict__["verdict"].__set__
-_SET_REASONS: Final = CheckAnswer.__dict__["reasons"].__set__
-_SET_UNDECLARED: Final = CheckAnswer.__dict__["undeclared_topic"].__set__
-_SET_CLASS: Final = CheckAnswer.__dict__["topic_class"].__set__
-_SET_SUBJECTS: Final = CheckAnswer.__dict__["subjects_with_records"].__set__
-_SET_SOURCE: Final = CheckAnswer.__dict__["source"].__set__
-_SET_AGE: Final = CheckAnswer.__dict__["age"].__set__
-_SET_STATE: Final = CheckAnswer.__dict__["state"].__set__
-_SET_REVISION: Final = Positioned.__dict__["revision"].__set__
-_SET_NOW: Final = Positioned.__dict__["now"].__set__
-_SET_RULE_VERSION: Final = Positioned.__dict__["rule_version"].__set__
-_SET_TOKEN: Final = Positioned.__dict__["token"].__set__
 # Python 3.11 looks a member up on its enum some ten times slower than a name.
 _EMAIL: Final = SubjectType.EMAIL
-_CACHE: Final = AnswerSource.CACHE
-_LIVE: Final = CacheState.LIVE

@@ -34,6 +34,8 @@ OPENING_NS: Final = 10_000_000_000
 """So long a stream may take until its first message."""
 HEARTBEAT_NS: Final = 1_000_000_000
 """The interval where the server names none."""
+NOW_US_MAX: Final = 221_845_392_000_000_000
+"""The year 9000: a source's time after it is no time."""
 PROBES_MAX: Final = 1_024
 """Probes that are remembered until one of them comes back; older ones are forgotten."""
 
@@ -293,6 +295,8 @@ class Following:
                 Reason.GAP,
                 f"a heartbeat says {heartbeat.through} where {place.revision} was applied",
             )
+        if not 0 < heartbeat.now_us <= NOW_US_MAX:
+            return  # no time that a decision could be made by: the cache ages
         self._heard_ns = self._heard_ns or self._last_ns
         sent_ns = self._sent.get(heartbeat.probe)
         known_ns = NEVER

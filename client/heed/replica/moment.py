@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from heed.answers import AnswerSource, CacheState, CheckAnswer, Positioned
-from heed.decide import Facts
+from heed.answers import CacheState, CheckAnswer, Positioned
 from heed.errors import InvalidArgumentError
 from heed.index.place import Place
-from heed.model import Decision, Instant, TopicClass
-from heed.replica.reading import FOREVER, Reading
-from heed.replica.told import reasons_of
+from heed.model import TopicClass
+from heed.replica.tick import Tick
 from heed.tokens import HASH_BYTES, decode_token
 
 
@@ -33,37 +31,14 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One reading at one time."""
+    """What is the same for all that is asked at once."""
 
-    reading: Reading
-    state: CacheState
-    age: int | None
-    now: Instant
-    position: Positioned
+    tick: Tick
     is_ours: bool
     """Whether the tenant asked about is the cache's."""
     has_token: bool
     """Whether the token's revision is in what was read."""
     wait_revision: int
-
-
-def answered(moment: Moment, facts: Facts, decision: Decision) -> CheckAnswer:
-    """Return a decision as an answer of the cache."""
-    position = moment.position
-    return CheckAnswer(
-        verdict=decision.verdict,
-        reasons=reasons_of(decision.reasons, moment.now),
-        undeclared_topic=decision.undeclared_topic,
-        topic_class=decision.topic_class,
-        subjects_with_records=tuple(at for at, one in enumerate(facts.records) if one),
-        source=AnswerSource.CACHE,
-        age=duration(moment.age),
-        state=moment.state,
-        revision=position.revision,
-        now=position.now,
-        rule_version=position.rule_version,
-        token=position.token,
-    )
 
 
 def judged(token: str, place: Place) -> tuple[int, bool]:
@@ -80,13 +55,3 @@ def judged(token: str, place: Place) -> tuple[int, bool]:
         asked.running_hash == place.running_hash[:HASH_BYTES]
     )
     return 0, is_here
-
-
-def is_young(age: int | None, age_max: int) -> bool:
-    """Whether an age, in nanoseconds, is known and at most so much; any is, up to FOREVER."""
-    return age_max == FOREVER or (age is not None and age <= age_max)
-
-
-def duration(age: int | None) -> timedelta | None:
-    """Return an age as the library tells it."""
-    return None if age is None else timedelta(microseconds=age // 1_000)

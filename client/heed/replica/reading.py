@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from heed import answers
-from heed.decide import Facts, decide
+from heed.decide import Facts
 from heed.errors import InvalidArgumentError
 from heed.index.shared import SharedIndex, View
 from heed.keys import Keyer
@@ -14,19 +13,16 @@ from heed.model import (
     RULE_VERSION,
     Channel,
     Decision,
-    Instant,
     Query,
     Record,
     Subject,
     SubjectKey,
     SubjectType,
-    TopicClass,
     Verdict,
 )
 from heed.names import named
 from heed.records import decode_records
-from heed.replica.freshness import Bounds
-from heed.replica.told import reasons_of
+from heed.replica.freshness import Bounds, may_allow
 from heed.requests import Query as AskedQuery
 from heed.topics import covers_topic
 from heed.wire import limits, values
@@ -34,9 +30,6 @@ from heed.wire.violations import Violations
 
 PREPARED_MAX: Final = 8_192
 """So many different (channel, topic, campaign) are remembered; one more and all are forgotten."""
-
-FOREVER: Final = 2**63
-"""An age that none exceeds."""
 
 Asked = tuple[Channel | str, str, str]
 """Channel, topic and campaign, as the caller wrote them."""
@@ -56,30 +49,22 @@ class Filter:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """The answer to a query about somebody who has no records, while no hold stands."""
-
-    verdict: Verdict
-    reasons: tuple[answers.Reason, ...]
-    undeclared_topic: bool
-    topic_class: TopicClass
-    age_max: int
-    """Up to which age, in nanoseconds, it may be given."""
-
-
 class Reading:
     """One revision of one index."""
 
     __slots__ = (
         "bounds",
         "covered",
+        "find",
         "generation",
         "index",
         "is_capable",
         "key_of",
         "keyers",
         "prepared",
+        "revision",
+        "token",
+        "transaction_id",
         "view",
     )
 
@@ -100,6 +85,11 @@ class Reading:
         self.bounds = bounds
         self.covered = covered
         place = view.place
+        # What every check needs, a step nearer.
+        self.find = index.find
+        self.transaction_id = view.transaction_id
+        self.revision = place.revision
+        self.token = place.token
         self.is_capable = (
             place.rule_version <= RULE_VERSION and place.normaliser_version <= NORMALISER_VERSION
         )
@@ -114,37 +104,21 @@ class Reading:
             self.keyers[0].key_of if len(self.keyers) == 1 else None
         )
         """Of the one key there is; None: there are several."""
-        same_stops = (
-            before is not None
-            and before.view.topics is view.topics
-            and before.view.holds is view.holds
-            and before.is_capable == self.is_capable
-        )
-        # Only ever what `prepare` made, so that threads may race for it.
-        self.prepared: dict[Asked, Prepared] = (
-            before.prepared if same_stops and before is not None else {}
-        )
+        # Only ever what `prepare` took, so that threads may race for it.
+        self.prepared: dict[Asked, Query] = {} if before is None else before.prepared
+        """Queries that the filter covers, read."""
 
     def prepare(self, asked: Asked, query: Query) -> None:
-        """Remember the answer about those who have no records, if it depends on nothing else."""
-        if self.view.holds or not self.covered.covers(query):
-            return
-        decision = decide(Facts(((),), (), self.view.topics), query, Instant(0))
+        """Remember how a query reads, which the filter covers."""
         if len(self.prepared) >= PREPARED_MAX:
             self.prepared.clear()
-        self.prepared[asked] = Prepared(
-            verdict=decision.verdict,
-            reasons=reasons_of(decision.reasons, Instant(0)),
-            undeclared_topic=decision.undeclared_topic,
-            topic_class=decision.topic_class,
-            age_max=self.age_max(decision),
-        )
+        self.prepared[asked] = query
 
-    def age_max(self, decision: Decision) -> int:
-        """Up to which age, in nanoseconds, a decision may be served; -1: at none."""
-        if decision.verdict is not Verdict.ALLOWED:
-            return FOREVER
-        return self.bounds.by_class.get(decision.topic_class, -1) if self.is_capable else -1
+    def may_tell(self, decision: Decision, age: int | None) -> bool:
+        """Whether a decision may be told at an age, in nanoseconds; None: it is not known."""
+        return decision.verdict is not _ALLOWED or (
+            self.is_capable and may_allow(age, decision.topic_class, self.bounds)
+        )
 
     def keys(self, subjects: Sequence[Subject]) -> list[SubjectKey]:
         """Return the keys to look up: for each subject, one under each lookup key.
@@ -197,3 +171,7 @@ def query_of(asked: AskedQuery) -> Query | None:
 def are_askable(subjects: Sequence[Subject]) -> bool:
     """Whether a server would take so many subjects."""
     return 1 <= len(subjects) <= limits.SUBJECTS_MAX
+
+
+_ALLOWED: Final = Verdict.ALLOWED
+"""Python 3.11 looks a member up on its enum some ten times slower than a name."""

@@ -5,21 +5,41 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from heed import answers
-from heed.model import SECONDS_MAX, Cause, Hold, Instant, Reach, Reason, Record, RecordKind, Scope
+from heed.model import (
+    SECONDS_MAX,
+    Cause,
+    Channel,
+    Hold,
+    Instant,
+    Reach,
+    Reason,
+    Record,
+    RecordKind,
+    Scope,
+)
+
+SCOPES_REMEMBERED_MAX: Final = 4_096
+"""So many different scopes are remembered. Some 1 MiB."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = SECONDS_MAX * 1_000_000
 
 
 def reasons_of(reasons: Sequence[Reason], now: Instant) -> tuple[answers.Reason, ...]:
     """Return the voices of a decision."""
+    if len(reasons) == 1:
+        return (_reason(reasons[0], now),)
     return tuple(_reason(reason, now) for reason in reasons)
 
 
 def time_of(at: Instant) -> datetime:
     """Return an instant; what no datetime can be is the nearest that can."""
+    if 0 <= at <= _LAST:
+        return _EPOCH + timedelta(0, 0, at)
     seconds, microseconds = divmod(at, 1_000_000)
     return _EPOCH + timedelta(seconds=min(max(seconds, 0), SECONDS_MAX), microseconds=microseconds)
 
@@ -29,26 +49,37 @@ def _reason(reason: Reason, now: Instant) -> answers.Reason:
     until = record.end_time if record is not None else None
     if hold is not None:
         until = hold.end_time
-    return answers.Reason(
-        rule=reason.rule,
-        record=None if record is None else _record(record, reason.subject or 0, now),
-        hold=None if hold is None else _hold(hold),
-        until_time=None if until is None else time_of(until),
-    )
+    told = _NEW_REASON(answers.Reason)
+    _SET_RULE(told, reason.rule)
+    _SET_RECORD(told, None if record is None else _record(record, reason.subject or 0, now))
+    _SET_HOLD(told, None if hold is None else _hold(hold))
+    _SET_UNTIL(told, None if until is None else time_of(until))
+    return told
 
 
 def _record(record: Record, subject_index: int, now: Instant) -> answers.Record:
-    return answers.Record(
-        kind=record.kind,
-        cause=record.cause if record.kind is RecordKind.SUPPRESSION else Cause.NONE,
-        reach=Reach.ALL if record.kind is RecordKind.OPT_IN else record.reach,
-        scope=Scope(channel=record.channel, topic=record.topic),
-        decided_time=time_of(record.decided_time),
-        end_time=None if record.end_time is None else time_of(record.end_time),
-        revision=record.revision,
-        subject_index=subject_index,
-        active=record.is_active(now),
-    )
+    kind, end_time = record.kind, record.end_time
+    told = _NEW_RECORD(answers.Record)
+    _SET_KIND(told, kind)
+    _SET_CAUSE(told, record.cause if kind is _SUPPRESSION else _NO_CAUSE)
+    _SET_REACH(told, _ALL if kind is _OPT_IN else record.reach)
+    _SET_SCOPE(told, _scope(record.channel, record.topic))
+    _SET_DECIDED(told, time_of(record.decided_time))
+    _SET_END(told, None if end_time is None else time_of(end_time))
+    _SET_REVISION(told, record.revision)
+    _SET_SUBJECT_INDEX(told, subject_index)
+    _SET_ACTIVE(told, end_time is None or now < end_time)
+    # Who said so and why are not in answers of a check.
+    _SET_ORIGIN(told, None)
+    _SET_COMMIT_TIME(told, None)
+    _SET_WHY(told, "")
+    _SET_EVIDENCE(told, None)
+    return told
+
+
+@lru_cache(maxsize=SCOPES_REMEMBERED_MAX)
+def _scope(channel: Channel, topic: str) -> Scope:
+    return Scope(channel=channel, topic=topic)
 
 
 def _hold(hold: Hold) -> answers.Hold:
@@ -61,3 +92,31 @@ def _hold(hold: Hold) -> answers.Hold:
         reason=hold.reason,
         revision=hold.revision,
     )
+
+
+# Frozen values made by their constructors cost as much as the decision (`heed.records`). A test
+# holds that no field is left out.
+_NEW_REASON: Final = answers.Reason.__new__
+_SET_RULE: Final = answers.Reason.__dict__["rule"].__set__
+_SET_RECORD: Final = answers.Reason.__dict__["record"].__set__
+_SET_HOLD: Final = answers.Reason.__dict__["hold"].__set__
+_SET_UNTIL: Final = answers.Reason.__dict__["until_time"].__set__
+_NEW_RECORD: Final = answers.Record.__new__
+_SET_KIND: Final = answers.Record.__dict__["kind"].__set__
+_SET_CAUSE: Final = answers.Record.__dict__["cause"].__set__
+_SET_REACH: Final = answers.Record.__dict__["reach"].__set__
+_SET_SCOPE: Final = answers.Record.__dict__["scope"].__set__
+_SET_DECIDED: Final = answers.Record.__dict__["decided_time"].__set__
+_SET_END: Final = answers.Record.__dict__["end_time"].__set__
+_SET_REVISION: Final = answers.Record.__dict__["revision"].__set__
+_SET_SUBJECT_INDEX: Final = answers.Record.__dict__["subject_index"].__set__
+_SET_ACTIVE: Final = answers.Record.__dict__["active"].__set__
+_SET_ORIGIN: Final = answers.Record.__dict__["origin"].__set__
+_SET_COMMIT_TIME: Final = answers.Record.__dict__["commit_time"].__set__
+_SET_WHY: Final = answers.Record.__dict__["reason"].__set__
+_SET_EVIDENCE: Final = answers.Record.__dict__["evidence"].__set__
+# Python 3.11 looks a member up on its enum some ten times slower than a name.
+_SUPPRESSION: Final = RecordKind.SUPPRESSION
+_OPT_IN: Final = RecordKind.OPT_IN
+_NO_CAUSE: Final = Cause.NONE
+_ALL: Final = Reach.ALL

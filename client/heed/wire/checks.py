@@ -45,7 +45,12 @@ def check(data: bytes) -> CheckAsked:
     except DecodeError:
         raise parse.malformed(preference.CheckSuppressionRequest, data) from None
     wanted = asked.query
-    subjects = _given(wanted)
+    named = wanted.subjects
+    # Nearly every query, without a call: what `_given` says of it.
+    if len(named) == 1 and (email := named[0].email):
+        subjects: list[Given] = [(_EMAIL, email)]
+    else:
+        subjects = _given(wanted)
     query = _queries.get((wanted.channel, wanted.topic, wanted.campaign)) or _learn(wanted)
     if query is None or not subjects:
         raise _refusal([wanted], ["query"])

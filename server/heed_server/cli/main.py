@@ -6,7 +6,7 @@ Law: what is heavy (the database, gRPC, the settings) is imported within the com
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from heed_server.cli.flags import (
     Listen,
     settings_of,
 )
+
+if TYPE_CHECKING:
+    from heed_server.config import Effective
 
 PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -66,12 +69,52 @@ def serve(
             },
         )
         if print_config:
-            from heed_server.config.page import effective_lines, effective_values
-
-            values = effective_values(effective.config)
-            print(json.dumps(values) if as_json else "\n".join(effective_lines(effective)))
+            _print_settings(effective, as_json=as_json)
             return
         from heed_server.primary.serving import run
+
+        code = Exit.OK if run(effective) else Exit.STOPPED
+    sys.exit(code)
+
+
+@app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def agent(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    listen: Listen = None,
+    insecure: Insecure = False,
+    upstream: Annotated[
+        str | None,
+        typer.Option("--upstream", help="What to follow and to ask: host:port or unix:path."),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option("--cache-dir", help="The folder of the replica.")
+    ] = None,
+    socket_mode: Annotated[
+        str | None, typer.Option("--socket-mode", help="Of unix sockets. [default: 0600]")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings in force, and end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer Checks on this host by a replica, and hand all else on to the server it follows."""
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of(
+            ctx,
+            config,
+            {
+                "listen.address": listen,
+                "listen.insecure": insecure or None,
+                "agent.upstream": upstream,
+                "agent.cache_dir": cache_dir,
+                "agent.socket_mode": socket_mode,
+            },
+        )
+        if print_config:
+            _print_settings(effective, as_json=as_json)
+            return
+        from heed_server.agent.serving import run
 
         code = Exit.OK if run(effective) else Exit.STOPPED
     sys.exit(code)
@@ -170,6 +213,13 @@ def version(as_json: AsJson = False) -> None:
         print(json.dumps(found))
     else:
         print("\n".join(f"{name} {number}" for name, number in found.items()))
+
+
+def _print_settings(effective: "Effective", *, as_json: bool) -> None:
+    from heed_server.config.page import effective_lines, effective_values
+
+    values = effective_values(effective.config)
+    print(json.dumps(values) if as_json else "\n".join(effective_lines(effective)))
 
 
 if __name__ == "__main__":

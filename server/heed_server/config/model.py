@@ -14,6 +14,7 @@ from typing import cast
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from heed_server.config.agent import AgentConfig
 from heed_server.config.edge import (
     AuthConfig,
     DrainConfig,
@@ -42,6 +43,7 @@ class Config(Section):
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    agent: AgentConfig = AgentConfig()
 
 
 @functools.cache

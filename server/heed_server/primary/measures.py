@@ -94,7 +94,7 @@ class Measures:
                 name="heed_build_info",
                 meaning="1; the labels say what runs.",
                 labels=("version", "python", "grpc"),
-                read=_build,
+                read=build,
             ),
             Declaration(
                 name="heed_commits_total",
@@ -227,6 +227,7 @@ def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
     ]
 
 
-def _build() -> list[Reading]:
+def build() -> list[Reading]:
+    """Read what runs."""
     running = (version("heed-server"), platform.python_version(), version("grpcio"))
     return [Reading(value=1, labels=running)]

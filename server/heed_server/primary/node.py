@@ -44,7 +44,7 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.propagation import Registry
-from heed_server.rpc import Health, Observe, RpcLimits, build_server
+from heed_server.rpc import Observe, RpcLimits, build_server, health_of
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import (
     Clock,
@@ -119,7 +119,7 @@ async def open_node(
             clock,
             now_by_boot=await _time_by_boot(store, clock),
         )
-        health = Health(service)
+        health = health_of(service)
         await health.refresh()
 
         outbox = outbox_of(config, store, tenants, clock)
@@ -151,7 +151,7 @@ async def open_node(
         metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
-        opened.push_async_callback(drain, server, health, watches, stop, config.drain)
+        opened.push_async_callback(drain, server, health, watches.drain, stop, config.drain)
 
         background.start("health", health.run())
         background.start("keys", authenticator.run())

@@ -4,14 +4,16 @@ import asyncio
 import gc
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import structlog
 
 from heed.errors import HeedError
-from heed_server.config import Effective
+from heed_server.config import Config, Effective
 from heed_server.config.page import effective_values, masked_url
 from heed_server.config.places import database_file, database_url
 from heed_server.primary.listening import shown
@@ -26,6 +28,17 @@ _DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
+N = TypeVar("N")
+N_co = TypeVar("N_co", covariant=True)
+
+
+class Open(Protocol[N_co]):
+    """Opens what serves, and closes it at the block's end."""
+
+    def __call__(self, config: Config, stop: Stop) -> AbstractAsyncContextManager[N_co]:
+        """Return the block to serve within."""
+        ...
+
 
 def run(effective: Effective) -> bool:
     """Serve until told to stop; False when the node had to stop by itself.
@@ -33,10 +46,15 @@ def run(effective: Effective) -> bool:
     Raises:
         HeedError: it could not start.
     """
+    return run_on_a_loop(effective, serve(effective, on_serving=_begin))
+
+
+def run_on_a_loop(effective: Effective, serving: Coroutine[None, None, bool]) -> bool:
+    """Run what serves, with the logs and the event loop that the settings ask for."""
     telemetry = effective.config.telemetry
     configure_logs(log_format=telemetry.log_format, level=telemetry.log_level)
     with asyncio.Runner(loop_factory=_loop_factory(effective)) as runner:
-        return runner.run(serve(effective, on_serving=_begin))
+        return runner.run(serving)
 
 
 async def serve(
@@ -47,12 +65,22 @@ async def serve(
     Raises:
         HeedError: it could not start.
     """
-    stop = stop or Stop()
+    return await serve_opened(open_node, effective, on_serving=on_serving, stop=stop or Stop())
+
+
+async def serve_opened(
+    open_: "Open[N]", effective: Effective, *, on_serving: Callable[[N], None], stop: Stop
+) -> bool:
+    """Serve what `open_` opens until it is told to stop; False when it stopped by itself.
+
+    Raises:
+        HeedError: it could not start.
+    """
     is_serving = False
     _log.info("settings", settings=_told_at_start(effective))
     try:
         with stop.on_signals():
-            async with open_node(effective.config, stop) as node:
+            async with open_(effective.config, stop) as node:
                 is_serving = True
                 on_serving(node)
                 await stop.asked.wait()

@@ -17,7 +17,7 @@ Source: reference "Drain and health"; grpc-go#6830 for the order of 2.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import structlog
@@ -25,7 +25,6 @@ from grpc import aio
 
 from heed_server.config import DrainConfig
 from heed_server.rpc import Health
-from heed_server.watch import Watches
 
 HURRY_AFTER_SECONDS = 0.5
 """A signal sooner than this after the first is the same request: some supervisors send a signal to
@@ -72,9 +71,16 @@ class Stop:
 
 
 async def drain(
-    server: aio.Server, health: Health, watches: Watches, stop: Stop, config: DrainConfig
+    server: aio.Server,
+    health: Health,
+    end_streams: Callable[[float], None],
+    stop: Stop,
+    config: DrainConfig,
 ) -> None:
-    """Stop taking calls and see those under way to their end."""
+    """Stop taking calls and see those under way to their end.
+
+    `end_streams` ends those that have none, each at its own time within so many seconds.
+    """
     await health.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(config.announce_seconds):
@@ -84,13 +90,13 @@ async def drain(
     async with asyncio.TaskGroup() as group:
         hurrying = group.create_task(_cancel_calls(server, stop))
         # After the server began to stop: a reader that is told to go must not come back to it.
-        group.create_task(_end_streams(watches, (grace_seconds or 0) / 2))
+        group.create_task(_end_streams(end_streams, (grace_seconds or 0) / 2))
         await server.stop(grace_seconds)
         hurrying.cancel()
 
 
-async def _end_streams(watches: Watches, seconds: float) -> None:
-    watches.drain(seconds)
+async def _end_streams(end_streams: Callable[[float], None], seconds: float) -> None:
+    end_streams(seconds)
 
 
 async def _cancel_calls(server: aio.Server, stop: Stop) -> None:

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
@@ -15,6 +16,11 @@ from grpc_health.v1.health import aio as health_aio
 from heed.errors import HeedError
 from heed.model import TopicClass
 from heed_server.service import Service
+
+CanCheck = Callable[[], bool]
+"""Whether Checks are answered by knowledge that is young enough for every message."""
+CanWrite = Callable[[], Awaitable[bool]]
+"""Whether a write that came now would be taken; it answers within `PING_SECONDS_MAX`."""
 
 CHECK = "heed.v1.Check"
 WRITE = "heed.v1.Write"
@@ -30,11 +36,12 @@ PING_SECONDS_MAX = 1.0
 class Health:
     """The health of one node. `run` it in a task; `drain` it first when the node stops."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, *, can_check: CanCheck, can_write: CanWrite) -> None:
         self.servicer = health_aio.HealthServicer()
         self.watches_ended = asyncio.Event()
         """Set once watches of health shall end; by themselves they never do."""
-        self._service = service
+        self._can_check = can_check
+        self._can_write = can_write
 
     async def refresh(self) -> None:
         """Judge every capability now."""
@@ -55,25 +62,31 @@ class Health:
         """End every watch of health, so that none holds up the server's stop."""
         self.watches_ended.set()
 
-    def _can_check(self) -> bool:
-        age_max = self._service.max_staleness_seconds[TopicClass.PROMOTIONAL]
-        return all(
-            context.follower.is_usable and context.follower.source_age_seconds() <= age_max
-            for context in self._service.tenants.all()
-        )
-
-    async def _can_write(self) -> bool:
-        try:
-            async with asyncio.timeout(PING_SECONDS_MAX):
-                await self._service.store.ping()
-        except (HeedError, TimeoutError):
-            return False
-        return True
-
     async def _tell(self, names: tuple[str, ...], *, serves: bool) -> None:
         status = _SERVING if serves else _NOT_SERVING
         for name in names:
             await self.servicer.set(name, status)
+
+
+def health_of(service: Service) -> Health:
+    """Return the health of a node that has the database itself."""
+
+    def can_check() -> bool:
+        age_max = service.max_staleness_seconds[TopicClass.PROMOTIONAL]
+        return all(
+            context.follower.is_usable and context.follower.source_age_seconds() <= age_max
+            for context in service.tenants.all()
+        )
+
+    async def can_write() -> bool:
+        try:
+            async with asyncio.timeout(PING_SECONDS_MAX):
+                await service.store.ping()
+        except (HeedError, TimeoutError):
+            return False
+        return True
+
+    return Health(can_check=can_check, can_write=can_write)
 
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -17,7 +17,7 @@ from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rpc import propagations, reads
 from heed_server.service import Service
-from heed_server.service.checks import SecondsLeft
+from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
 
 Answer = Callable[[Service, Principal, bytes, SecondsLeft], Awaitable[bytes]]
@@ -43,15 +43,14 @@ class UnaryMethod:
 
 
 async def check(
-    service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
+    service: Checks, principal: Principal, data: bytes, seconds_left: SecondsLeft
 ) -> bytes:
     """Answer CheckSuppression."""
-    done = await service.check(principal, checks.check(data), seconds_left)
-    return encoded.answer(done.answered[0], done.position, done.now)
+    return encoded.answer(*await service.check(principal, checks.check(data), seconds_left))
 
 
 async def batch_check(
-    service: Service, principal: Principal, data: bytes, seconds_left: SecondsLeft
+    service: Checks, principal: Principal, data: bytes, seconds_left: SecondsLeft
 ) -> bytes:
     """Answer BatchCheckSuppression."""
     done = await service.batch_check(principal, checks.batch_check(data), seconds_left)

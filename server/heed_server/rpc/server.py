@@ -88,11 +88,7 @@ def build_server(
     Checks, and of those with `observe_checks`.
     """
     bounds = rpc_limits or RpcLimits()
-    server = aio.server(
-        interceptors=tuple(interceptors) or None,
-        options=_options(bounds),
-        maximum_concurrent_rpcs=bounds.calls_max,
-    )
+    server = new_server(bounds, interceptors=interceptors)
     handlers = _handlers(service, authenticator, bounds, observe, observe_checks=observe_checks)
     for described in services():
         of_service = {method.name: handlers[method.name] for method in described.methods}
@@ -104,6 +100,20 @@ def build_server(
         names = [described.full_name for described in services()]
         add_reflection(server, [*names, HEALTH_NAME])
     return server
+
+
+def new_server(
+    bounds: RpcLimits,
+    *,
+    interceptors: Sequence[aio.ServerInterceptor] = (),
+    shares_port: bool = False,
+) -> aio.Server:
+    """Return a server that answers nothing yet; `shares_port` with other processes on purpose."""
+    return aio.server(
+        interceptors=tuple(interceptors) or None,
+        options=_options(bounds, shares_port=shares_port),
+        maximum_concurrent_rpcs=bounds.calls_max,
+    )
 
 
 def services() -> list[ServiceDescriptor]:
@@ -162,10 +172,10 @@ def _nobody(method: str, code: str, seconds: float, *, reason: str, caller: str)
     """Take no note."""
 
 
-def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
+def _options(bounds: RpcLimits, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
-        # Another server on this port is a mistake until several processes share one on purpose.
-        ("grpc.so_reuseport", 0),
+        # Another server on this port is a mistake unless several processes share one on purpose.
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", bounds.message_bytes_max),
         ("grpc.max_metadata_size", bounds.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max),

@@ -1,15 +1,15 @@
 """What heed does, apart from how it is asked: one method an RPC, which authorises and acts."""
 
+from heed_server.service.answering import MaxStaleness
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
-from heed_server.service.node import MaxStaleness
 from heed_server.service.operations import Operations
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
 from heed_server.service.tenants import LEARN_SECONDS, TenantContext, Tenants
 from heed_server.service.watching import Watching
 
-__all__ = ["LEARN_SECONDS", "MaxStaleness", "Service", "TenantContext", "Tenants"]
+__all__ = ["LEARN_SECONDS", "Checks", "MaxStaleness", "Service", "TenantContext", "Tenants"]
 
 
 class Service(Checks, Choices, Protections, Operations, Watching, Propagations):

@@ -3,7 +3,7 @@
 Laws:
 - "Allowed" is answered only by knowledge younger than the message's class permits; "suppressed" at
   any age, because a stale stop is safe.
-- While the wall clock is doubted, "allowed" needs both times that it may be (`Node.doubted`).
+- While the wall clock is doubted, "allowed" needs both times that it may be (`doubted`).
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
 - All the queries of a batch are answered at one revision and one instant.
@@ -11,18 +11,22 @@ Laws:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from heed.decide import Facts, decide
+from heed.decide import Facts, decide, decide_without_facts
 from heed.errors import ConflictError, ErrorReason, UnavailableError
-from heed.index import Index
-from heed.model import Instant, Record, Revision, SubjectKey, Verdict
+from heed.model import Decision, Instant, Query, Record, Revision, SubjectKey, Verdict
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked
 from heed.wire.encoded import Answered, Position
 from heed_server.auth.policy import Principal
-from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
-from heed_server.service.tenants import TenantContext
+from heed_server.service.answering import (
+    INDEX_WAIT_SECONDS_MAX,
+    Answering,
+    AnsweringIndex,
+    AnsweringTenant,
+)
 
 SecondsLeft = Callable[[], float | None]
 """How long the call may still take; None: for ever."""
@@ -33,19 +37,19 @@ AGE_MS_MAX = 10**12
 
 @dataclass(slots=True)
 class Checked:
-    """The answers to the queries of one call, and where and when they are true."""
+    """The answers to the queries of one batch, and where and when they are true."""
 
     position: Position
     now: Instant
     answered: Sequence[Answered]
 
 
-class Checks(Node):
+class Checks(Answering):
     """Answers Checks."""
 
     async def check(
         self, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
-    ) -> Checked:
+    ) -> tuple[Answered, Position, Instant]:
         """Answer one query. What the call has left bounds the wait for a token's revision.
 
         Raises:
@@ -61,15 +65,19 @@ class Checks(Node):
         index = context.follower.index
         facts = index.facts(keys)
         now = self.now()
-        decision = decide(facts, asked.query, now)
-        if decision.verdict is Verdict.ALLOWED:
-            other = self.doubted(now)
-            if other is not None:
-                decision = decide(facts, asked.query, other)
-            self._require_fresh(context, ((decision, ()),))
+        if facts.holds or any(facts.records):
+            answered = self._decide(facts, asked.query, now), _with_records(facts.records)
+        else:
+            # Most people have no records. Nothing stands then that a clock begins or ends.
+            answered = decide_without_facts(facts.topics, asked.query), _NONE
+        decision = answered[0]
+        if decision.verdict is _ALLOWED:
+            age_seconds = context.follower.source_age_seconds()
+            if age_seconds > self.max_staleness_seconds_min:
+                self._require_fresh((answered,), age_seconds)
         if decision.undeclared_topic:
             context.undeclared_checks += 1
-        return Checked(context.position(index), now, ((decision, _with_records(facts.records)),))
+        return answered, context.position(index), now
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -86,22 +94,30 @@ class Checks(Node):
         other = self.doubted(now)
         if other is not None:
             answered = [
-                by_other if by_now[0].verdict is Verdict.ALLOWED else by_now
+                by_other if by_now[0].verdict is _ALLOWED else by_now
                 for by_now, by_other in zip(
                     answered, _answered(index, keys, asked, other), strict=True
                 )
             ]
-        self._require_fresh(context, answered)
+        self._require_fresh(answered, context.follower.source_age_seconds())
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
         return Checked(context.position(index), now, answered)
 
-    def _require_fresh(self, context: TenantContext, answered: Sequence[Answered]) -> None:
+    def _decide(self, facts: Facts, query: Query, now: Instant) -> Decision:
+        """Decide, while the clock is doubted by both times that it may be."""
+        decision = decide(facts, query, now)
+        if decision.verdict is _ALLOWED:
+            other = self.doubted(now)
+            if other is not None:
+                return decide(facts, query, other)
+        return decision
+
+    def _require_fresh(self, answered: Sequence[Answered], age_seconds: float) -> None:
         """Refuse to allow anything by what is too old for its class."""
-        age_seconds = context.follower.source_age_seconds()
         if age_seconds <= self.max_staleness_seconds_min:
             return
         for decision, _ in answered:
-            is_allowed = decision.verdict is Verdict.ALLOWED
+            is_allowed = decision.verdict is _ALLOWED
             if is_allowed and age_seconds > self.max_staleness_seconds[decision.topic_class]:
                 raise UnavailableError(
                     f"what this node knows is {age_seconds:.1f} s old, too old to allow a "
@@ -113,7 +129,7 @@ class Checks(Node):
 
 
 def _answered(
-    index: Index, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
+    index: AnsweringIndex, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
 ) -> list[Answered]:
     """Decide every query; what is asked of people without records is decided once for all."""
     found = index.records_many(keys)
@@ -146,15 +162,18 @@ def _with_records(records: Sequence[Sequence[Record]]) -> tuple[int, ...]:
     return tuple(at for at, found in enumerate(records) if found)
 
 
-_THE_ONLY_ONE = (0,)
+_THE_ONLY_ONE: Final = (0,)
+_NONE: Final[tuple[int, ...]] = ()
+# A member by name here: Python 3.11 looks one up on its enum some ten times slower.
+_ALLOWED: Final = Verdict.ALLOWED
 
 
-async def _await_token(context: TenantContext, text: str, seconds_left: SecondsLeft) -> None:
+async def _await_token(context: AnsweringTenant, text: str, seconds_left: SecondsLeft) -> None:
     """Return once this node knows the revision of a token of this log."""
     token = decode_token(text)
     follower = context.follower
     _require_epoch(token, follower.index)
-    if token.tenant_id != context.tenant.tenant_id:
+    if token.tenant_id != context.tenant_id:
         raise _mismatch(token.revision, "another tenant")
     if token.revision > follower.revision:
         patience_seconds = INDEX_WAIT_SECONDS_MAX
@@ -174,7 +193,7 @@ async def _await_token(context: TenantContext, text: str, seconds_left: SecondsL
         raise _mismatch(token.revision, "another history")
 
 
-def _require_epoch(token: Token, index: Index) -> None:
+def _require_epoch(token: Token, index: AnsweringIndex) -> None:
     if token.epoch != index.epoch:
         raise ConflictError(
             "the token is of another epoch: the store was restored, or is another one; "

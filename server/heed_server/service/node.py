@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 from heed.acts import Act, KeyedSubject, Outcome
 from heed.errors import OutcomeUnknownError
-from heed.model import Instant, Revision, Subject, TenantId, TopicClass
+from heed.model import Instant, Revision, Subject, TenantId
 from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.auth.policy import Principal, require
 from heed_server.propagation import Registry
+from heed_server.service.answering import (
+    INDEX_WAIT_SECONDS_MAX,
+    Answering,
+    MaxStaleness,
+)
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
@@ -26,9 +31,6 @@ CLOCK_DOUBT_MICROSECONDS = 5_000_000
 """How far the wall clock may be from the time that has passed by the boot clock before it is
 doubted; as far as the store lets it (`heed_server.storage.clock`)."""
 
-INDEX_WAIT_SECONDS_MAX = 3.0
-"""How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -38,16 +40,7 @@ class Place:
     token: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxStaleness:
-    """The oldest knowledge by which a message of each class is allowed, in seconds."""
-
-    promotional: float = 5.0
-    transactional: float = 60.0
-    mandatory: float = 900.0
-
-
-class Node:
+class Node(Answering):
     """One node's store, tenants and clock; the parts of the service derive from it."""
 
     def __init__(
@@ -64,21 +57,14 @@ class Node:
         now_by_boot: Callable[[], Instant] | None = None,
     ) -> None:
         """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
+        super().__init__(now=now, max_staleness=max_staleness)
         self.store = store
         self.tenants = tenants
         self.watches = watches
         self.registry = registry
-        self.now = now
         self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id
         self.new_lookup_key = new_lookup_key
-        bounds = max_staleness or MaxStaleness()
-        self.max_staleness_seconds: dict[TopicClass, float] = {
-            TopicClass.PROMOTIONAL: bounds.promotional,
-            TopicClass.TRANSACTIONAL: bounds.transactional,
-            TopicClass.MANDATORY: bounds.mandatory,
-        }
-        self.max_staleness_seconds_min = min(self.max_staleness_seconds.values())
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.
@@ -87,7 +73,9 @@ class Node:
             RightRequiredError: it may not.
             NotFoundError, InvalidArgumentError: as `Tenants.of`.
         """
-        require(principal, RIGHT_OF_METHOD[method])
+        right = RIGHT_OF_METHOD[method]
+        if right not in principal.rights:  # a call saved
+            require(principal, right)
         return self.tenants.of(principal, tenant)
 
     def doubted(self, now: Instant) -> Instant | None:

@@ -19,13 +19,13 @@ from heed.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from heed.index import Index
 from heed.keys import Keyer
 from heed.model import Revision, TenantId
 from heed.tokens import encode_token
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
+from heed_server.service.answering import AnsweringIndex
 from heed_server.store import Tenant
 
 LEARN_SECONDS = 2.0
@@ -44,7 +44,12 @@ class TenantContext:
     _position: Position | None = None
     _position_of: tuple[bytes, Revision] | None = None
 
-    def position(self, index: Index) -> Position:
+    @property
+    def tenant_id(self) -> TenantId:
+        """The tenant's number."""
+        return self.tenant.tenant_id
+
+    def position(self, index: AnsweringIndex) -> Position:
         """Return the position of answers by this index, encoded once a revision."""
         at = (index.epoch, index.revision)
         if self._position is None or self._position_of != at:

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from heed.model import Instant
 from heed.wire.asked import AppliedAsked, WatchAsked
 from heed_server.auth.policy import Principal
-from heed_server.service.node import INDEX_WAIT_SECONDS_MAX, Node
+from heed_server.service.answering import INDEX_WAIT_SECONDS_MAX
+from heed_server.service.node import Node
 from heed_server.watch import EVERYTHING, Reader, Stream, WatchFilter
 
 

@@ -124,7 +124,11 @@ class Snapshots:
     ) -> None:
         for maker in tuple(self._makers.values()):
             maker.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        if isinstance(error, Exception):
+            # The block's own: in a group it would end as a group, which says nothing to a caller.
+            await self._group.__aexit__(None, None, None)
+        else:
+            await self._group.__aexit__(kind, error, trace)
         for snapshot in (*self._kept.values(), *self._users):
             snapshot.close()
 

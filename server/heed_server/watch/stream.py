@@ -149,6 +149,9 @@ class Stream:
         if number <= self._last_probe:
             return
         self._last_probe = number
+        if self._generation != self.hub.generation:
+            # What is known here may be of another log than what this reader was told of.
+            source_age_seconds = math.inf
         age_ms = math.ceil(min(source_age_seconds * 1_000, AGE_MS_MAX))
         if len(self._probes) == PROBES_MAX:
             self._probes.pop()

@@ -1,0 +1,4 @@
+/** Writes one JSON object a line. */
+export function say(event: string, more: object): void {
+  console.log(JSON.stringify({ event, ...more }));
+}

@@ -1,0 +1,1 @@
+"""The composition root of `heed-server agent`: a replica on this host, which any client may ask."""

@@ -1,0 +1,314 @@
+"""What an agent knows: the library's replica of one tenant's log, as Checks read it.
+
+Laws:
+- The state is read before the index, and the clock after both: so an age is never too small. All
+  that one Check reads between two awaits goes by the state that its first look at `index` found.
+- A tenant is a number, a name and a lookup key. Once the replica says another one, keys made by the
+  old are answered by nothing: STATE_STALE, and the upstream is asked.
+- By a log that needs later rules or another normaliser than these nothing is allowed here.
+- Used on the event loop alone; the replica's own threads write what is read here.
+Source: heed.replica, ADR 0020.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from heed.decide import Facts
+from heed.errors import ErrorReason, UnavailableError
+from heed.index.faults import Fault, IndexUnusableError
+from heed.index.place import Source
+from heed.index.shared import SharedIndex, View
+from heed.keys import Keyer
+from heed.model import (
+    NORMALISER_VERSION,
+    RULE_VERSION,
+    Hold,
+    Instant,
+    Record,
+    Revision,
+    SubjectKey,
+    TenantId,
+)
+from heed.records import DamagedRecordError, decode_records
+from heed.replica.follower import Follower
+from heed.replica.replica import Replica
+from heed.replica.shared_state import NOTHING, SharedState
+from heed.tokens import HASH_BYTES, encode_token
+from heed.topics import TopicTable
+from heed.wire.encoded import Position
+from heed_server.service.answering import AnsweringIndex
+
+WAITERS_MAX: Final = 1_000
+"""Calls that wait for a token's revision; the next is asked of the upstream at once."""
+LOOK_SECONDS: Final = 0.005
+"""How often those look whether it came: another process may be the one that follows."""
+
+
+class ReplicaIndex:
+    """One generation of the replica's index."""
+
+    __slots__ = ("_follower", "_view", "index", "source")
+
+    def __init__(self, index: SharedIndex, follower: Follower) -> None:
+        """Read where it stands.
+
+        Raises:
+            IndexUnusableError: it cannot be read.
+        """
+        self.index = index
+        self._follower = follower
+        self._view, _ = index.find_all((), None)
+        self.source = self._view.source
+
+    @property
+    def view(self) -> View:
+        """What was last read of it."""
+        return self._view
+
+    @property
+    def epoch(self) -> bytes:
+        """The life of the store whose log it is of."""
+        return self._view.place.epoch
+
+    @property
+    def revision(self) -> Revision:
+        """Where it stood when it was last read."""
+        return self._view.place.revision
+
+    @property
+    def running_hash(self) -> bytes:
+        """The running hash of the log there."""
+        return self._view.place.running_hash
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """The holds that were not lifted."""
+        return self._view.holds
+
+    @property
+    def topics(self) -> TopicTable:
+        """The declared topics."""
+        return self._view.topics
+
+    @property
+    def is_capable(self) -> bool:
+        """Whether this version knows enough to allow anything by it."""
+        place = self._view.place
+        return place.rule_version <= RULE_VERSION and place.normaliser_version <= NORMALISER_VERSION
+
+    def facts(self, keys: Sequence[SubjectKey]) -> Facts:
+        """Return all that `decide` needs of these subjects.
+
+        Raises:
+            IndexUnusableError: it is damaged, or of other keys than those by now.
+        """
+        records = tuple(self.records_many(keys))
+        view = self._view
+        return Facts(records, view.holds, view.topics)
+
+    def records_many(self, keys: Sequence[SubjectKey]) -> list[tuple[Record, ...]]:
+        """Return the records of each subject, by position. Raises: as `facts`."""
+        view, encoded = self.index.find_all(keys, self._view)
+        if view is not self._view:
+            self._view = view
+            if view.source is not self.source:
+                raise IndexUnusableError(Fault.FOREIGN, "the tenant's lookup key is another one")
+        try:
+            return [() if one is None else decode_records(one) for one in encoded]
+        except DamagedRecordError as error:
+            self._follower.rebuild()
+            raise IndexUnusableError(Fault.DAMAGED, error.message) from error
+
+    def hash_at(self, revision: Revision) -> bytes | None:
+        """Return the first bytes of the running hash where the index stands; None elsewhere."""
+        self.records_many(())
+        place = self._view.place
+        return place.running_hash[:HASH_BYTES] if revision == place.revision else None
+
+
+class ReplicaFollower:
+    """The replica of an agent, and the follower that keeps it in step with the upstream."""
+
+    def __init__(self, replica: Replica, follower: Follower) -> None:
+        """Read nothing yet."""
+        self._replica = replica
+        self._follower = follower
+        self._clock = replica.clock
+        self._state: SharedState = NOTHING
+        self._index: ReplicaIndex | None = None
+        self._tenant: AgentTenant | None = None
+        self._waiting = 0
+
+    @property
+    def undeclared_checks(self) -> int:
+        """How many answers were about undeclared topics."""
+        return 0 if self._tenant is None else self._tenant.undeclared_checks
+
+    @property
+    def index(self) -> ReplicaIndex:
+        """The index, to be read before the next await.
+
+        Raises:
+            UnavailableError: STATE_STALE: there is none, or it cannot be read.
+        """
+        state = self._state = self._replica.state()
+        if not state.generation or not state.source_now_us:
+            raise UnavailableError(
+                "this agent has no replica yet that it may answer by; "
+                "ask its upstream, or do not send",
+                reason=ErrorReason.STATE_STALE,
+            )
+        index = self._replica.index(state.generation)
+        held = self._index
+        if held is None or held.index is not index:
+            held = self._index = ReplicaIndex(index, self._follower)
+        return held
+
+    @property
+    def revision(self) -> Revision:
+        """What the index has taken at least."""
+        return Revision(self._replica.state().revision)
+
+    def tenant(self) -> "AgentTenant":
+        """Return the tenant of this agent. Raises: as `index`."""
+        index = self.index
+        known = self._tenant
+        if known is not None and known.is_of(index):
+            return known
+        index.records_many(())  # what is needed of it may have been said since
+        source, place = index.source, index.view.place
+        if len(source.lookup_keys) != 1:
+            raise UnavailableError(
+                "the tenant's subjects stand under several keys, by which this version looks "
+                "nothing up; ask its upstream",
+                reason=ErrorReason.STATE_STALE,
+            )
+        ((_, key),) = source.lookup_keys
+        known = self._tenant = AgentTenant(
+            tenant_id=place.tenant_id,
+            epoch=place.epoch,
+            source=source,
+            known=self,
+            keyer=Keyer(key),
+            undeclared_checks=self.undeclared_checks,
+        )
+        return known
+
+    def is_young(self, age_seconds_max: float) -> bool:
+        """Whether the replica may be answered by, and is at most so old."""
+        try:
+            self.tenant()
+        except UnavailableError:
+            return False
+        return self.source_age_seconds() <= age_seconds_max
+
+    def source_age_seconds(self) -> float:
+        """Return how old what was read since the last look at `index` may be."""
+        state, index = self._state, self._index
+        if state.known_ns < 0 or index is None or not index.is_capable:
+            return math.inf
+        return (self._clock() - state.known_ns) / 1e9
+
+    def state_age_seconds(self) -> float:
+        """Return how old what the replica holds may be now. Any thread may ask."""
+        known_ns = self._replica.state().known_ns
+        return math.inf if known_ns < 0 else (self._clock() - known_ns) / 1e9
+
+    def now(self) -> Instant:
+        """Return the source's time: as it was last heard, and what passed on the boot clock."""
+        state = self._state
+        return Instant(state.source_now_us + (self._clock() - state.heard_ns) // 1_000)
+
+    async def reached(self, revision: Revision, timeout_seconds: float) -> bool:
+        """Wait until the replica knows a revision; False if it does not in time."""
+        if self._waiting >= WAITERS_MAX:
+            return self.revision >= revision
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self.revision < revision:  # noqa: ASYNC110 - another process may write it
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+
+@dataclass(slots=True, kw_only=True)
+class AgentTenant:
+    """The tenant of an agent as its replica last said it, and what answers Checks of it.
+
+    Another life of the store, another number or another key is another tenant: by this one nothing
+    is answered then.
+    """
+
+    tenant_id: TenantId
+    epoch: bytes
+    source: Source
+    keyer: Keyer
+    known: ReplicaFollower
+    undeclared_checks: int = 0
+    """How many answers were about undeclared topics."""
+    _position: Position | None = None
+    _position_of: Revision | None = None
+
+    @property
+    def name(self) -> str:
+        """The tenant's name."""
+        return self.source.tenant
+
+    @property
+    def follower(self) -> Self:
+        """What its index is kept in step by."""
+        return self
+
+    @property
+    def index(self) -> ReplicaIndex:
+        """The index, to be read before the next await.
+
+        Raises:
+            UnavailableError: STATE_STALE: there is none of this tenant.
+        """
+        index = self.known.index
+        if not self.is_of(index):
+            raise IndexUnusableError(Fault.FOREIGN, "the replica is of another log by now")
+        return index
+
+    @property
+    def revision(self) -> Revision:
+        """What the index has taken at least."""
+        return self.known.revision
+
+    def is_of(self, index: ReplicaIndex) -> bool:
+        """Whether an index is of this tenant."""
+        place = index.view.place
+        return (
+            (index.source is self.source or index.source == self.source)
+            and place.epoch == self.epoch
+            and place.tenant_id == self.tenant_id
+        )
+
+    def source_age_seconds(self) -> float:
+        """Return how old what was read since the last look at `index` may be."""
+        return self.known.source_age_seconds()
+
+    async def reached(self, revision: Revision, timeout_seconds: float) -> bool:
+        """Wait until the index knows a revision; False if it does not in time."""
+        return await self.known.reached(revision, timeout_seconds)
+
+    def position(self, index: AnsweringIndex) -> Position:
+        """Return the position of answers by this index, encoded once a revision."""
+        if self._position is None or self._position_of != index.revision:
+            token = encode_token(
+                epoch=index.epoch,
+                tenant_id=self.tenant_id,
+                revision=index.revision,
+                running_hash=index.running_hash,
+            )
+            self._position = Position(index.revision, token)
+            self._position_of = index.revision
+        return self._position
