@@ -16,6 +16,7 @@ from heed.decide import Facts, decide
 from heed.index.place import Place, Source
 from heed.keys import LOOKUP_KEY_BYTES, Keyer
 from heed.model import (
+    RULE_VERSION,
     Hold,
     Instant,
     Record,
@@ -28,6 +29,7 @@ from heed.model import (
 from heed.records import encode_records
 from heed.replica.cache import Cache
 from heed.replica.freshness import MAX_STALENESS
+from heed.replica.moment import Unanswered
 from heed.replica.owned import Owned
 from heed.replica.told import time_of as told_time
 from heed.requests import Query
@@ -77,17 +79,20 @@ class World:
         self._owned = owned
 
     def ask(self, names: Sequence[str], scenario: Scenario) -> CheckAnswer:
+        found = self.found(names, scenario)
+        assert isinstance(found, CheckAnswer)
+        return found
+
+    def found(self, names: Sequence[str], scenario: Scenario) -> CheckAnswer | Unanswered:
         self._owned.heard(known_ns=CLOCK_NS, source_now_us=max(scenario.now, 1), heard_ns=CLOCK_NS)
         query = scenario.query
-        found = self.cache.check(
+        return self.cache.check(
             Query(
                 channel=query.channel, topic=query.topic, campaign=query.campaign, user=list(names)
             ),
             "",
             None,
         )
-        assert isinstance(found, CheckAnswer)
-        return found
 
 
 @contextmanager
@@ -98,6 +103,7 @@ def world(
     people: Sequence[tuple[str, tuple[Record, ...]]],
     *,
     clock: Callable[[], int] = lambda: CLOCK_NS,
+    rule_version: int = RULE_VERSION,
 ) -> Generator[World]:
     """People whose names have an @ are known by email."""
     target = target_of("127.0.0.1:1", tls=None, insecure=False, api_key=None)
@@ -119,19 +125,19 @@ def world(
         if records
     ]
     draft.index.append(sorted(entries))
-    owned.install(draft, _place(), Source(tenant="t", lookup_keys=((1, KEY),)))
+    owned.install(draft, _place(rule_version), Source(tenant="t", lookup_keys=((1, KEY),)))
     yield World(cache, owned)
     cache.close()
 
 
-def _place() -> Place:
+def _place(rule_version: int) -> Place:
     return Place(
         tenant_id=TenantId(1),
         epoch=b"12345678",
         revision=REVISION,
         running_hash=bytes(32),
         stops_revision=REVISION,
-        rule_version=1,
+        rule_version=rule_version,
         normaliser_version=1,
         token="token",
     )
@@ -190,6 +196,46 @@ def test_every_case_of_the_table_is_answered_as_over_the_wire(
 
 @pytest.mark.parametrize("seed", range(WORLDS))
 def test_drawn_cases_are_decided_as_the_design_says(seed: int, tmp_path: Path) -> None:
+    topics, holds, people, asks = drawn(seed)
+
+    with world(tmp_path / "c", topics, holds, people) as asked:
+        for names, scenario in asks:
+            answer = asked.ask(names, scenario)
+
+            assert answer.verdict is verdict(scenario), scenario
+
+
+@pytest.mark.parametrize("seed", range(WORLDS // 5))
+def test_a_follower_of_an_older_rule_version_allows_nothing_and_stops_what_it_can(
+    seed: int, tmp_path: Path
+) -> None:
+    """Whatever the later rules are, what it does not answer is the server's to answer."""
+    topics, holds, people, asks = drawn(seed)
+    stopped = 0
+
+    with world(tmp_path / "c", topics, holds, people, rule_version=RULE_VERSION + 1) as asked:
+        for names, scenario in asks:
+            found = asked.found(names, scenario)
+
+            if isinstance(found, CheckAnswer):
+                assert found.verdict is heed.Verdict.SUPPRESSED
+                stopped += 1
+            else:
+                assert found.last_known is None, "by the policy neither"
+
+    with world(tmp_path / "control", topics, holds, people) as asked:
+        verdicts = [asked.ask(names, scenario).verdict for names, scenario in asks]
+    assert stopped == verdicts.count(heed.Verdict.SUPPRESSED)
+    assert heed.Verdict.ALLOWED in verdicts
+
+
+Person = tuple[str, tuple[Record, ...]]
+
+
+def drawn(
+    seed: int,
+) -> tuple[list[Topic], list[Hold], list[Person], list[tuple[list[str], Scenario]]]:
+    """A world, and what is asked of one or two people of it."""
     pick = scenarios.seeded(seed)
     declared = [scenarios.topic(pick, name) for name in scenarios.TOPICS if pick((False, True))]
     topics = [topic for topic in declared if topic.topic_class in _KNOWN_CLASSES]
@@ -199,22 +245,19 @@ def test_drawn_cases_are_decided_as_the_design_says(seed: int, tmp_path: Path) -
         if hold.channel in _KNOWN_CHANNELS
     }
     people = [(f"u-{at}", scenarios.some(pick, scenarios.record, 4)) for at in range(CASES_A_WORLD)]
-
-    with world(tmp_path / "c", topics, list(holds.values()), people) as asked:
-        for at in range(CASES_A_WORLD):
-            whom = sorted({at, pick(range(CASES_A_WORLD))})
-            drawn = scenarios.scenario(pick)
-            scenario = Scenario(
-                topics=tuple(topics),
-                holds=tuple(holds.values()),
-                subjects=tuple(people[one][1] for one in whom),
-                query=drawn.query,
-                now=Instant(max(drawn.now, 1)),
-            )
-
-            answer = asked.ask([people[one][0] for one in whom], scenario)
-
-            assert answer.verdict is verdict(scenario), scenario
+    asks: list[tuple[list[str], Scenario]] = []
+    for at in range(CASES_A_WORLD):
+        whom = sorted({at, pick(range(CASES_A_WORLD))})
+        made = scenarios.scenario(pick)
+        scenario = Scenario(
+            topics=tuple(topics),
+            holds=tuple(holds.values()),
+            subjects=tuple(people[one][1] for one in whom),
+            query=made.query,
+            now=Instant(max(made.now, 1)),
+        )
+        asks.append(([people[one][0] for one in whom], scenario))
+    return topics, list(holds.values()), people, asks
 
 
 def _recalled(cache: Cache, email: str) -> CheckAnswer | None:
