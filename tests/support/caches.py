@@ -34,6 +34,17 @@ class BootClock:
         self.ns += by // timedelta(microseconds=1) * 1_000
 
 
+class GoingClock(BootClock):
+    """The host's clock, which goes on by itself, and which a test puts ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ns = 0
+
+    def __call__(self) -> int:
+        return boot_clock() + self.ns
+
+
 class Leased:
     """A lease of a cache that nobody else has."""
 

@@ -48,6 +48,9 @@ def channel_options(target: Target) -> tuple[ChannelOption, ...]:
         ("grpc.primary_user_agent", f"heed-python/{version('heed')}"),
         ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
+        # Of every ping: one that gRPC sent to measure the connection would be waited for, for a
+        # minute, by the one that asks whether it lives.
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_FIRST_MILLISECONDS),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MILLISECONDS),
