@@ -1,5 +1,6 @@
 """A cache whose stream, upstream or disk does what it should not."""
 
+import time
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
@@ -153,6 +154,29 @@ def test_a_clock_of_the_source_that_jumps_changes_no_age(
     assert client.cache.stats().age == timedelta(seconds=6)
     assert source_of(client, BOB) == (True, "server")
     assert source_of(client, ADA) == (False, "cache")
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+def test_a_wall_clock_of_this_host_that_is_wrong_changes_nothing(
+    server: FakeWatch, client: CachedSyncClient, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    """A pause is judged by the source's time all the same, and age by the boot clock."""
+    end_time = server.service.clock.now() + timedelta(seconds=3)
+    client.pause(email=BOB, end_time=end_time, source="tests")
+    live(server, client)
+    wrong = time.time() + years * 365 * 86_400
+
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: wrong)
+        patched.setattr(time, "time_ns", lambda: int(wrong) * 1_000_000_000)
+        paused = source_of(client, BOB)
+        client.clock.advance(timedelta(seconds=4))
+        over, state = source_of(client, BOB), client.cache.state
+        client.clock.advance(timedelta(seconds=2))
+        old = client.cache.state
+
+    assert (paused, over) == ((False, "cache"), (True, "cache"))
+    assert (state, old) == (heed.CacheState.LIVE, heed.CacheState.STALE)
 
 
 def spoilt(stream: WatchStream, how: str) -> None:

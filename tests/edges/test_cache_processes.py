@@ -54,8 +54,9 @@ def test_one_process_follows_and_the_other_reads_what_it_keeps(
         assert len(server.obeyed) == 1
 
 
+@pytest.mark.parametrize("at", ["apply", "told"])
 def test_an_owner_killed_in_the_middle_of_an_apply_is_replaced_and_nothing_is_lost(
-    server: FakeWatch, tmp_path: Path
+    server: FakeWatch, tmp_path: Path, at: str
 ) -> None:
     with (
         CacheProcess(server.address, tmp_path / "c") as owner,
@@ -64,7 +65,7 @@ def test_an_owner_killed_in_the_middle_of_an_apply_is_replaced_and_nothing_is_lo
         opt_out(server, ADA)
         owner.ask("live")
         reader.ask("live")
-        owner.ask("freeze")
+        owner.ask("freeze", at=at)
         revision = opt_out(server, BOB)
         assert owner.line() == "frozen"
         before = reader.ask("check", email=BOB)
@@ -76,12 +77,42 @@ def test_an_owner_killed_in_the_middle_of_an_apply_is_replaced_and_nothing_is_lo
         reader.ask("wait", revision=revision)
         took = monotonic() - since
 
-        assert before == [True, "cache"]
+        assert before == [at == "apply", "cache"], "what is committed is known before it is told"
         assert held < revision
         assert took < TAKE_OVER_SECONDS_MAX
         assert reader.ask("check", email=BOB) == [False, "cache"]
         assert reader.ask("records") == of_the_log(server)
+        wait_until(lambda: len(server.obeyed) == 2)
         assert server.obeyed[-1].request.token, "it resumed, and took no snapshot"
+
+
+def test_an_owner_killed_in_the_middle_of_a_snapshot_leaves_what_was_there(
+    server: FakeWatch, tmp_path: Path
+) -> None:
+    """The half of the snapshot is nobody's, and the next owner takes it away."""
+    with (
+        CacheProcess(server.address, tmp_path / "c") as owner,
+        CacheProcess(server.address, tmp_path / "c") as reader,
+    ):
+        opt_out(server, ADA)
+        owner.ask("live")
+        reader.ask("live")
+        owner.ask("freeze", at="snapshot")
+        server.epoch = b"restored"
+        server.obeyed.pop().end()
+        assert owner.line() == "frozen"
+        halves = len(list((tmp_path / "c").glob("gen-*")))
+        before = reader.ask("check", email=ADA)
+
+        owner.kill()
+        reader.ask("own")
+        revision = opt_out(server, BOB)
+        reader.ask("wait", revision=revision)
+        reader.ask("live")
+
+        assert (halves, before) == (2, [False, "cache"])
+        assert len(list((tmp_path / "c").glob("gen-*"))) == 1
+        assert reader.ask("records") == of_the_log(server)
 
 
 def test_an_owner_that_closes_is_replaced(server: FakeWatch, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
     python -m tests.support.cache_process ADDRESS FOLDER
 
-It reads a command a line and writes an answer a line, both JSON. `freeze` makes the next change
-stop in the middle of its transaction, for ever, holding LMDB's lock, and says so.
+It reads a command a line and writes an answer a line, both JSON. `freeze` makes the owner stop for
+ever, and say so, at the next of: a change in the middle of its transaction, holding LMDB's lock
+(`apply`); a change that is committed and not told yet (`told`); a snapshot that is written and not
+whole (`snapshot`).
 """
 
 import json
@@ -16,6 +18,8 @@ from unittest import mock
 
 import heed
 from heed.index.changes import write_changes
+from heed.index.shared import SharedIndex
+from heed.replica.owned import Owned
 from heed.replica.replica import Replica
 
 WAIT_SECONDS_MAX = 20
@@ -97,7 +101,7 @@ def _do(client: heed.SyncClient, said: dict[str, Any], frozen: threading.Event) 
         case "records":
             return records_of(client.cache._replica)
         case "freeze":
-            _freeze(frozen)
+            _freeze(frozen, said["at"])
             return "will"
         case "close":
             return "closing"
@@ -110,13 +114,33 @@ def _say(what: Any) -> None:
     sys.stdout.flush()
 
 
-def _freeze(frozen: threading.Event) -> None:
-    def write(*args: Any) -> None:
-        write_changes(*args)
+def _freeze(frozen: threading.Event, at: str) -> None:
+    def stop() -> None:
         _say("frozen")
         frozen.wait()
 
-    mock.patch("heed.index.shared.write_changes", write).start()
+    def write(*args: Any) -> None:
+        write_changes(*args)
+        stop()
+
+    def tell(owned: Owned, **said: Any) -> None:
+        if said.get("revision") is not None:
+            stop()
+        told(owned, **said)
+
+    def complete(*_: Any) -> None:
+        stop()
+
+    told = Owned._tell
+    match at:
+        case "apply":
+            mock.patch("heed.index.shared.write_changes", write).start()
+        case "told":
+            mock.patch.object(Owned, "_tell", tell).start()
+        case "snapshot":
+            mock.patch.object(SharedIndex, "complete", complete).start()
+        case _:
+            raise ValueError(at)
 
 
 if __name__ == "__main__":
