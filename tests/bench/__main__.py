@@ -98,6 +98,10 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
             ),
             run=following.measure_propagation,
         ),
+        Measurement(
+            gives=tuple(f"hold_{share}_ms_{following.HELD_CACHES}" for share in ("p50", "p99")),
+            run=following.measure_holds,
+        ),
         Measurement(gives=("writes_watched_over_unwatched",), run=following.measure_watched),
         Measurement(
             gives=SCALE_FIGURES,

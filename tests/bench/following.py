@@ -23,6 +23,7 @@ from tests.bench.watchers import WatchersSpec
 ROUNDS: Final = 3
 WATCHERS: Final = 100
 CACHES: Final = (1, 10, 100)
+HELD_CACHES: Final = 10
 SEEDED: Final = 10_000
 _ON = f"server on core {SERVER_CORE}, everything else on core {LOAD_CORE}"
 
@@ -104,6 +105,22 @@ def measure_propagation(folder: Path) -> list[Figure]:
                 for share in ("p50", "p99")
             ]
     return figures
+
+
+def measure_holds(folder: Path) -> list[Figure]:
+    """`hold_p50_ms_10` and `hold_p99_ms_10`, to the last of ten caches."""
+    with seeded_node(HeedNode(folder)) as node:
+        told = _asked(node, "holds", count=HELD_CACHES)
+    return [
+        Figure(
+            name=f"hold_{share}_ms_{HELD_CACHES}",
+            value=told[f"{share}_ms"],
+            unit="ms",
+            against=f"call start of PlaceHold to suppressed in the last of {HELD_CACHES} caches of "
+            f"one process, one at a time, SQLite, fsynced, {_ON}",
+        )
+        for share in ("p50", "p99")
+    ]
 
 
 def measure_watched(folder: Path) -> list[Figure]:

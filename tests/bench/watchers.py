@@ -32,6 +32,7 @@ ASKED_AT_ONCE = 500
 TURNS = 8
 TURN_SECONDS = 0.4
 WRITES = 300
+HOLDS = 200
 POLL_SECONDS = 0.0002
 """How often it is looked whether the last cache has a write, which the figure includes."""
 
@@ -41,7 +42,7 @@ class WatchersSpec:
     """What to do."""
 
     mode: str
-    """`snapshot`, `checks`, `propagation` or `follow`."""
+    """`snapshot`, `checks`, `propagation`, `holds` or `follow`."""
     port: int
     folder: str
     core: int
@@ -61,6 +62,7 @@ def main() -> None:
         "snapshot": snapshot,
         "checks": checks,
         "propagation": propagation,
+        "holds": holds,
         "follow": follow,
     }
     print(json.dumps(modes[spec.mode](spec)), flush=True)
@@ -178,12 +180,7 @@ def _get(client: redis.Redis, emails: list[str]) -> None:
 def propagation(spec: WatchersSpec) -> dict[str, float]:
     """Write once at a time, and wait until the last of so many caches has it."""
     with ExitStack() as opened:
-        clients = []
-        for _ in range(spec.count):
-            folder = opened.enter_context(tempfile.TemporaryDirectory(dir=spec.folder))
-            clients.append(opened.enter_context(_cached(spec, folder)))
-        for client in clients:
-            client.wait_live(LIVE_SECONDS_MAX)
+        clients = _live(spec, opened)
         writer = opened.enter_context(heed.SyncClient(f"127.0.0.1:{spec.port}"))
         taken = []
         for number in range(WRITES):
@@ -194,6 +191,44 @@ def propagation(spec: WatchersSpec) -> dict[str, float]:
                 time.sleep(POLL_SECONDS)
             taken.append((time.perf_counter() - begun) * 1000)
         return {"p50_ms": quantile(taken, 0.5), "p99_ms": quantile(taken, 0.99)}
+
+
+def holds(spec: WatchersSpec) -> dict[str, float]:
+    """Place one hold at a time, and ask each of so many caches until the last one stops."""
+    with ExitStack() as opened:
+        clients = _live(spec, opened)
+        operator = opened.enter_context(heed.SyncClient(f"127.0.0.1:{spec.port}"))
+        taken = []
+        for number in range(HOLDS):
+            topic = f"{messages.TOPIC}.h{number}"
+            if not all(_allows(client, topic) for client in clients):
+                raise SystemExit("a cache stops what no hold is placed on")
+            begun = time.perf_counter()
+            operator.place_hold(
+                reason="bench", origin=heed.Origin(source="bench"), topic=topic, timeout=10.0
+            )
+            while any(_allows(client, topic) for client in clients):
+                time.sleep(POLL_SECONDS)
+            taken.append((time.perf_counter() - begun) * 1000)
+        return {"p50_ms": quantile(taken, 0.5), "p99_ms": quantile(taken, 0.99)}
+
+
+def _allows(client: heed.SyncClient, topic: str) -> bool:
+    email = messages.email(20_000_000)
+    answer = client.check(email=email, channel="email", topic=topic, timeout=10.0)
+    if answer.source is not heed.AnswerSource.CACHE:
+        raise SystemExit(f"a cached check was answered by {answer.source}")
+    return answer.allowed
+
+
+def _live(spec: WatchersSpec, opened: ExitStack) -> list[heed.SyncClient]:
+    clients = []
+    for _ in range(spec.count):
+        folder = opened.enter_context(tempfile.TemporaryDirectory(dir=spec.folder))
+        clients.append(opened.enter_context(_cached(spec, folder)))
+    for client in clients:
+        client.wait_live(LIVE_SECONDS_MAX)
+    return clients
 
 
 def follow(spec: WatchersSpec) -> dict[str, int]:
