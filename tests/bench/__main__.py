@@ -92,9 +92,9 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         ),
         Measurement(
             gives=tuple(
-                f"propagation_{share}_ms_{count}"
+                f"propagation_{figure}_{count}"
                 for count in following.CACHES
-                for share in ("p50", "p99")
+                for figure in ("p50_ms", "p99_ms", "p99_over_etcd")
             ),
             run=following.measure_propagation,
         ),

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tests.bench import messages
 from tests.bench.calls import IN_FLIGHT, SETS_MAX, seeded_node
+from tests.bench.etcd import running_etcd
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, alternate, rate
@@ -89,22 +90,55 @@ def measure_snapshot(folder: Path, people: int) -> list[Figure]:
 
 
 def measure_propagation(folder: Path) -> list[Figure]:
-    """`propagation_p50_ms_N` and `propagation_p99_ms_N`, to the last of N caches."""
+    """`propagation_p50_ms_N` and `propagation_p99_ms_N`, to the last of N caches, and etcd's."""
     figures: list[Figure] = []
-    with seeded_node(HeedNode(folder)) as node:
+    with seeded_node(HeedNode(folder)) as node, running_etcd(folder) as etcd_port:
+        if not etcd_port:
+            print("no etcd on this machine: it is not measured against")
         for count in CACHES:
-            told = _asked(node, "propagation", count=count)
-            figures += [
-                Figure(
-                    name=f"propagation_{share}_ms_{count}",
-                    value=told[f"{share}_ms"],
-                    unit="ms",
-                    against=f"call start to applied in the last of {count} caches of one process, "
-                    f"one write at a time, SQLite, fsynced, {_ON}",
-                )
-                for share in ("p50", "p99")
-            ]
+            ours, theirs = [], []
+            for _ in range(ROUNDS):
+                ours.append(_asked(node, "propagation", count=count))
+                if etcd_port:
+                    theirs.append(_asked(node, "etcd", count=count, port=etcd_port))
+            figures += _propagated("propagation", ours, f"caches of one process, SQLite, {_ON}")
+            if theirs:
+                against = f"watchers of one etcd, same client stack, in turns with ours, {_ON}"
+                figures += _propagated("etcd_propagation", theirs, against)
+                figures.append(_over_etcd(ours, theirs))
     return figures
+
+
+def _propagated(name: str, rounds: list[dict[str, Any]], what: str) -> list[Figure]:
+    """The medians of the rounds' 50th and 99th percentiles, of one count of followers."""
+    count = rounds[0]["count"]
+    figures: list[Figure] = []
+    for share in ("p50", "p99"):
+        value, spread = median_of([one[f"{share}_ms"] for one in rounds])
+        figures.append(
+            Figure(
+                name=f"{name}_{share}_ms_{count}",
+                value=value,
+                unit="ms",
+                against=f"call start to applied in the last of {count}, one write at a time, "
+                f"fsynced, {what}",
+                spread=spread,
+                rounds=tuple(rounds),
+            )
+        )
+    return figures
+
+
+def _over_etcd(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Figure:
+    pairs = zip(ours, theirs, strict=True)
+    value, spread = median_of([one["p99_ms"] / other["p99_ms"] for one, other in pairs])
+    return Figure(
+        name=f"propagation_p99_over_etcd_{ours[0]['count']}",
+        value=value,
+        unit="ratio",
+        against="the same rounds",
+        spread=spread,
+    )
 
 
 def measure_holds(folder: Path) -> list[Figure]:
@@ -177,9 +211,14 @@ def _redis() -> Generator[int]:
         process.wait()
 
 
-def _asked(node: HeedNode, mode: str, *, count: int = 1, redis_port: int = 0) -> dict[str, Any]:
-    """Run one process of followers to its end and return what it tells."""
-    spec = _spec(node, mode, count=count, redis_port=redis_port)
+def _asked(
+    node: HeedNode, mode: str, *, count: int = 1, redis_port: int = 0, port: int | None = None
+) -> dict[str, Any]:
+    """Run one process of followers to its end and return what it tells, and how many it had.
+
+    They follow the node, or what else listens on a port.
+    """
+    spec = replace(_spec(node, mode, count=count, redis_port=redis_port), port=port or node.port)
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.watchers"],
         input=json.dumps(asdict(spec)).encode() + b"\n",
@@ -190,7 +229,7 @@ def _asked(node: HeedNode, mode: str, *, count: int = 1, redis_port: int = 0) ->
     if done.returncode:
         raise BenchError(f"the followers failed:\n{done.stderr.decode()[-3000:]}")
     told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    return {**told, "count": count}
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from grpc import aio
 
 import heed
 from heed_proto.v1 import watch_service_pb2 as watch
-from tests.bench import messages
+from tests.bench import etcd, messages
 from tests.bench.figures import quantile
 
 LIVE_SECONDS_MAX = 300.0
@@ -42,7 +42,7 @@ class WatchersSpec:
     """What to do."""
 
     mode: str
-    """`snapshot`, `checks`, `propagation`, `holds` or `follow`."""
+    """`snapshot`, `checks`, `propagation`, `holds`, `follow`, or `etcd` (propagation, of one)."""
     port: int
     folder: str
     core: int
@@ -63,6 +63,7 @@ def main() -> None:
         "checks": checks,
         "propagation": propagation,
         "holds": holds,
+        "etcd": lambda one: etcd.propagation(one.port, one.count, WRITES, POLL_SECONDS),
         "follow": follow,
     }
     print(json.dumps(modes[spec.mode](spec)), flush=True)
