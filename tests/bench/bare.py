@@ -26,6 +26,7 @@ class BareSpec:
     replies: dict[str, str]
     """By method (`/heed.v1.PreferenceService/SetPreference`): the reply, as hex."""
     core: int | None = None
+    address: str = "127.0.0.1:0"
     certificate: str | None = None
     """A PEM file with the certificate; None: no TLS."""
     private_key: str | None = None
@@ -41,9 +42,9 @@ async def serve(spec: BareSpec) -> None:
         )
     if spec.certificate and spec.private_key:
         pair = (Path(spec.private_key).read_bytes(), Path(spec.certificate).read_bytes())
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        port = server.add_secure_port(spec.address, grpc.ssl_server_credentials([pair]))
     else:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(spec.address)
     await server.start()
     freeze_what_stays()
     sys.stdout.write(f"{port}\n")

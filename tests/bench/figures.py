@@ -34,6 +34,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "cache_bytes_per_record": ("<=", 100),
     "propagation_p99_over_etcd_100": ("<=", 3),
     "writes_watched_over_unwatched": (">=", 0.6),
+    "agent_check_over_bare": (">=", 0.8),
 }
 """What the design asks for (section 8, and what issue 2 must show)."""
 

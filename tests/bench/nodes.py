@@ -172,12 +172,14 @@ def bare_server(
     *,
     libraries: Path | None = None,
     authority: Authority | None = None,
+    address: str = "127.0.0.1:0",
 ) -> Generator[tuple[int, int], None, None]:
     """Run the bare handler and yield its port and its process."""
     certificate, private_key = map(str, authority.issue("bare")) if authority else (None, None)
     spec = BareSpec(
         replies={method: reply.hex() for method, reply in replies.items()},
         core=SERVER_CORE,
+        address=address,
         certificate=certificate,
         private_key=private_key,
     )
