@@ -136,7 +136,8 @@ class _AnsweredHere:
         except HeedError as error:
             await abort(context, error)
         try:
-            tenant = self._service.follower.tenant()
+            follower = self._service.follower
+            tenant = follower.last or follower.tenant()
             if await callers.may_check(given, tenant.name, left):
                 return await self._answer(self._service, CALLER, request, left)
         except HeedError as error:

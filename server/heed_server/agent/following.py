@@ -46,11 +46,14 @@ WAITERS_MAX: Final = 1_000
 LOOK_SECONDS: Final = 0.005
 """How often those look whether it came: another process may be the one that follows."""
 
+_NOTHING: Final[tuple[tuple[Record, ...], ...]] = ((),)
+"""The records of the one subject that has none."""
+
 
 class ReplicaIndex:
     """One generation of the replica's index."""
 
-    __slots__ = ("_follower", "_view", "index", "source")
+    __slots__ = ("_follower", "_view", "index", "is_foreign", "source")
 
     def __init__(self, index: SharedIndex, follower: Follower) -> None:
         """Read where it stands.
@@ -62,6 +65,8 @@ class ReplicaIndex:
         self._follower = follower
         self._view, _ = index.find_all((), None)
         self.source = self._view.source
+        self.is_foreign = False
+        """Whether it was found to be of another source by now: it is to be read anew."""
 
     @property
     def view(self) -> View:
@@ -105,6 +110,12 @@ class ReplicaIndex:
         Raises:
             IndexUnusableError: it is damaged, or of other keys than those by now.
         """
+        view = self._view
+        if len(keys) == 1:
+            # The commonest Check in the fewest steps: the view is read anew only when it moved.
+            transaction_id, encoded = self.index.find(keys[0])
+            if transaction_id == view.transaction_id and encoded is None:
+                return Facts(_NOTHING, view.holds, view.topics)
         records = tuple(self.records_many(keys))
         view = self._view
         return Facts(records, view.holds, view.topics)
@@ -113,9 +124,10 @@ class ReplicaIndex:
         """Return the records of each subject, by position. Raises: as `facts`."""
         view, encoded = self.index.find_all(keys, self._view)
         if view is not self._view:
-            self._view = view
             if view.source is not self.source:
+                self.is_foreign = True
                 raise IndexUnusableError(Fault.FOREIGN, "the tenant's lookup key is another one")
+            self._view = view
         try:
             return [() if one is None else decode_records(one) for one in encoded]
         except DamagedRecordError as error:
@@ -139,13 +151,14 @@ class ReplicaFollower:
         self._clock = replica.clock
         self._state: SharedState = NOTHING
         self._index: ReplicaIndex | None = None
-        self._tenant: AgentTenant | None = None
+        self.last: AgentTenant | None = None
+        """The tenant that was last served; it knows when it is another one."""
         self._waiting = 0
 
     @property
     def undeclared_checks(self) -> int:
         """How many answers were about undeclared topics."""
-        return 0 if self._tenant is None else self._tenant.undeclared_checks
+        return 0 if self.last is None else self.last.undeclared_checks
 
     @property
     def index(self) -> ReplicaIndex:
@@ -163,7 +176,7 @@ class ReplicaFollower:
             )
         index = self._replica.index(state.generation)
         held = self._index
-        if held is None or held.index is not index:
+        if held is None or held.index is not index or held.is_foreign:
             held = self._index = ReplicaIndex(index, self._follower)
         return held
 
@@ -175,10 +188,9 @@ class ReplicaFollower:
     def tenant(self) -> "AgentTenant":
         """Return the tenant of this agent. Raises: as `index`."""
         index = self.index
-        known = self._tenant
+        known = self.last
         if known is not None and known.is_of(index):
             return known
-        index.records_many(())  # what is needed of it may have been said since
         source, place = index.source, index.view.place
         if len(source.lookup_keys) != 1:
             raise UnavailableError(
@@ -187,7 +199,7 @@ class ReplicaFollower:
                 reason=ErrorReason.STATE_STALE,
             )
         ((_, key),) = source.lookup_keys
-        known = self._tenant = AgentTenant(
+        known = self.last = AgentTenant(
             tenant_id=place.tenant_id,
             epoch=place.epoch,
             source=source,
@@ -253,8 +265,10 @@ class AgentTenant:
     known: ReplicaFollower
     undeclared_checks: int = 0
     """How many answers were about undeclared topics."""
+    _index: ReplicaIndex | None = None
+    """The last one that was found to be of this tenant."""
     _position: Position | None = None
-    _position_of: Revision | None = None
+    _position_of: bytes = b""
 
     @property
     def name(self) -> str:
@@ -274,8 +288,11 @@ class AgentTenant:
             UnavailableError: STATE_STALE: there is none of this tenant.
         """
         index = self.known.index
-        if not self.is_of(index):
-            raise IndexUnusableError(Fault.FOREIGN, "the replica is of another log by now")
+        if index is not self._index:
+            if not self.is_of(index):
+                self.known.last = None
+                raise IndexUnusableError(Fault.FOREIGN, "the replica is of another log by now")
+            self._index = index
         return index
 
     @property
@@ -302,7 +319,7 @@ class AgentTenant:
 
     def position(self, index: AnsweringIndex) -> Position:
         """Return the position of answers by this index, encoded once a revision."""
-        if self._position is None or self._position_of != index.revision:
+        if self._position is None or self._position_of != index.running_hash:
             token = encode_token(
                 epoch=index.epoch,
                 tenant_id=self.tenant_id,
@@ -310,5 +327,5 @@ class AgentTenant:
                 running_hash=index.running_hash,
             )
             self._position = Position(index.revision, token)
-            self._position_of = index.revision
+            self._position_of = index.running_hash
         return self._position

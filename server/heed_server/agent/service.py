@@ -26,7 +26,7 @@ class AgentChecks(Checks):
             NotFoundError: the call is about another tenant.
         """
         require(principal, RIGHT_OF_METHOD[method])
-        found = self.follower.tenant()
+        found = self.follower.last or self.follower.tenant()
         if tenant and tenant != found.name:
             raise NotFoundError(
                 f"this agent has no tenant {tenant[:63]!r}", metadata={"tenant": tenant[:63]}
