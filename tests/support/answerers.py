@@ -93,11 +93,47 @@ def by_shared_cache(address: str, folder: Path) -> Generator[Asks]:
         read.close()
 
 
+@contextmanager
+def by_agent(address: str, folder: Path) -> Generator[Asks]:
+    """An agent a tenant, in another process, each asked one by one and all at once."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.agent_process", address, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    written, read = process.stdin, process.stdout
+
+    def ask(tenant: str, asks: Sequence[Ask]) -> list[str]:
+        written.write(tenant + "\n")
+        written.flush()
+        agent = read.readline().strip()
+        assert agent, "the agents ended"
+        with heed.SyncClient(agent, timeout=SECONDS_MAX) as client:
+            singly = [plain(_check(client, one)) for one in asks]
+            at_once = [plain(one) for one in client.check_many([one.asked() for one in asks])]
+        assert at_once == singly
+        return singly
+
+    with process:
+        try:
+            yield ask
+            written.close()
+            assert int(read.readline()) == 0, "the upstream was asked"
+            assert process.wait(SECONDS_MAX) == 0
+        except BaseException:
+            process.kill()
+            raise
+
+
 ANSWERERS: dict[str, Answerer] = {
     "server": by_server,
     "server, a batch": by_batch,
     "cache": by_cache,
     "shared cache": by_shared_cache,
+    "agent": by_agent,
 }
 
 

@@ -26,6 +26,7 @@ from heed.model import (
 )
 from heed.tokens import encode_token
 from heed.wire import checks as wire
+from heed.wire.encoded import Answered, Position
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.agent.following import ReplicaFollower
 from heed_server.agent.service import CALLER, AgentChecks
@@ -66,7 +67,7 @@ def checks_of(known: ReplicaFollower) -> AgentChecks:
 
 async def check(
     known: ReplicaFollower, email: str, *, topic: str = "news", token: str = "", tenant: str = ""
-) -> Checked:
+) -> tuple[Answered, Position, Instant]:
     asked = preference.CheckSuppressionRequest(
         tenant=tenant, query=ask.query(email, topic), token=token
     )
@@ -74,7 +75,8 @@ async def check(
 
 
 async def verdict(known: ReplicaFollower, email: str, **said: str) -> Verdict:
-    return (await check(known, email, **said)).answered[0][0].verdict
+    (decision, _), _, _ = await check(known, email, **said)
+    return decision.verdict
 
 
 async def test_a_replica_answers_at_its_revision_and_the_sources_time(replica: Held) -> None:
@@ -82,10 +84,10 @@ async def test_a_replica_answers_at_its_revision_and_the_sources_time(replica: H
     replica.hear()
     replica.clock.advance(timedelta(seconds=2))
 
-    found = await check(replica.known, ADA)
+    (decision, _), _, now = await check(replica.known, ADA)
 
-    assert found.answered[0][0].verdict is Verdict.SUPPRESSED
-    assert found.now == SOURCE_NOW_US + 2_000_000
+    assert decision.verdict is Verdict.SUPPRESSED
+    assert now == SOURCE_NOW_US + 2_000_000
     assert await verdict(replica.known, BOB) is Verdict.ALLOWED
 
 
@@ -224,10 +226,10 @@ async def test_a_token_is_of_this_revision_or_waited_for(replica: Held) -> None:
 async def test_answers_carry_the_token_of_where_they_are_true(replica: Held) -> None:
     replica.install({}, revision=7)
     replica.hear()
-    first = (await check(replica.known, BOB)).position
+    _, first, _ = await check(replica.known, BOB)
     replica.install({}, revision=9)
     replica.hear()
-    second = (await check(replica.known, BOB)).position
+    _, second, _ = await check(replica.known, BOB)
 
     told = [
         preference.CheckSuppressionResponse.FromString(one.at(Instant(SOURCE_NOW_US))).position

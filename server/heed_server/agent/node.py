@@ -64,6 +64,8 @@ class AgentNode:
     metrics_port: int | None
     keys_required: bool
     trusts_sockets: bool
+    known: ReplicaFollower
+    asked: Asked
 
 
 @asynccontextmanager
@@ -129,6 +131,8 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
             metrics_port=metrics_port,
             keys_required=is_required,
             trusts_sockets=trusts_sockets,
+            known=known,
+            asked=asked,
         )
 
 
