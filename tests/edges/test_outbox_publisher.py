@@ -16,7 +16,7 @@ from heed_server.follow import Follower
 from heed_server.outbox import JetStream, OutboxLimits, Publisher, Target, connect
 from heed_server.outbox.errors import NatsAwayError, OvertakenError
 from heed_server.outbox.messages import Naming, following
-from tests.support.followers import running
+from tests.support.followers import running, started
 from tests.support.memory_log import MemoryLog
 from tests.support.nats_server import NatsServer
 from tests.support.outbox_reader import Mirror, connected, last_sequence, read_to, until
@@ -106,6 +106,30 @@ async def test_a_consumer_knows_all_that_the_log_says(nats_url: str, tmp_path: P
         f"heed.shop.{kind}"
         for kind in ("begin", "topic", "record.email", "record.sms", "hold", "none")
     }
+
+
+async def test_what_the_follower_took_is_published_without_reading_it_again(
+    nats_url: str, tmp_path: Path
+) -> None:
+    """Until there is more of it than is kept; then it is read from the log."""
+    log, mirror = full_log(), Mirror()
+    first = log.current_head.revision
+    async with started(log, tmp_path) as follower:
+        publisher = publisher_of(log, follower)
+        async with publishing(publisher, nats_url):
+            await read_to(mirror, nats_url, first, STREAM)
+            reads = log.reads
+            for _ in range(3):
+                follower.offer(log.committed(len(log.opt_outs(40))))
+                await read_to(mirror, nats_url, log.current_head.revision, STREAM)
+            read_for_few = log.reads - reads
+            for _ in range(30):
+                follower.offer(log.committed(len(log.opt_outs(100))))
+            await read_to(mirror, nats_url, log.current_head.revision, STREAM)
+
+    assert read_for_few == 0
+    assert log.reads > reads
+    assert_equal(mirror, log)
 
 
 async def test_publishing_again_adds_nothing(nats_url: str, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Brings one tenant's stream in step with its log.
 
 Laws:
-- What comes next is read from the log after where the stream's last message stands, and the read
-  begins with that change, so that both are of one history.
+- What comes next is read from the log after where the stream's last message stands, and the first
+  read begins with that change, so that both are of one history. From there on it is what the
+  follower's index took, which continues the same log; where some of that is missing, the log again.
 - A stream of another epoch, or of changes that the log has not, is not published to: consumers
   would be told of one history after another. An operator says which it is to be, by purging it.
 - Nothing here is on the way of a write: the follower says that there is more, and no more.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
@@ -31,6 +33,10 @@ from heed_server.outbox.messages import Naming, Place, begin, following
 from heed_server.store import LogDamagedError, LogReader
 
 T = TypeVar("T")
+
+TAKEN_CHANGES_MAX = 2_000
+"""So many changes that the follower took are kept for the next batches; beyond it all are dropped
+and read from the log. Some 2 MB."""
 
 _RETRY_SECONDS_MIN = 0.1
 _TO_LOOK_AT = (StreamRefusedError, LogForkedError, LogDamagedError)
@@ -58,14 +64,22 @@ class Publisher:
         self._naming = naming
         self._limits = limits
         self._moved = asyncio.Event()
+        # Consecutive; what the follower took since the stream was compared with the log.
+        self._taken: deque[Change] = deque()
+        self._is_compared = False
         follower.listen(self)
 
-    def took(self, changes: Sequence[Change]) -> None:  # noqa: ARG002 - they are read from the log
+    def took(self, changes: Sequence[Change]) -> None:
         """Note that there is more (see `Listener`)."""
+        if self._is_compared:
+            self._taken.extend(changes)
+            if len(self._taken) > TAKEN_CHANGES_MAX:
+                self._taken.clear()
         self._moved.set()
 
     def made_anew(self) -> None:
-        """Note that there may be more (see `Listener`)."""
+        """Note that there may be more, and of another log (see `Listener`)."""
+        self._compare_again()
         self._moved.set()
 
     def lag(self) -> int:
@@ -95,7 +109,13 @@ class Publisher:
                 pause_seconds = min(pause_seconds, _RETRY_SECONDS_MIN * 2.0 ** min(failures, 10))
                 if failures == 1:
                     _log.warning("outbox_log_not_read", tenant=self.tenant.name, why=error.message)
+            finally:
+                self._compare_again()
             await asyncio.sleep(pause_seconds)
+
+    def _compare_again(self) -> None:
+        self._is_compared = False
+        self._taken.clear()
 
     async def _publish_on(self, jetstream: JetStream) -> None:
         place = await self._stand(jetstream)
@@ -103,9 +123,8 @@ class Publisher:
         while True:
             self.revision = place.revision
             await self._until_behind(place.revision)
-            changes = await self._read(place)
             messages = []
-            for change in changes:
+            for change in self._next_taken(place) or await self._read(place):
                 message, place = following(self._naming, place, change)
                 messages.append((message, place))
             await jetstream.publish(self._naming.stream, messages)
@@ -143,6 +162,15 @@ class Publisher:
             self._moved.clear()
             await self._moved.wait()
 
+    def _next_taken(self, place: Place) -> Sequence[Change]:
+        """Return what the follower took after a place, if it has just that; empty: read the log."""
+        taken = self._taken
+        while taken and taken[0].revision <= place.revision:
+            taken.popleft()
+        if not taken or taken[0].revision != place.revision + 1:
+            return ()
+        return [taken.popleft() for _ in range(min(len(taken), self._limits.batch_changes_max))]
+
     async def _read(self, place: Place) -> Sequence[Change]:
         changes = await self._within(
             read_after(
@@ -155,6 +183,7 @@ class Publisher:
         changes = continuation(changes, revision=place.revision, hash_at=_hash_of(place))
         if not changes:
             raise UnavailableError(f"the log has no change after {place.revision} yet")
+        self._is_compared = True
         return changes[: self._limits.batch_changes_max]
 
     async def _within(self, answer: Awaitable[T]) -> T:
