@@ -17,7 +17,7 @@ from tests.bench.calls import IN_FLIGHT, SETS_MAX, seeded_node
 from tests.bench.etcd import running_etcd
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec
-from tests.bench.measure import Arm, alternate, rate
+from tests.bench.measure import Arm, Round, alternate
 from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, free_port
 from tests.bench.watchers import WatchersSpec
 
@@ -173,12 +173,18 @@ def measure_watched(folder: Path) -> list[Figure]:
             fresh=lambda: messages.sets(people, calls=SETS_MAX),
             pid=node.pid,
         )
-        ratios: list[float] = []
+        pairs: list[tuple[Round, Round]] = []
         for _ in range(ROUNDS):
-            alone = rate("", writes, alternate([writes], 1), "", "").value
+            (alone,) = alternate([writes], 1)[writes.name]
             with _watching(node, WATCHERS):
-                ratios.append(rate("", writes, alternate([writes], 1), "", "").value / alone)
-    value, spread = median_of(ratios)
+                (watched,) = alternate([writes], 1)[writes.name]
+            pairs.append((watched, alone))
+    value, spread = median_of(
+        [one.load.calls_per_second / other.load.calls_per_second for one, other in pairs]
+    )
+    by_cpu, spread_by_cpu = median_of(
+        [other.cpu_us_per_unit / one.cpu_us_per_unit for one, other in pairs]
+    )
     return [
         Figure(
             name="writes_watched_over_unwatched",
@@ -187,7 +193,15 @@ def measure_watched(folder: Path) -> list[Figure]:
             against=f"SetPreference a second, {IN_FLIGHT} in flight, with {WATCHERS} watchers over "
             f"none, {_ON}",
             spread=spread,
-        )
+        ),
+        Figure(
+            name="writes_watched_over_unwatched_by_cpu",
+            value=by_cpu,
+            unit="ratio",
+            against="the same rounds, by the server's processor time: the watchers and the load "
+            "share a core, and take of it from each other",
+            spread=spread_by_cpu,
+        ),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadResult, LoadSpec, write_requests
-from tests.bench.nodes import LOAD_CORE, BenchError
+from tests.bench.nodes import LOAD_CORE, BenchError, cpu_seconds
 
 LOAD_IDLE_SHARE_MIN = 0.1
 """A load with less to spare may be what is measured; a closed loop is then refused."""
@@ -82,11 +82,11 @@ def alternate(arms: Sequence[Arm], rounds: int) -> Results:
                     path = Path(folder) / arm.name
                     write_requests(path, arm.fresh())
                     spec = replace(spec, requests=str(path), repeats=False)
-                cpu_before = _cpu_seconds(arm.pid)
+                cpu_before = cpu_seconds(arm.pid)
                 result = load(spec)
-                cpu_seconds = _cpu_seconds(arm.pid) - cpu_before
+                cpu_taken = cpu_seconds(arm.pid) - cpu_before
                 if number:
-                    cpu_us = cpu_seconds * 1e6 / (result.all_calls * arm.units)
+                    cpu_us = cpu_taken * 1e6 / (result.all_calls * arm.units)
                     results[arm.name].append(Round(load=result, cpu_us_per_unit=cpu_us))
     return results
 
@@ -146,11 +146,3 @@ def _told(one: Round) -> dict[str, Any]:
         "server_cpu_us_per_unit": round(one.cpu_us_per_unit, 2),
         "load_idle_share": round(one.load.idle_share, 3),
     }
-
-
-def _cpu_seconds(pid: int | None) -> float:
-    """The processor time that a process has had; 0 for none."""
-    if pid is None:
-        return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -54,6 +54,8 @@ class HeedNode:
         self.port = free_port()
         self.start_seconds = 0.0
         """From the start of the process to its first answer to a Check."""
+        self.start_cpu_seconds = 0.0
+        """The same of its processor time."""
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"
         self._authority = authority
@@ -95,6 +97,7 @@ class HeedNode:
         _await_port(self.port, self._process, self._log)
         self.check(messages.email(0))
         self.start_seconds = time.perf_counter() - begun
+        self.start_cpu_seconds = cpu_seconds(self.pid)
 
     def call(self, method: str, request: bytes) -> bytes:
         """Make one call by a real client: the bytes of its request and of its answer."""
@@ -222,6 +225,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """The processor time that a process has had; 0 for none."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _python_path(libraries: Path | None) -> dict[str, str]:

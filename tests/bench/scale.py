@@ -16,7 +16,7 @@ from tests.bench import messages
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, alternate, load, median_p99_ms, requests_file
-from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode
+from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, cpu_seconds
 from tests.support.postgres import Postgres
 
 SMALL: Final = 10_000
@@ -31,16 +31,7 @@ def measure_scale(folder: Path, people: int) -> list[Figure]:
     """Import, p99, bytes, warm start and rebuild with so many people, on SQLite."""
     large = HeedNode(folder / "large")
     with large:
-        rows_per_second = _import(large, folder, people)
-        figures = [
-            Figure(
-                name="import_rows_per_second",
-                value=rows_per_second,
-                unit="rows/s",
-                against=f"`heed import` of a SendGrid CSV of {people:,} rows, SQLite, fsynced, "
-                f"server on core {SERVER_CORE}, command on core {LOAD_CORE}, its start included",
-            )
-        ]
+        figures = _measure_import("", large, folder, people, "SQLite, fsynced, server")
         with HeedNode(folder / "small") as small:
             _import(small, folder, SMALL)
             figures += _measure_p99(large, small, people)
@@ -55,15 +46,30 @@ def measure_import_postgres(folder: Path) -> list[Figure]:
         postgres.pin([SERVER_CORE])
         url = postgres.create_database("heed_bench_import")
         with HeedNode(folder, database_url=url) as node:
-            rows_per_second = _import(node, folder, POSTGRES_ROWS)
+            where = "PostgreSQL and server"
+            return _measure_import("_postgres", node, folder, POSTGRES_ROWS, where)
+
+
+def _measure_import(
+    ending: str, node: HeedNode, folder: Path, rows: int, where: str
+) -> list[Figure]:
+    cpu_before = cpu_seconds(node.pid)
+    rows_per_second = _import(node, folder, rows)
+    cpu_taken = cpu_seconds(node.pid) - cpu_before
     return [
         Figure(
-            name="import_rows_per_second_postgres",
+            name=f"import_rows_per_second{ending}",
             value=rows_per_second,
             unit="rows/s",
-            against=f"`heed import` of a SendGrid CSV of {POSTGRES_ROWS:,} rows, PostgreSQL and "
-            f"server on core {SERVER_CORE}, command on core {LOAD_CORE}, its start included",
-        )
+            against=f"`heed import` of a SendGrid CSV of {rows:,} rows, {where} on core "
+            f"{SERVER_CORE}, command on core {LOAD_CORE}, its start included",
+        ),
+        Figure(
+            name=f"import_rows_per_cpu_second{ending}",
+            value=rows / cpu_taken,
+            unit="rows/s",
+            against="the same by the processor time of heed's server alone",
+        ),
     ]
 
 
@@ -146,9 +152,11 @@ def _measure_index(index: Path, people: int) -> list[Figure]:
 def _measure_starts(node: HeedNode, people: int) -> list[Figure]:
     """Start on a closed index, then kill and start without one; both to the first answer."""
     warm: list[float] = []
+    warm_cpu: list[float] = []
     for _ in range(3):
         with node:
             warm.append(node.start_seconds)
+            warm_cpu.append(node.start_cpu_seconds)
             if node.events("index_rebuilt"):
                 raise BenchError("the index was rebuilt where it should have been opened")
     shutil.rmtree(node.folder / "data" / "index")
@@ -156,6 +164,7 @@ def _measure_starts(node: HeedNode, people: int) -> list[Figure]:
         rebuild_seconds = node.start_seconds
         (rebuilt,) = node.events("index_rebuilt")
     seconds, spread = median_of(warm)
+    by_cpu, spread_by_cpu = median_of(warm_cpu)
     return [
         Figure(
             name="warm_start_seconds",
@@ -163,6 +172,13 @@ def _measure_starts(node: HeedNode, people: int) -> list[Figure]:
             unit="s",
             against=f"start of the process to its first answer, {people:,} people, after a stop",
             spread=spread,
+        ),
+        Figure(
+            name="warm_start_cpu_seconds",
+            value=by_cpu,
+            unit="s",
+            against="the same by the server's processor time",
+            spread=spread_by_cpu,
         ),
         Figure(
             name="rebuild_seconds",
