@@ -24,7 +24,7 @@ from heed.answers import (
     Tenant,
     TopicAnswer,
 )
-from heed.client import Client
+from heed.client import CheckStream, Client
 from heed.connection.target import Tls
 from heed.errors import (
     SAFE_ANSWER,
@@ -73,7 +73,7 @@ from heed.requests import (
     phone,
     user,
 )
-from heed.sync_client import SyncClient
+from heed.sync_client import SyncCheckStream, SyncClient
 
 __all__ = [
     "SAFE_ANSWER",
@@ -84,6 +84,7 @@ __all__ = [
     "Cause",
     "Channel",
     "CheckAnswer",
+    "CheckStream",
     "Choice",
     "Client",
     "ConflictError",
@@ -126,6 +127,7 @@ __all__ = [
     "SubjectType",
     "Suppression",
     "SuppressionsAnswer",
+    "SyncCheckStream",
     "SyncClient",
     "Tenant",
     "Tls",

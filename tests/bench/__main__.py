@@ -73,6 +73,7 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         people, only = SCALE_PEOPLE, set(SCALE_FIGURES)
     every = [
         Measurement(gives=("check_over_bare", "batch_over_unary"), run=calls.measure_checks),
+        Measurement(gives=("stream_over_unary",), run=calls.measure_stream),
         Measurement(gives=("check_tls_over_bare_tls",), run=calls.measure_checks_tls),
         Measurement(gives=("set_over_bare", "batch_set_over_set"), run=calls.measure_sets),
         Measurement(gives=("set_over_bare_postgres",), run=calls.measure_sets_postgres),

@@ -24,6 +24,9 @@ SEEDED: Final = 10_000
 ASKED: Final = 5 * SEEDED
 """Who is asked about: one in five has an opt-out, more than most lists have."""
 BATCH_QUERIES: Final = 1_000
+STREAM_QUERIES: Final = 8
+"""Of 64 checks under way on 4 streams each has 16: two requests, of which one is answered while the
+other is on its way."""
 BATCH_PEOPLE: Final = 1_000
 IN_FLIGHT: Final = 64
 SETS_MAX: Final = 15_000
@@ -82,6 +85,48 @@ def measure_checks(folder: Path) -> list[Figure]:
             f"decisions/s in batches of {BATCH_QUERIES} (4 in flight) over unary Checks, {_ON}",
         ),
         rate("batch_decisions_per_second", batch, batch_results, "decisions/s", "the same rounds"),
+    ]  # fmt: skip
+
+
+def measure_stream(folder: Path) -> list[Figure]:
+    """`stream_over_unary`: as many checks under way, over as many connections."""
+    people = list(range(ASKED))
+    random.Random(1).shuffle(people)
+    cycle = itertools.cycle(people)
+    with (
+        seeded_node(HeedNode(folder)) as node,
+        requests_file(messages.checks(iter(people))) as unary,
+        requests_file(messages.stream_checks(cycle, calls=2_000, size=STREAM_QUERIES)) as grouped,
+        requests_file(messages.stream_checks(cycle, calls=10_000, size=1)) as single,
+    ):
+        spec = LoadSpec(port=node.port, method=messages.CHECK, requests=unary, in_flight=IN_FLIGHT)
+        of_stream = replace(
+            spec,
+            method=messages.CHECK_STREAM,
+            requests=grouped,
+            in_flight=IN_FLIGHT // STREAM_QUERIES,
+            is_stream=True,
+        )
+        _verify_stream(of_stream)
+        heed = Arm(name="check", spec=spec, pid=node.pid)
+        stream = Arm(name="stream", spec=of_stream, units=STREAM_QUERIES, pid=node.pid)
+        alone = Arm(
+            name="stream of single checks",
+            spec=replace(of_stream, requests=single, in_flight=IN_FLIGHT),
+            pid=node.pid,
+        )
+        results = alternate([stream, heed, alone], OTHER_ROUNDS)
+    return [
+        ratio(
+            "stream_over_unary", stream, heed, results,
+            f"decisions/s over 4 streams, {IN_FLIGHT} checks under way, {STREAM_QUERIES} in a "
+            f"request as the library groups what waits, over unary Checks, {_ON}",
+        ),
+        ratio(
+            "stream_of_single_over_unary", alone, heed, results,
+            "the same with one check in a request",
+        ),
+        rate("stream_decisions_per_second", stream, results, "decisions/s", "the same rounds"),
     ]  # fmt: skip
 
 
@@ -224,6 +269,18 @@ def _verify_batch(node: HeedNode) -> None:
     known = [one.verdict == types.VERDICT_SUPPRESSED for one in decisions]
     if known != [True] * (BATCH_QUERIES // 2) + [False] * (BATCH_QUERIES // 2):
         raise BenchError("a batch is not answered as it should be")
+
+
+def _verify_stream(spec: LoadSpec) -> None:
+    replies = [bytes.fromhex(one) for one in load(spec).replies]
+    answers = [
+        one.decision
+        for reply in replies
+        for one in preference.StreamCheckSuppressionResponse.FromString(reply).answers
+    ]
+    if len(answers) != STREAM_QUERIES * len(replies):
+        raise BenchError("a stream is not answered as it should be")
+    _require_both_verdicts(answers)
 
 
 def _require_both_verdicts(decisions: list[types.Decision]) -> None:

@@ -17,6 +17,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "check_over_bare": (">=", 0.85),
     "check_tls_over_bare_tls": (">=", 0.8),
     "batch_over_unary": (">=", 40),
+    "stream_over_unary": (">=", 3),
     "set_over_bare": (">=", 0.6),
     "set_over_bare_postgres": (">=", 0.45),
     "batch_set_over_set": (">=", 5),

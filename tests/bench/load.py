@@ -1,4 +1,4 @@
-"""A light load: many calls of one unary gRPC method, from one process, counted and timed.
+"""A light load: many calls of one gRPC method, from one process, counted and timed.
 
 It is no client. It speaks just enough HTTP/2 (RFC 9113) and HPACK (RFC 7541) to make one shape of
 call again and again, because a Python gRPC client costs more than the server that is measured:
@@ -6,7 +6,8 @@ call again and again, because a Python gRPC client costs more than the server th
   server a dynamic table (SETTINGS_HEADER_TABLE_SIZE 0), so that equal trailers are equal bytes;
 - it keeps both flow-control windows, answers SETTINGS and PING, and takes everything else that is
   not HEADERS or DATA (GOAWAY, RST_STREAM, CONTINUATION, padding, Huffman names) for a failure;
-- a call is counted only when its trailers end the stream with grpc-status 0.
+- a call is counted only when its trailers end the stream with grpc-status 0; over one call that
+  asks again and again, each message is counted when its answer is whole.
 
 It never sleeps while it measures. A halted virtual core is woken by an interrupt that the waker
 pays for, so that a load which sleeps makes the server slower the quicker it is; `idle_share` says
@@ -66,6 +67,8 @@ class LoadSpec:
     certificate: str | None = None
     """A PEM file to trust; None: no TLS."""
     core: int | None = None
+    is_stream: bool = False
+    """Whether each connection makes one call for all its requests, answered in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,10 +258,61 @@ class Connection:
         self._out += payload
 
 
+class StreamConnection(Connection):
+    """One HTTP/2 connection with one call, over which everything is asked."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        self._frame(HEADERS, END_HEADERS, 1, self._first_headers)
+        self._windows[1] = self._stream_window
+        self._answers = bytearray()
+        self._number = 0
+
+    def call(self, message: bytes, due: float) -> None:
+        """Ask over the call that there is."""
+        self._number += 1
+        self.begun[self._number] = due
+        self._unsent.append((1, memoryview(b"\0" + struct.pack(">I", len(message)) + message)))
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        while self._unsent:
+            _, rest = self._unsent[0]
+            size = min(len(rest), self._window, self._windows[1], FRAME_BYTES_MAX)
+            if size <= 0:
+                return
+            self._frame(DATA, 0, 1, bytes(rest[:size]))
+            self._window -= size
+            self._windows[1] -= size
+            self._unsent.popleft()
+            if size < len(rest):
+                self._unsent.appendleft((1, rest[size:]))
+
+    def _act(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == HEADERS and not flags & END_STREAM:
+            return
+        if kind != DATA:
+            if kind in {HEADERS, RST_STREAM}:
+                raise ConnectionError("the server ended the stream")
+            super()._act(kind, flags, stream, payload)
+            return
+        self._answers += payload
+        while len(self._answers) >= 5:
+            size = 5 + int.from_bytes(self._answers[1:5])
+            if len(self._answers) < size:
+                return
+            if len(self.samples) < SAMPLES_MAX:
+                self.samples.append(bytes(self._answers[5:size]))
+            del self._answers[:size]
+            oldest = next(iter(self.begun))
+            self.ended.append((self.begun.pop(oldest), time.perf_counter()))
+
+
 def run(spec: LoadSpec) -> LoadResult:
     """Make the load and say what came of it. Fails if the server ends a connection."""
     requests = _requests(spec)
-    connections = [Connection(spec) for _ in range(spec.connections)]
+    make = StreamConnection if spec.is_stream else Connection
+    connections = [make(spec) for _ in range(spec.connections)]
     selector = selectors.DefaultSelector()
     for connection in connections:
         selector.register(connection.socket, selectors.EVENT_READ, connection)

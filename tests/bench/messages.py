@@ -8,6 +8,7 @@ from heed_proto.v1 import types_pb2 as types
 
 CHECK = "/heed.v1.PreferenceService/CheckSuppression"
 BATCH_CHECK = "/heed.v1.PreferenceService/BatchCheckSuppression"
+CHECK_STREAM = "/heed.v1.PreferenceService/StreamCheckSuppression"
 SET = "/heed.v1.PreferenceService/SetPreference"
 BATCH_SET = "/heed.v1.PreferenceService/BatchSetPreferences"
 TOPIC = "marketing.weekly"
@@ -31,6 +32,16 @@ def batch_checks(people: Iterator[int], *, calls: int, size: int) -> list[bytes]
     return [
         preference.BatchCheckSuppressionRequest(
             queries=[_query(next(people)) for _ in range(size)]
+        ).SerializeToString()
+        for _ in range(calls)
+    ]
+
+
+def stream_checks(people: Iterator[int], *, calls: int, size: int) -> list[bytes]:
+    """Requests of a stream, likewise; their numbers are not looked at."""
+    return [
+        preference.StreamCheckSuppressionRequest(
+            queries=[_query(next(people)) for _ in range(size)], sequence=1
         ).SerializeToString()
         for _ in range(calls)
     ]

@@ -6,18 +6,23 @@ from types import ModuleType
 import pytest
 
 from heed import keys
+from heed.connection import asking
 from heed.formats import streams, tables
 from heed.importing import chunks
 from heed.index import hashes
 from heed.judge import operations
 from heed.wire import limits
 from heed_server.auth import credentials
-from heed_server.service import node
+from heed_server.rpc import check_streams
+from heed_server.service import checks, node
 from heed_server.storage import clock
 from tests.docs.pages import DOCS
 
 OTHERS = (
     keys,
+    asking,
+    check_streams,
+    checks,
     streams,
     tables,
     chunks,
@@ -31,7 +36,7 @@ OTHERS = (
 
 ROWS = dict(
     re.findall(
-        r"^\| `([A-Z0-9_]+)` \| ([0-9,]+) \|",
+        r"^\| `([A-Z0-9_]+)` \| ([0-9,.]+) \|",
         (DOCS / "limits.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )

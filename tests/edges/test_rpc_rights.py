@@ -30,6 +30,7 @@ from tests.support.servers import METHODS, Running, running_server
 RIGHTS: Mapping[str, str] = {
     "CheckSuppression": "check",
     "BatchCheckSuppression": "check",
+    "StreamCheckSuppression": "check",
     "SetPreference": "write",
     "BatchSetPreferences": "write",
     "GetPreferences": "write",

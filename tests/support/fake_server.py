@@ -14,7 +14,7 @@ from grpc_health.v1.health import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from heed.connection.methods import EXPORT_RECORDS, METHODS
+from heed.connection.methods import CHECK_STREAM, EXPORT_RECORDS, METHODS
 from heed.errors import HeedError
 from heed.testing import FakeService
 from heed.wire.status import to_status
@@ -56,6 +56,15 @@ class FakeServer:
                 raise AssertionError from error
 
         return answer
+
+    def converse(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Answer StreamCheckSuppression, request by request."""
+        self.calls.append((CHECK_STREAM.name, dict(context.invocation_metadata())))
+        for data in requests:
+            yield (self.answers.get(CHECK_STREAM.name) or self._answer_request)(data, context)
+
+    def _answer_request(self, data: bytes, _context: grpc.ServicerContext) -> bytes:
+        return self.service.answer(CHECK_STREAM.name, data)
 
     def export(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answer ExportRecords."""
@@ -101,6 +110,8 @@ def _handlers(serving: FakeServer) -> Iterator[grpc.GenericRpcHandler]:
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             spec.name: grpc.unary_stream_rpc_method_handler(serving.export)
             if spec.name == EXPORT_RECORDS.name
+            else grpc.stream_stream_rpc_method_handler(serving.converse)
+            if spec.name == CHECK_STREAM.name
             else grpc.unary_unary_rpc_method_handler(serving.unary(spec.name))
             for spec in METHODS
             if spec.service == service

@@ -124,5 +124,7 @@ def _odd(chance: random.Random, cpp_type: int) -> object:
             return chance.random() < 0.5
         case FieldDescriptor.CPPTYPE_INT64:
             return chance.choice(ODD_LONG_NUMBERS)
+        case FieldDescriptor.CPPTYPE_UINT64:
+            return abs(chance.choice(ODD_LONG_NUMBERS))
         case _:
             return chance.choice(ODD_NUMBERS)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
+from heed.connection.calls import AsyncConversation, CheckStreamSpec
 from heed.connection.methods import A, MethodSpec, Q
 from heed.importing import ImportPlan, opened_source, prepare, send
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -36,6 +37,9 @@ class Nowhere:
     def stream(
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
+        raise NotImplementedError
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
         raise NotImplementedError
 
     async def wait_ready(self, timeout: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
 
-from heed.connection.calls import AsyncCalls
+from heed.connection.calls import AsyncCalls, AsyncConversation, CheckStreamSpec
 from heed.connection.methods import A, MethodSpec, Q
 from heed.importing import ImportPlan, ImportSummary, RejectedEntry, prepare, send
 from heed.testing import FakeClient, FakeService
@@ -57,6 +57,9 @@ class HookedCalls:
     def stream(
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
+        raise NotImplementedError
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
         raise NotImplementedError
 
     async def wait_ready(self, timeout: float) -> None:

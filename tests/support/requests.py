@@ -55,6 +55,13 @@ def batch_check(count: int = 3) -> preference.BatchCheckSuppressionRequest:
     )
 
 
+def stream_check(count: int = 2) -> preference.StreamCheckSuppressionRequest:
+    """May I send these, over a stream?"""
+    return preference.StreamCheckSuppressionRequest(
+        queries=[query(f"user{at}@example.com") for at in range(count)], sequence=7
+    )
+
+
 def origin(*, decided: bool = False) -> pb.Origin:
     """Who says so."""
     return pb.Origin(
@@ -248,6 +255,7 @@ def report_applied(
 VALID: dict[str, Callable[[], Message]] = {
     "CheckSuppression": check,
     "BatchCheckSuppression": batch_check,
+    "StreamCheckSuppression": stream_check,
     "SetPreference": set_preference,
     "BatchSetPreferences": batch_set_preferences,
     "GetPreferences": lambda: preference.GetPreferencesRequest(subjects=[subject()]),

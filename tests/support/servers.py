@@ -21,13 +21,21 @@ from grpc import aio
 
 from heed.errors import HeedError
 from heed.model import TenantId
-from heed.wire.status import DETAILS_METADATA_KEY, from_status
+from heed.wire.status import DETAILS_METADATA_KEY, from_refusal, from_status
 from heed_server.auth.credentials import Authenticator
 from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
 from heed_server.propagation import Registry
-from heed_server.rpc import Health, Observe, RpcLimits, build_server, health_of
+from heed_server.rpc import (
+    CheckStreamLimits,
+    CheckStreams,
+    Health,
+    Observe,
+    RpcLimits,
+    build_server,
+    health_of,
+)
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
@@ -52,6 +60,7 @@ class Running:
     store: SqlStore
     tenants: Tenants
     health: Health
+    check_streams: CheckStreams
     channel: aio.Channel
     observed: "asyncio.Queue[tuple[str, str, str, str]]" = field(default_factory=asyncio.Queue)
     """(method, code, reason, caller) of each call that ended. A caller may hear of the end before
@@ -71,7 +80,10 @@ class Running:
         timeout: float | None = 20,
         channel: aio.Channel | None = None,
     ) -> Any:
-        """Return the answer of a method; of one that streams, all its messages."""
+        """Return the answer of a method; of one that streams, all its messages.
+
+        A stream of checks is sent one request, and what refuses a query of it is raised too.
+        """
         try:
             answers = await self.send(
                 name, request.SerializeToString(), key=key, timeout=timeout, channel=channel
@@ -79,6 +91,12 @@ class Running:
         except aio.AioRpcError as error:
             raise error_of(error) from error
         class_ = message_factory.GetMessageClass(METHODS[name].output_type)
+        if METHODS[name].client_streaming:
+            answer: Any = class_.FromString(answers[0])
+            for one in answer.answers:
+                if one.HasField("refusal"):
+                    raise from_refusal(one.refusal)
+            return answer
         if METHODS[name].server_streaming:
             return [class_.FromString(answer) for answer in answers]
         return class_.FromString(answers[0])
@@ -97,6 +115,10 @@ class Running:
         path = f"/{method.containing_service.full_name}/{name}"
         metadata = (("authorization", f"Bearer {key}"),) if key else ()
         through = channel or self.channel
+        if method.client_streaming:
+            conversing: aio.StreamStreamMultiCallable[bytes, bytes] = through.stream_stream(path)
+            conversation = conversing(iter([data]), timeout=timeout, metadata=metadata)
+            return [answer async for answer in conversation]
         if method.server_streaming:
             streaming: aio.UnaryStreamMultiCallable[bytes, bytes] = through.unary_stream(path)
             call = streaming(data, timeout=timeout, metadata=metadata)
@@ -141,6 +163,7 @@ async def running_server(
     max_staleness: MaxStaleness | None = None,
     rpc_limits: RpcLimits | None = None,
     watch_limits: WatchLimits | None = None,
+    check_stream_limits: CheckStreamLimits | None = None,
     observe_checks: bool = False,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
@@ -183,10 +206,12 @@ async def running_server(
             max_staleness=max_staleness,
         )
         health = health_of(service)
+        check_streams = CheckStreams(check_stream_limits)
         server = build_server(
             service,
             authenticator(store) if authenticator else None,
             health=health,
+            check_streams=check_streams,
             rpc_limits=rpc_limits,
             observe=_noting(observed),
             observe_checks=observe_checks,
@@ -195,7 +220,16 @@ async def running_server(
         await server.start()
         try:
             async with new_channel(address) as channel:
-                yield Running(address, service, store, tenants, health, channel, observed=observed)
+                yield Running(
+                    address,
+                    service,
+                    store,
+                    tenants,
+                    health,
+                    check_streams,
+                    channel,
+                    observed=observed,
+                )
         finally:
             await server.stop(None)
 

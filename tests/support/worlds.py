@@ -30,7 +30,7 @@ from heed.requests import Query as Asked
 from heed_server.follow import FollowLimits
 from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
-from heed_server.rpc import build_server, health_of
+from heed_server.rpc import CheckStreams, build_server, health_of
 from heed_server.service import Service, Tenants
 from heed_server.storage import SystemClock
 from heed_server.store import LogReader, Snapshot, Tenant
@@ -166,7 +166,9 @@ async def served(worlds: Sequence[World], folder: Path) -> AsyncGenerator[str]:
             new_hold_id=str,
             new_lookup_key=bytes,
         )
-        server = build_server(service, None, health=health_of(service))
+        server = build_server(
+            service, None, health=health_of(service), check_streams=CheckStreams()
+        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

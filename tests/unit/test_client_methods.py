@@ -44,7 +44,12 @@ def test_what_asks_whether_to_send_is_a_decision_and_what_has_a_key_is_a_write()
         has_key = "idempotency_key" in spec.request.DESCRIPTOR.fields_by_name
         assert has_key <= (spec.kind is Kind.WRITE), spec.name
     decisions = {spec.name for spec in METHODS if spec.kind is Kind.DECISION}
-    assert decisions == {"CheckSuppression", "BatchCheckSuppression", "Explain"}
+    assert decisions == {
+        "CheckSuppression",
+        "BatchCheckSuppression",
+        "StreamCheckSuppression",
+        "Explain",
+    }
 
 
 def test_a_write_without_a_key_is_never_sent_twice() -> None:

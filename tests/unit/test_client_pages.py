@@ -87,6 +87,7 @@ def test_every_method_is_on_the_page_with_its_deadline_and_its_retries() -> None
     specs = {
         "check": methods.CHECK,
         "check_many": methods.CHECK_MANY,
+        "check_stream": methods.CHECK_STREAM,
         "opt_out": methods.SET_PREFERENCE,
         "opt_in": methods.SET_PREFERENCE,
         "pause": methods.SET_PREFERENCE,
@@ -144,7 +145,7 @@ async def test_the_check_on_the_page_sends_nothing_without_a_server() -> None:
 
 def test_the_opt_out_on_the_page_is_recorded_once_a_key() -> None:
     scope: dict[str, Any] = {}
-    exec(code_blocks(DOCS / "clients.md", "python")[1], scope)  # noqa: S102 - our own page
+    exec(code_blocks(DOCS / "clients.md", "python")[2], scope)  # noqa: S102 - our own page
     client = FakeSyncClient()
     client.clock.freeze()
 

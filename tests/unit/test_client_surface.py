@@ -29,6 +29,7 @@ def public_methods(class_: type) -> dict[str, Callable[..., object]]:
 def plain(annotation: object) -> str:
     """A type without the words of asyncio, so that the two clients' can be compared."""
     text = str(annotation).replace("AsyncIterator", "Iterator")
+    text = text.replace("SyncCheckStream", "CheckStream")
     return text.replace("heed.client.", "heed.sync_client.")
 
 

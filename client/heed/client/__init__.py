@@ -4,6 +4,7 @@
 methods over synchronous stubs, never a second implementation.
 """
 
+from heed.client.check_stream import CheckStream
 from heed.client.client import Client
 
-__all__ = ["Client"]
+__all__ = ["CheckStream", "Client"]

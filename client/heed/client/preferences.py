@@ -5,6 +5,7 @@ from datetime import datetime
 
 from heed.answers import BatchSetAnswer, CheckAnswer, Preferences, SetAnswer
 from heed.client.cached import CachedCalling
+from heed.client.check_stream import CheckStream
 from heed.connection import methods
 from heed.model import TOPIC_ROOT, Channel, Evidence, Method, Reach, Subject
 from heed.names import named
@@ -96,6 +97,22 @@ class PreferenceMethods(CachedCalling):
         request = ask.check_many(self._tenant_or(tenant), queries, token)
         answer = await self._calls.unary(methods.CHECK_MANY, request, timeout=timeout)
         return read.check_many(answer, asked=len(request.queries))
+
+    def check_stream(
+        self, *, tenant: str | None = None, timeout: float | None = None
+    ) -> CheckStream:
+        """Return a stream of checks, for `async with`: for many that are asked at the same time.
+
+            async with client.check_stream() as stream:
+                answer = await stream.check(email=address, channel="email", topic="marketing")
+
+        It always asks a server, also with a cache. `timeout` is of each check, 1 s if not given.
+        A stream that the server ends is opened again, and what was not answered is asked again.
+        """
+        return CheckStream(
+            self._calls.conversation(methods.CHECK_STREAM, timeout=timeout),
+            tenant=self._tenant_or(tenant),
+        )
 
     async def explain(
         self,

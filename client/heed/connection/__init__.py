@@ -5,4 +5,5 @@
 - `options`: the settings of a channel, the retries of `methods` among them.
 - `failures`: what gRPC raises, as heed's errors.
 - `calls`: what a client needs of a connection; `aio` and `blocking` are the two that there are.
+- `asking`: the checks of a stream; `aio_conversation` and `blocking_conversation` carry them.
 """

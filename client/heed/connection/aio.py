@@ -15,6 +15,8 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
+from heed.connection.aio_conversation import AioConversation
+from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
@@ -84,6 +86,15 @@ class AioCalls:
             ) from error
         finally:
             call.cancel()
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AioConversation:
+        """Return a stream of checks, to be opened."""
+        return AioConversation(
+            spec,
+            self._target,
+            connected=lambda: self._connected(None),
+            seconds=self._seconds(spec, timeout),
+        )
 
     async def wait_ready(self, timeout: float) -> None:
         """Return once the server is connected to."""

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import grpc
 
+from heed.connection.blocking_conversation import GrpcConversation
+from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
@@ -78,6 +80,15 @@ class GrpcCalls:
             ) from error
         finally:
             call.cancel()
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> GrpcConversation:
+        """Return a stream of checks, to be opened."""
+        return GrpcConversation(
+            spec,
+            self._target,
+            connected=lambda: self._connected(None),
+            seconds=self._seconds(spec, timeout),
+        )
 
     def wait_ready(self, timeout: float) -> None:
         """Return once the server is connected to."""

@@ -1,9 +1,61 @@
 """What a client needs of a connection, waiting for it or awaiting it."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from heed.answers import CheckAnswer
 from heed.connection.methods import A, MethodSpec, Q
+from heed_proto.v1 import preference_service_pb2 as preference
+
+CheckStreamSpec: TypeAlias = MethodSpec[
+    preference.StreamCheckSuppressionRequest, preference.StreamCheckSuppressionResponse
+]
+
+
+class AsyncConversation(Protocol):
+    """A stream of checks. Many may ask at once; what waits is asked together."""
+
+    async def open(self) -> None:
+        """Be ready to be asked, once a server is connected to or was not in time."""
+        ...
+
+    async def ask(
+        self, request: preference.CheckSuppressionRequest, *, timeout: float | None
+    ) -> CheckAnswer:
+        """Ask about one message. `timeout` in seconds; None: that of the conversation.
+
+        Raises:
+            HeedError: what the server refused, or that it did not answer.
+            RuntimeError: it is not open.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the stream; whoever waits for an answer has none."""
+        ...
+
+
+class BlockingConversation(Protocol):
+    """The same, waited for, by several threads."""
+
+    def open(self) -> None:
+        """Be ready to be asked, once a server is connected to or was not in time."""
+        ...
+
+    def ask(
+        self, request: preference.CheckSuppressionRequest, *, timeout: float | None
+    ) -> CheckAnswer:
+        """Ask about one message. `timeout` in seconds; None: that of the conversation.
+
+        Raises:
+            HeedError: what the server refused, or that it did not answer.
+            RuntimeError: it is not open.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the stream; whoever waits for an answer has none."""
+        ...
 
 
 class AsyncCalls(Protocol):
@@ -28,6 +80,10 @@ class AsyncCalls(Protocol):
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
         """Call, and return the messages of the answer as they come. Raises as `unary`."""
+        ...
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
+        """Return a stream of checks, to be opened. `timeout`: of each check that names none."""
         ...
 
     async def wait_ready(self, timeout: float) -> None:
@@ -63,6 +119,10 @@ class BlockingCalls(Protocol):
 
     def stream(self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None) -> Iterator[A]:
         """Call, and return the messages of the answer as they come. Raises as `unary`."""
+        ...
+
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> BlockingConversation:
+        """Return a stream of checks, to be opened. `timeout`: of each check that names none."""
         ...
 
     def wait_ready(self, timeout: float) -> None:

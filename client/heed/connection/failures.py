@@ -57,16 +57,36 @@ def failure(
     told = error_from_rpc(failed)
     if told is None:
         told = _of_transport(failed, spec, address, timeout_seconds)
-    return _advised(told, spec, idempotency_key)
+    return advised(told, spec, idempotency_key)
 
 
 def unreachable(
     spec: MethodSpec[Message, Message], address: str, why: str, idempotency_key: str
 ) -> HeedError:
     """Return the error for a call that no server answered."""
-    return _advised(
+    return advised(
         _no_answer(spec, f"no heed server answered at {address} ({why})"), spec, idempotency_key
     )
+
+
+def advised(told: HeedError, spec: MethodSpec[Message, Message], idempotency_key: str) -> HeedError:
+    """Return the error, with what to do where no answer came."""
+    if not isinstance(told, UnavailableError):
+        return told
+    if spec.kind is Kind.DECISION:
+        return UnavailableError(
+            f"{told.message}; the safe answer is {SAFE_ANSWER}",
+            reason=told.reason,
+            metadata=told.metadata,
+        )
+    if spec.kind is Kind.WRITE and idempotency_key:
+        return type(told)(
+            f"{told.message}; call again with idempotency_key={idempotency_key!r}, "
+            "which does it once and tells what became of it",
+            reason=told.reason,
+            metadata=told.metadata | {"idempotency_key": idempotency_key},
+        )
+    return told
 
 
 def decoded(data: bytes, spec: MethodSpec[Q, A], *, address: str, idempotency_key: str) -> A:
@@ -118,25 +138,3 @@ def _no_answer(spec: MethodSpec[Message, Message], problem: str) -> UnavailableE
     if spec.kind is Kind.WRITE:
         return OutcomeUnknownError(f"{problem}: the write may or may not have happened")
     return UnavailableError(problem, reason=ErrorReason.SERVER_UNREACHABLE)
-
-
-def _advised(
-    told: HeedError, spec: MethodSpec[Message, Message], idempotency_key: str
-) -> HeedError:
-    """The error, with what to do where no answer came."""
-    if not isinstance(told, UnavailableError):
-        return told
-    if spec.kind is Kind.DECISION:
-        return UnavailableError(
-            f"{told.message}; the safe answer is {SAFE_ANSWER}",
-            reason=told.reason,
-            metadata=told.metadata,
-        )
-    if spec.kind is Kind.WRITE and idempotency_key:
-        return type(told)(
-            f"{told.message}; call again with idempotency_key={idempotency_key!r}, "
-            "which does it once and tells what became of it",
-            reason=told.reason,
-            metadata=told.metadata | {"idempotency_key": idempotency_key},
-        )
-    return told

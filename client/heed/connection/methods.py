@@ -73,6 +73,15 @@ CHECK_MANY: Final = MethodSpec(
     kind=Kind.DECISION,
     timeout_seconds=1.0,
 )
+CHECK_STREAM: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="StreamCheckSuppression",
+    request=preference.StreamCheckSuppressionRequest,
+    answer=preference.StreamCheckSuppressionResponse,
+    kind=Kind.DECISION,
+    timeout_seconds=1.0,  # of each check, the stream has no end
+    is_retried=False,  # what was not answered is asked over the next stream
+)
 SET_PREFERENCE: Final = MethodSpec(
     service=_PREFERENCES,
     name="SetPreference",
@@ -269,6 +278,7 @@ WITHDRAW_SUBSCRIBER: Final = MethodSpec(
 METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     CHECK,
     CHECK_MANY,
+    CHECK_STREAM,
     SET_PREFERENCE,
     SET_PREFERENCES,
     GET_PREFERENCES,

@@ -21,6 +21,7 @@ from heed.requests import (
     subjects_of,
 )
 from heed.sync_client.cached import CachedCalling
+from heed.sync_client.check_stream import SyncCheckStream
 from heed.wire import ask, read
 
 
@@ -97,6 +98,22 @@ class PreferenceMethods(CachedCalling):
         request = ask.check_many(self._tenant_or(tenant), queries, token)
         answer = self._calls.unary(methods.CHECK_MANY, request, timeout=timeout)
         return read.check_many(answer, asked=len(request.queries))
+
+    def check_stream(
+        self, *, tenant: str | None = None, timeout: float | None = None
+    ) -> SyncCheckStream:
+        """Return a stream of checks, for `with`: for many threads that are asked at the same time.
+
+            with client.check_stream() as stream:
+                answer = stream.check(email=address, channel="email", topic="marketing")
+
+        It always asks a server, also with a cache. `timeout` is of each check, 1 s if not given.
+        A stream that the server ends is opened again, and what was not answered is asked again.
+        """
+        return SyncCheckStream(
+            self._calls.conversation(methods.CHECK_STREAM, timeout=timeout),
+            tenant=self._tenant_or(tenant),
+        )
 
     def explain(
         self,

@@ -3,12 +3,17 @@
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
+from heed.answers import CheckAnswer
 from heed.client import Client
-from heed.connection.failures import unreachable
+from heed.connection.calls import CheckStreamSpec
+from heed.connection.failures import advised, unreachable
 from heed.connection.methods import A, MethodSpec, Q
+from heed.errors import HeedError
 from heed.sync_client import SyncClient
 from heed.testing.clock import FakeClock
 from heed.testing.service import FakeService
+from heed.wire import read
+from heed_proto.v1 import preference_service_pb2 as preference
 
 
 class FakeSyncClient(SyncClient):
@@ -72,6 +77,14 @@ class _BlockingCalls:
         for message in self._service.export(request.SerializeToString()):
             yield spec.answer.FromString(message)
 
+    def conversation(
+        self,
+        spec: CheckStreamSpec,
+        *,
+        timeout: float | None,  # noqa: ARG002 - nothing takes time
+    ) -> "_BlockingConversation":
+        return _BlockingConversation(self, spec)
+
     def wait_ready(self, timeout: float) -> None:
         """It is ready."""
 
@@ -99,8 +112,54 @@ class _AsyncCalls:
         for message in self._calls.stream(spec, request, timeout=timeout):
             yield message
 
+    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> "_AsyncConversation":
+        return _AsyncConversation(self._calls.conversation(spec, timeout=timeout))
+
     async def wait_ready(self, timeout: float) -> None:
         """It is ready."""
 
     async def close(self) -> None:
         """It holds nothing."""
+
+
+class _BlockingConversation:
+    def __init__(self, calls: _BlockingCalls, spec: CheckStreamSpec) -> None:
+        self._calls = calls
+        self._spec = spec
+        self._is_open = False
+
+    def open(self) -> None:
+        self._is_open = True
+
+    def ask(
+        self, request: preference.CheckSuppressionRequest, *, timeout: float | None
+    ) -> CheckAnswer:
+        if not self._is_open:
+            raise RuntimeError("this stream is not open: use it in `with`")
+        asked = preference.StreamCheckSuppressionRequest(
+            tenant=request.tenant, queries=[request.query], token=request.token
+        )
+        answer = self._calls.unary(self._spec, asked, timeout=timeout)
+        (told,) = read.check_stream(answer, asked=1)
+        if isinstance(told, HeedError):
+            raise advised(told, self._spec, "")
+        return told
+
+    def close(self) -> None:
+        self._is_open = False
+
+
+class _AsyncConversation:
+    def __init__(self, conversation: _BlockingConversation) -> None:
+        self._conversation = conversation
+
+    async def open(self) -> None:
+        self._conversation.open()
+
+    async def ask(
+        self, request: preference.CheckSuppressionRequest, *, timeout: float | None
+    ) -> CheckAnswer:
+        return self._conversation.ask(request, timeout=timeout)
+
+    async def close(self) -> None:
+        self._conversation.close()

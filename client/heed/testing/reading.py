@@ -6,12 +6,12 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from heed.decide import decide, explain
-from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
 from heed.model import Decision, Hold, Instant, Query, Record, RecordKind, Scope, SubjectKey
 from heed.testing.memory import EPOCH, KEYER, Memory
 from heed.tokens import decode_token
 from heed.topics import covers
-from heed.wire import checks, limits, parse, parse_admin
+from heed.wire import checks, encoded, limits, parse, parse_admin
 from heed.wire import format as told
 from heed.wire.asked import (
     BatchAsked,
@@ -20,7 +20,9 @@ from heed.wire.asked import (
     ExportAsked,
     PageAsked,
     PersonQuery,
+    StreamAsked,
 )
+from heed.wire.status import to_refusal
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -73,6 +75,29 @@ def _check_many(memory: Memory, asked: BatchAsked, now: Instant) -> bytes:
     ]
     return preference.BatchCheckSuppressionResponse(
         decisions=decisions, position=_position(memory, now)
+    ).SerializeToString()
+
+
+def _stream_check(memory: Memory, asked: StreamAsked, now: Instant) -> bytes:
+    keys = iter(checks.stream_keys(asked, KEYER.key_of))
+    batch = asked.batch
+    try:
+        _require_token(memory, batch.token)
+    except HeedError as error:
+        return encoded.stream_refusal(asked.sequence, asked.count, error)
+    decided = (
+        _decided(memory, [next(keys) for _ in range(count)], query, now)
+        for count, query in zip(batch.counts, batch.queries, strict=True)
+    )
+    return preference.StreamCheckSuppressionResponse(
+        answers=[
+            preference.StreamCheckAnswer(refusal=to_refusal(asked.refused[at]))
+            if at in asked.refused
+            else preference.StreamCheckAnswer(decision=next(decided))
+            for at in range(asked.count)
+        ],
+        position=_position(memory, now),
+        sequence=asked.sequence,
     ).SerializeToString()
 
 
@@ -214,6 +239,7 @@ READS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
     {
         "CheckSuppression": ReadMethod(read=checks.check, act=_check),
         "BatchCheckSuppression": ReadMethod(read=checks.batch_check, act=_check_many),
+        "StreamCheckSuppression": ReadMethod(read=checks.stream_check, act=_stream_check),
         "Explain": ReadMethod(read=parse.explain, act=_explain),
         "GetPreferences": ReadMethod(read=parse.get_preferences, act=_get_preferences),
         "ListTopics": ReadMethod(read=parse_admin.list_topics, act=_list_topics),

@@ -6,7 +6,7 @@ A tenant's lookup key is not the wire's to know, so what is keyed is made of the
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from heed.errors import FieldViolation
+from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     Cause,
     Channel,
@@ -251,3 +251,24 @@ class SubscriberAsked:
 
     tenant: str
     name: str
+
+
+@dataclass(slots=True)
+class StreamAsked:
+    """One request of StreamCheckSuppression."""
+
+    sequence: int
+    batch: BatchAsked
+    """The queries that are well-formed, in order."""
+    refused: dict[int, InvalidArgumentError]
+    """What is wrong with the others, by their positions in the request."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose log is asked."""
+        return self.batch.tenant
+
+    @property
+    def count(self) -> int:
+        """How many queries the request has."""
+        return len(self.batch.queries) + len(self.refused)

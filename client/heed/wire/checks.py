@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from heed.errors import InvalidArgumentError
 from heed.model import Query, SubjectKey, SubjectType
 from heed.wire import limits, parse, values
-from heed.wire.asked import BatchAsked, CheckAsked, Given
+from heed.wire.asked import BatchAsked, CheckAsked, Given, StreamAsked
 from heed.wire.violations import Violations, too_large
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -61,23 +61,30 @@ def batch_check(data: bytes) -> BatchAsked:
     """Read a BatchCheckSuppressionRequest, likewise."""
     asked = parse.message(preference.BatchCheckSuppressionRequest, data)
     wanted = asked.queries
-    if len(wanted) > limits.QUERIES_MAX:
-        raise too_large("queries", len(wanted), limits.QUERIES_MAX)
-    if not wanted:
-        raise _empty()
-    subjects: list[Given] = []
-    counts: list[int] = []
-    queries: list[Query] = []
-    recall = _queries.get
-    for one in wanted:
-        given = _given(one)
-        query = recall((one.channel, one.topic, one.campaign)) or _learn(one)
-        if query is None or not given:
-            raise _refusal(wanted, [f"queries[{index}]" for index in range(len(wanted))])
-        subjects += given
-        counts.append(len(given))
-        queries.append(query)
-    return BatchAsked(asked.tenant, asked.token, subjects, counts, queries)
+    _require_count(len(wanted), limits.QUERIES_MAX)
+    batch = BatchAsked(asked.tenant, asked.token, [], [], [])
+    if len(_add(wanted, batch)) < len(wanted):
+        raise _refusal(wanted, [f"queries[{index}]" for index in range(len(wanted))])
+    return batch
+
+
+def stream_check(data: bytes) -> StreamAsked:
+    """Read a StreamCheckSuppressionRequest, likewise; a malformed query refuses no other.
+
+    Raises:
+        InvalidArgumentError: it is no message, or has no queries or too many; nobody knows then
+            how many answers it wants.
+    """
+    asked = parse.message(preference.StreamCheckSuppressionRequest, data)
+    wanted = asked.queries
+    _require_count(len(wanted), limits.STREAM_QUERIES_MAX)
+    batch = BatchAsked(asked.tenant, asked.token, [], [], [])
+    added = _add(wanted, batch)
+    refused: dict[int, InvalidArgumentError] = {}
+    if len(added) < len(wanted):
+        odd = set(range(len(wanted))).difference(added)
+        refused = {at: _refusal([wanted[at]], [f"queries[{at}]"]) for at in sorted(odd)}
+    return StreamAsked(asked.sequence, batch, refused)
 
 
 def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
@@ -93,6 +100,41 @@ def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
         return [key_of(subject_type, value) for subject_type, value in asked.subjects]
     except InvalidArgumentError:
         raise _malformed_subjects(asked) from None
+
+
+def stream_keys(asked: StreamAsked, key_of: KeyOf) -> list[SubjectKey]:
+    """Return the key of each subject of the well-formed queries, in order.
+
+    A query with a malformed subject is moved to those that are refused.
+    """
+    try:
+        return keys(asked.batch, key_of)
+    except InvalidArgumentError:
+        _move_malformed(asked)
+        return keys(asked.batch, key_of)
+
+
+def _require_count(count: int, count_max: int) -> None:
+    if count > count_max:
+        raise too_large("queries", count, count_max)
+    if not count:
+        raise _empty(count_max)
+
+
+def _add(wanted: Sequence[pb.Query], batch: BatchAsked) -> Sequence[int]:
+    """Add the queries that are well-formed but for their subjects' values; return which are."""
+    added: list[int] = []
+    recall = _queries.get
+    for at, one in enumerate(wanted):
+        given = _given(one)
+        query = recall((one.channel, one.topic, one.campaign)) or _learn(one)
+        if query is None or not given:
+            continue
+        batch.subjects += given
+        batch.counts.append(len(given))
+        batch.queries.append(query)
+        added.append(at)
+    return added
 
 
 def _given(query: pb.Query) -> list[Given]:
@@ -149,7 +191,29 @@ def _paths(asked: CheckAsked | BatchAsked) -> list[str]:
     ]
 
 
-def _empty() -> InvalidArgumentError:
+def _move_malformed(asked: StreamAsked) -> None:
+    """Refuse the queries that have a malformed subject, each for its own."""
+    batch = asked.batch
+    places = [at for at in range(asked.count) if at not in asked.refused]
+    left = BatchAsked(batch.tenant, batch.token, [], [], [])
+    begin = 0
+    for place, query, count in zip(places, batch.queries, batch.counts, strict=True):
+        given = batch.subjects[begin : begin + count]
+        begin += count
+        violations = Violations()
+        for at, (subject_type, value) in enumerate(given):
+            path = f"queries[{place}].subjects[{at}]"
+            values.given_subject(subject_type, value, path, violations)
+        if violations.count:
+            asked.refused[place] = violations.as_error()
+            continue
+        left.subjects += given
+        left.counts.append(count)
+        left.queries.append(query)
+    asked.batch = left
+
+
+def _empty(count_max: int) -> InvalidArgumentError:
     violations = Violations()
-    violations.add("queries", f"is empty; ask 1 to {limits.QUERIES_MAX}")
+    violations.add("queries", f"is empty; ask 1 to {count_max}")
     return violations.as_error()

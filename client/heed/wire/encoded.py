@@ -12,6 +12,7 @@ Seconds and nanoseconds are varints of five bytes, whatever they are, so that le
 from collections.abc import Sequence
 from typing import Final
 
+from heed.errors import HeedError
 from heed.model import (
     RULE_VERSION,
     Decision,
@@ -26,6 +27,7 @@ from heed.model import (
 from heed.wire import format as told
 from heed.wire.format import SHAPES_REMEMBERED_MAX
 from heed.wire.limits import SUBJECTS_MAX
+from heed.wire.status import to_refusal
 from heed_proto.v1 import types_pb2 as pb
 
 Answered = tuple[Decision, tuple[int, ...]]
@@ -88,6 +90,40 @@ def batch_answer(answered: Sequence[Answered], position: Position, now: Instant)
         parts.append(part)
     parts.append(position.at(now))
     return b"".join(parts)
+
+
+def stream_answer(
+    sequence: int, answers: Sequence[Answered | HeedError], position: Position, now: Instant
+) -> bytes:
+    """Return the response to one request of a stream, with refusals in their places."""
+    known: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    for one in answers:
+        part = known.get(id(one))
+        if part is None:
+            part = known[id(one)] = _stream_part(
+                _refusal(one) if isinstance(one, HeedError) else _decision(one, now)
+            )
+        parts.append(part)
+    parts.append(position.at(now))
+    parts.append(b"\x18" + varint(sequence))
+    return b"".join(parts)
+
+
+def stream_refusal(sequence: int, count: int, error: HeedError) -> bytes:
+    """Return the response to a request of so many queries that is refused as a whole."""
+    return _stream_part(_refusal(error)) * count + b"\x18" + varint(sequence)
+
+
+def _stream_part(answer: bytes) -> bytes:
+    """The answer to one query of a stream, after its tag and length."""
+    return b"\x0a" + varint(len(answer)) + answer
+
+
+def _refusal(error: HeedError) -> bytes:
+    """A refusal after its tag and length."""
+    body = to_refusal(error).SerializeToString()
+    return b"\x12" + varint(len(body)) + body
 
 
 def _decision(answered: Answered, now: Instant) -> bytes:

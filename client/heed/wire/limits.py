@@ -26,6 +26,8 @@ CAMPAIGN_CHARACTERS_MAX: Final = 200
 
 QUERIES_MAX: Final = 10_000
 """Messages asked about in one BatchCheckSuppression."""
+STREAM_QUERIES_MAX: Final = 100
+"""Messages asked about in one request of StreamCheckSuppression."""
 TOKEN_CHARACTERS_MAX: Final = 128
 
 CHOICES_MAX: Final = 50

@@ -33,7 +33,7 @@ from heed.answers import (
     Tenant,
     TopicAnswer,
 )
-from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.model import (
     SECONDS_MAX,
     Cause,
@@ -54,6 +54,7 @@ from heed.model import (
     Verdict,
 )
 from heed.requests import Origin
+from heed.wire.status import from_refusal
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -113,14 +114,22 @@ def check_many(
         UnavailableError: there are more or fewer than were asked for, so none can be told whose it
             is.
     """
-    if len(answer.decisions) != asked:
-        raise UnavailableError(
-            f"{len(answer.decisions)} answers came to {asked} questions; "
-            f"the safe answer to each is {SAFE_ANSWER}",
-            reason=ErrorReason.SERVER_UNREACHABLE,
-        )
+    _require_count(len(answer.decisions), asked)
     position = _position(answer.position)
     return tuple(_decision(decision, position) for decision in answer.decisions)
+
+
+def check_stream(
+    answer: preference.StreamCheckSuppressionResponse, *, asked: int
+) -> list[CheckAnswer | HeedError]:
+    """Read the answers to one request of a stream, in their order, refusals in their places.
+
+    Raises:
+        UnavailableError: as `check_many`.
+    """
+    _require_count(len(answer.answers), asked)
+    position = _position(answer.position)
+    return [_answered(one, position) for one in answer.answers]
 
 
 def set_preference(answer: preference.SetPreferenceResponse, key: str) -> SetAnswer:
@@ -307,6 +316,22 @@ def _cause(number: int, kind: RecordKind) -> Cause:
     if kind is not RecordKind.SUPPRESSION:
         return Cause.NONE
     return _CAUSE(number) or Cause.MANUAL
+
+
+def _require_count(answers: int, asked: int) -> None:
+    if answers != asked:
+        raise UnavailableError(
+            f"{answers} answers came to {asked} questions; "
+            f"the safe answer to each is {SAFE_ANSWER}",
+            reason=ErrorReason.SERVER_UNREACHABLE,
+        )
+
+
+def _answered(value: preference.StreamCheckAnswer, position: _Position) -> CheckAnswer | HeedError:
+    """An answer of neither kind that is known is a decision that does not allow."""
+    if value.HasField("refusal"):
+        return from_refusal(value.refusal)
+    return _decision(value.decision, position)
 
 
 def _decision(value: pb.Decision, position: _Position) -> CheckAnswer:

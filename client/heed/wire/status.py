@@ -1,9 +1,10 @@
-"""heed's errors as google.rpc.Status, and back: the one place that knows both.
+"""heed's errors as google.rpc.Status, or as a stream's Refusal, and back.
 
 Laws:
 - An error keeps its class, reason, metadata and violations across the wire; its text is for people.
 - A status fits into the metadata that every peer takes: what is too long is cut, and violations
   that do not fit are left out (the message has their count).
+- A refusal says in a stream what the status of a call would say, within the same bounds.
 - A status without an ErrorInfo of this domain is of the transport, and no HeedError is made of it.
 - A reason that this version does not know is read by its code alone, on the protective side: the
   class of that code, or UnavailableError.
@@ -34,6 +35,7 @@ from heed.wire.limits import (
     STATUS_VALUE_CHARACTERS_MAX,
     VIOLATIONS_MAX,
 )
+from heed_proto.v1 import preference_service_pb2 as preference
 
 DOMAIN = "heed.dev"
 """The `domain` of every ErrorInfo of ours."""
@@ -105,6 +107,31 @@ def from_status(status: status_pb2.Status) -> HeedError | None:
         for violation in bad_request.field_violations
     )
     return _error(status.code, status.message, named.reason, named.metadata, violations)
+
+
+def to_refusal(error: HeedError) -> preference.Refusal:
+    """Return what a stream says in the place of an answer."""
+    refusal = preference.Refusal(
+        code=code_of(error),
+        reason=error.reason.value,
+        message=_cut(error.message, STATUS_MESSAGE_CHARACTERS_MAX),
+        metadata={
+            name: _cut(value, STATUS_VALUE_CHARACTERS_MAX) for name, value in error.metadata.items()
+        },
+    )
+    if isinstance(error, InvalidArgumentError) and error.violations:
+        room = STATUS_BYTES_MAX - refusal.ByteSize()
+        for violation in _bad_request(error.violations, room).field_violations:
+            refusal.violations.add(field=violation.field, description=violation.description)
+    return refusal
+
+
+def from_refusal(refusal: preference.Refusal) -> HeedError:
+    """Return the error that a refusal tells of."""
+    violations = tuple(
+        FieldViolation(violation.field, violation.description) for violation in refusal.violations
+    )
+    return _error(refusal.code, refusal.message, refusal.reason, refusal.metadata, violations)
 
 
 def _error(

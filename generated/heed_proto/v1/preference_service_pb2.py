@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from heed_proto.v1 import types_pb2 as heed_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n heed/v1/preference_service.proto\x12\x07heed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13heed/v1/types.proto\"W\n\x17\x43heckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"d\n\x18\x43heckSuppressionResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"^\n\x1c\x42\x61tchCheckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x07queries\x18\x02 \x03(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"j\n\x1d\x42\x61tchCheckSuppressionResponse\x12$\n\tdecisions\x18\x01 \x03(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"\xda\x01\n\x14SetPreferenceRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\"\n\x08subjects\x18\x03 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x05 \x01(\x0b\x32\x0f.heed.v1.Origin\x12\x32\n\x0fwait_propagated\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa3\x02\n\x15SetPreferenceResponse\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\x12!\n\x08standing\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Record\x12\'\n\nstill_sent\x18\x03 \x03(\x0e\x32\x13.heed.v1.TopicClass\x12#\n\x1bstill_sent_mandatory_topics\x18\x04 \x03(\t\x12\x10\n\x08replayed\x18\x05 \x01(\x08\x12#\n\x08position\x18\x06 \x01(\x0b\x32\x11.heed.v1.Position\x12\x17\n\npropagated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x08 \x03(\tB\r\n\x0b_propagated\"P\n\x0cStoredChoice\x12\x1f\n\x06record\x18\x01 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0f.heed.v1.Effect\"v\n\rPersonChoices\x12\"\n\x08subjects\x18\x01 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x03 \x01(\x0b\x32\x0f.heed.v1.Origin\"\x8e\x01\n\x1a\x42\x61tchSetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x06people\x18\x03 \x03(\x0b\x32\x16.heed.v1.PersonChoices\x12\x1f\n\x06origin\x18\x04 \x01(\x0b\x32\x0f.heed.v1.Origin\"|\n\x1b\x42\x61tchSetPreferencesResponse\x12&\n\x06people\x18\x01 \x03(\x0b\x32\x16.heed.v1.StoredChoices\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"6\n\rStoredChoices\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\"K\n\x15GetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\"_\n\x16GetPreferencesResponse\x12 \n\x07records\x18\x01 \x03(\x0b\x32\x0f.heed.v1.Record\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position2\xd9\x03\n\x11PreferenceService\x12W\n\x10\x43heckSuppression\x12 .heed.v1.CheckSuppressionRequest\x1a!.heed.v1.CheckSuppressionResponse\x12\x66\n\x15\x42\x61tchCheckSuppression\x12%.heed.v1.BatchCheckSuppressionRequest\x1a&.heed.v1.BatchCheckSuppressionResponse\x12N\n\rSetPreference\x12\x1d.heed.v1.SetPreferenceRequest\x1a\x1e.heed.v1.SetPreferenceResponse\x12`\n\x13\x42\x61tchSetPreferences\x12#.heed.v1.BatchSetPreferencesRequest\x1a$.heed.v1.BatchSetPreferencesResponse\x12Q\n\x0eGetPreferences\x12\x1e.heed.v1.GetPreferencesRequest\x1a\x1f.heed.v1.GetPreferencesResponseBG\n\x0b\x64\x65v.heed.v1B\x16PreferenceServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n heed/v1/preference_service.proto\x12\x07heed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13heed/v1/types.proto\"W\n\x17\x43heckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"d\n\x18\x43heckSuppressionResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"^\n\x1c\x42\x61tchCheckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x07queries\x18\x02 \x03(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\"j\n\x1d\x42\x61tchCheckSuppressionResponse\x12$\n\tdecisions\x18\x01 \x03(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"q\n\x1dStreamCheckSuppressionRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x07queries\x18\x02 \x03(\x0b\x32\x0e.heed.v1.Query\x12\r\n\x05token\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\"\x84\x01\n\x1eStreamCheckSuppressionResponse\x12+\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1a.heed.v1.StreamCheckAnswer\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"i\n\x11StreamCheckAnswer\x12%\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.DecisionH\x00\x12#\n\x07refusal\x18\x02 \x01(\x0b\x32\x10.heed.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"\xc3\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x30\n\x08metadata\x18\x04 \x03(\x0b\x32\x1e.heed.v1.Refusal.MetadataEntry\x12&\n\nviolations\x18\x05 \x03(\x0b\x32\x12.heed.v1.Violation\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xda\x01\n\x14SetPreferenceRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\"\n\x08subjects\x18\x03 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x05 \x01(\x0b\x32\x0f.heed.v1.Origin\x12\x32\n\x0fwait_propagated\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa3\x02\n\x15SetPreferenceResponse\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\x12!\n\x08standing\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Record\x12\'\n\nstill_sent\x18\x03 \x03(\x0e\x32\x13.heed.v1.TopicClass\x12#\n\x1bstill_sent_mandatory_topics\x18\x04 \x03(\t\x12\x10\n\x08replayed\x18\x05 \x01(\x08\x12#\n\x08position\x18\x06 \x01(\x0b\x32\x11.heed.v1.Position\x12\x17\n\npropagated\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x08 \x03(\tB\r\n\x0b_propagated\"P\n\x0cStoredChoice\x12\x1f\n\x06record\x18\x01 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x0f.heed.v1.Effect\"v\n\rPersonChoices\x12\"\n\x08subjects\x18\x01 \x03(\x0b\x32\x10.heed.v1.Subject\x12 \n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x0f.heed.v1.Choice\x12\x1f\n\x06origin\x18\x03 \x01(\x0b\x32\x0f.heed.v1.Origin\"\x8e\x01\n\x1a\x42\x61tchSetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\x06people\x18\x03 \x03(\x0b\x32\x16.heed.v1.PersonChoices\x12\x1f\n\x06origin\x18\x04 \x01(\x0b\x32\x0f.heed.v1.Origin\"|\n\x1b\x42\x61tchSetPreferencesResponse\x12&\n\x06people\x18\x01 \x03(\x0b\x32\x16.heed.v1.StoredChoices\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"6\n\rStoredChoices\x12%\n\x06stored\x18\x01 \x03(\x0b\x32\x15.heed.v1.StoredChoice\"K\n\x15GetPreferencesRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\"_\n\x16GetPreferencesResponse\x12 \n\x07records\x18\x01 \x03(\x0b\x32\x0f.heed.v1.Record\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position2\xc8\x04\n\x11PreferenceService\x12W\n\x10\x43heckSuppression\x12 .heed.v1.CheckSuppressionRequest\x1a!.heed.v1.CheckSuppressionResponse\x12\x66\n\x15\x42\x61tchCheckSuppression\x12%.heed.v1.BatchCheckSuppressionRequest\x1a&.heed.v1.BatchCheckSuppressionResponse\x12m\n\x16StreamCheckSuppression\x12&.heed.v1.StreamCheckSuppressionRequest\x1a\'.heed.v1.StreamCheckSuppressionResponse(\x01\x30\x01\x12N\n\rSetPreference\x12\x1d.heed.v1.SetPreferenceRequest\x1a\x1e.heed.v1.SetPreferenceResponse\x12`\n\x13\x42\x61tchSetPreferences\x12#.heed.v1.BatchSetPreferencesRequest\x1a$.heed.v1.BatchSetPreferencesResponse\x12Q\n\x0eGetPreferences\x12\x1e.heed.v1.GetPreferencesRequest\x1a\x1f.heed.v1.GetPreferencesResponseBG\n\x0b\x64\x65v.heed.v1B\x16PreferenceServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'heed.v1.preference_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013dev.heed.v1B\026PreferenceServiceProtoP\001Z\036heed.dev/gen/go/heed/v1;heedv1'
+  _globals['_REFUSAL_METADATAENTRY']._loaded_options = None
+  _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_CHECKSUPPRESSIONREQUEST']._serialized_start=98
   _globals['_CHECKSUPPRESSIONREQUEST']._serialized_end=185
   _globals['_CHECKSUPPRESSIONRESPONSE']._serialized_start=187
@@ -42,24 +44,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHCHECKSUPPRESSIONREQUEST']._serialized_end=383
   _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_start=385
   _globals['_BATCHCHECKSUPPRESSIONRESPONSE']._serialized_end=491
-  _globals['_SETPREFERENCEREQUEST']._serialized_start=494
-  _globals['_SETPREFERENCEREQUEST']._serialized_end=712
-  _globals['_SETPREFERENCERESPONSE']._serialized_start=715
-  _globals['_SETPREFERENCERESPONSE']._serialized_end=1006
-  _globals['_STOREDCHOICE']._serialized_start=1008
-  _globals['_STOREDCHOICE']._serialized_end=1088
-  _globals['_PERSONCHOICES']._serialized_start=1090
-  _globals['_PERSONCHOICES']._serialized_end=1208
-  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_start=1211
-  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_end=1353
-  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_start=1355
-  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_end=1479
-  _globals['_STOREDCHOICES']._serialized_start=1481
-  _globals['_STOREDCHOICES']._serialized_end=1535
-  _globals['_GETPREFERENCESREQUEST']._serialized_start=1537
-  _globals['_GETPREFERENCESREQUEST']._serialized_end=1612
-  _globals['_GETPREFERENCESRESPONSE']._serialized_start=1614
-  _globals['_GETPREFERENCESRESPONSE']._serialized_end=1709
-  _globals['_PREFERENCESERVICE']._serialized_start=1712
-  _globals['_PREFERENCESERVICE']._serialized_end=2185
+  _globals['_STREAMCHECKSUPPRESSIONREQUEST']._serialized_start=493
+  _globals['_STREAMCHECKSUPPRESSIONREQUEST']._serialized_end=606
+  _globals['_STREAMCHECKSUPPRESSIONRESPONSE']._serialized_start=609
+  _globals['_STREAMCHECKSUPPRESSIONRESPONSE']._serialized_end=741
+  _globals['_STREAMCHECKANSWER']._serialized_start=743
+  _globals['_STREAMCHECKANSWER']._serialized_end=848
+  _globals['_REFUSAL']._serialized_start=851
+  _globals['_REFUSAL']._serialized_end=1046
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=999
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=1046
+  _globals['_VIOLATION']._serialized_start=1048
+  _globals['_VIOLATION']._serialized_end=1095
+  _globals['_SETPREFERENCEREQUEST']._serialized_start=1098
+  _globals['_SETPREFERENCEREQUEST']._serialized_end=1316
+  _globals['_SETPREFERENCERESPONSE']._serialized_start=1319
+  _globals['_SETPREFERENCERESPONSE']._serialized_end=1610
+  _globals['_STOREDCHOICE']._serialized_start=1612
+  _globals['_STOREDCHOICE']._serialized_end=1692
+  _globals['_PERSONCHOICES']._serialized_start=1694
+  _globals['_PERSONCHOICES']._serialized_end=1812
+  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_start=1815
+  _globals['_BATCHSETPREFERENCESREQUEST']._serialized_end=1957
+  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_start=1959
+  _globals['_BATCHSETPREFERENCESRESPONSE']._serialized_end=2083
+  _globals['_STOREDCHOICES']._serialized_start=2085
+  _globals['_STOREDCHOICES']._serialized_end=2139
+  _globals['_GETPREFERENCESREQUEST']._serialized_start=2141
+  _globals['_GETPREFERENCESREQUEST']._serialized_end=2216
+  _globals['_GETPREFERENCESRESPONSE']._serialized_start=2218
+  _globals['_GETPREFERENCESRESPONSE']._serialized_end=2313
+  _globals['_PREFERENCESERVICE']._serialized_start=2316
+  _globals['_PREFERENCESERVICE']._serialized_end=2900
 # @@protoc_insertion_point(module_scope)

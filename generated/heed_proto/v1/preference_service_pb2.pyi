@@ -145,6 +145,202 @@ class BatchCheckSuppressionResponse(_message.Message):
 Global___BatchCheckSuppressionResponse: _TypeAlias = BatchCheckSuppressionResponse  # noqa: Y015
 
 @_typing.final
+class StreamCheckSuppressionRequest(_message.Message):
+    """Asks, over a stream, whether messages may be sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    token: _builtins.str
+    """As in CheckSuppressionRequest, for all of them. For a later revision than it knows the server
+    waits 0.1 s at most, since every request behind this one waits too.
+    """
+    sequence: _builtins.int
+    """Chosen by the caller, any number, and echoed. Best one more than that of the request before."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Query]:
+        """The messages, 1 to 100, answered at one revision. What waits to be asked is best asked
+        together: a request costs many times what a query does.
+        """
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        queries: _abc.Iterable[_types_pb2.Query] | None = ...,
+        token: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries", "sequence", b"sequence", "tenant", b"tenant", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCheckSuppressionRequest: _TypeAlias = StreamCheckSuppressionRequest  # noqa: Y015
+
+@_typing.final
+class StreamCheckSuppressionResponse(_message.Message):
+    """Says of each message of a request whether it may."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """That of the request."""
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamCheckAnswer]:
+        """One answer for each query, in the queries' order."""
+
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where in the log, and when, all of them were true. Absent when the request was refused as a
+        whole: for its tenant, its token, or by a server that failed.
+        """
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___StreamCheckAnswer] | None = ...,
+        position: _types_pb2.Position | None = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "position", b"position", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamCheckSuppressionResponse: _TypeAlias = StreamCheckSuppressionResponse  # noqa: Y015
+
+@_typing.final
+class StreamCheckAnswer(_message.Message):
+    """The answer to one query of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decision(self) -> _types_pb2.Decision:
+        """The answer."""
+
+    @_builtins.property
+    def refusal(self) -> Global___Refusal:
+        """Why there is none: do not send."""
+
+    def __init__(
+        self,
+        *,
+        decision: _types_pb2.Decision | None = ...,
+        refusal: Global___Refusal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decision", b"decision", "refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decision", b"decision", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["decision", "refusal"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___StreamCheckAnswer: _TypeAlias = StreamCheckAnswer  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """Why something was not answered, as the status of a call of its own would say it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of a google.rpc.Code, never 0: 3 for INVALID_ARGUMENT."""
+    reason: _builtins.str
+    """An ErrorInfo.reason of heed.dev: `INVALID_FIELD`."""
+    message: _builtins.str
+    """What happened and what to do, for people."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The ErrorInfo.metadata of that reason, see ErrorReason."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """The fields that are wrong, at most 100. Empty for every reason but INVALID_FIELD and the like."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
+@_typing.final
+class Violation(_message.Message):
+    """One field that is wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Its path in the request: `queries[0].subjects[0].email`."""
+    description: _builtins.str
+    """What is wrong with it, and what to do."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Violation: _TypeAlias = Violation  # noqa: Y015
+
+@_typing.final
 class SetPreferenceRequest(_message.Message):
     """Records a person's choices."""
 

@@ -45,6 +45,11 @@ class PreferenceServiceStub(object):
                 request_serializer=heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionResponse.FromString,
                 _registered_method=True)
+        self.StreamCheckSuppression = channel.stream_stream(
+                '/heed.v1.PreferenceService/StreamCheckSuppression',
+                request_serializer=heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionResponse.FromString,
+                _registered_method=True)
         self.SetPreference = channel.unary_unary(
                 '/heed.v1.PreferenceService/SetPreference',
                 request_serializer=heed_dot_v1_dot_preference__service__pb2.SetPreferenceRequest.SerializeToString,
@@ -81,6 +86,27 @@ class PreferenceServiceServicer(object):
         """Answers the same for up to 10,000 messages at one revision. Needs the right `check`.
 
         Errors: as CheckSuppression, and BATCH_TOO_LARGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamCheckSuppression(self, request_iterator, context):
+        """Answers the same for messages asked about one after the other, over one stream: for senders
+        that ask without end and do not wait for one answer before they ask for the next. Every request
+        gets one response, in the order of the requests. Needs the right `check`.
+
+        A query that is refused is answered in its place and ends nothing. The server reads a request
+        only once the response before is on its way, so what is not read holds the caller back.
+
+        The server ends a stream with OK within 25 s, idle or busy, and when it stops: what it read is
+        answered, a request without a response was not, and the caller asks it again over the next
+        stream. A caller that half-closes sooner loses nothing, since what was sent before is answered.
+
+        Errors in the place of an answer: as CheckSuppression. Errors that end the stream:
+        MALFORMED_MESSAGE, INVALID_FIELD for a request without queries, BATCH_TOO_LARGE; RIGHT_REQUIRED
+        and CREDENTIAL_INVALID, also for a key that was revoked meanwhile; OVERLOADED for a caller that
+        does not read; LIMIT_REACHED for one stream too many, DRAINING for one at a server that stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +156,11 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckSuppression,
                     request_deserializer=heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionRequest.FromString,
                     response_serializer=heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionResponse.SerializeToString,
+            ),
+            'StreamCheckSuppression': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamCheckSuppression,
+                    request_deserializer=heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionResponse.SerializeToString,
             ),
             'SetPreference': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPreference,
@@ -202,6 +233,33 @@ class PreferenceService(object):
             '/heed.v1.PreferenceService/BatchCheckSuppression',
             heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionRequest.SerializeToString,
             heed_dot_v1_dot_preference__service__pb2.BatchCheckSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamCheckSuppression(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/heed.v1.PreferenceService/StreamCheckSuppression',
+            heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionRequest.SerializeToString,
+            heed_dot_v1_dot_preference__service__pb2.StreamCheckSuppressionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,23 @@ class PreferenceServiceStub:
 
     Errors: as CheckSuppression, and BATCH_TOO_LARGE.
     """
+    StreamCheckSuppression: _grpc.StreamStreamMultiCallable[_preference_service_pb2.StreamCheckSuppressionRequest, _preference_service_pb2.StreamCheckSuppressionResponse]
+    """Answers the same for messages asked about one after the other, over one stream: for senders
+    that ask without end and do not wait for one answer before they ask for the next. Every request
+    gets one response, in the order of the requests. Needs the right `check`.
+
+    A query that is refused is answered in its place and ends nothing. The server reads a request
+    only once the response before is on its way, so what is not read holds the caller back.
+
+    The server ends a stream with OK within 25 s, idle or busy, and when it stops: what it read is
+    answered, a request without a response was not, and the caller asks it again over the next
+    stream. A caller that half-closes sooner loses nothing, since what was sent before is answered.
+
+    Errors in the place of an answer: as CheckSuppression. Errors that end the stream:
+    MALFORMED_MESSAGE, INVALID_FIELD for a request without queries, BATCH_TOO_LARGE; RIGHT_REQUIRED
+    and CREDENTIAL_INVALID, also for a key that was revoked meanwhile; OVERLOADED for a caller that
+    does not read; LIMIT_REACHED for one stream too many, DRAINING for one at a server that stops.
+    """
     SetPreference: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.SetPreferenceRequest, _preference_service_pb2.SetPreferenceResponse]
     """Records a person's choices, under each identifier named, atomically, and answers once they are
     committed and fsynced. Idempotent: the same key and payload gives the first answer for at
@@ -82,6 +99,23 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     """Answers the same for up to 10,000 messages at one revision. Needs the right `check`.
 
     Errors: as CheckSuppression, and BATCH_TOO_LARGE.
+    """
+    StreamCheckSuppression: _aio.StreamStreamMultiCallable[_preference_service_pb2.StreamCheckSuppressionRequest, _preference_service_pb2.StreamCheckSuppressionResponse]  # type: ignore[assignment]
+    """Answers the same for messages asked about one after the other, over one stream: for senders
+    that ask without end and do not wait for one answer before they ask for the next. Every request
+    gets one response, in the order of the requests. Needs the right `check`.
+
+    A query that is refused is answered in its place and ends nothing. The server reads a request
+    only once the response before is on its way, so what is not read holds the caller back.
+
+    The server ends a stream with OK within 25 s, idle or busy, and when it stops: what it read is
+    answered, a request without a response was not, and the caller asks it again over the next
+    stream. A caller that half-closes sooner loses nothing, since what was sent before is answered.
+
+    Errors in the place of an answer: as CheckSuppression. Errors that end the stream:
+    MALFORMED_MESSAGE, INVALID_FIELD for a request without queries, BATCH_TOO_LARGE; RIGHT_REQUIRED
+    and CREDENTIAL_INVALID, also for a key that was revoked meanwhile; OVERLOADED for a caller that
+    does not read; LIMIT_REACHED for one stream too many, DRAINING for one at a server that stops.
     """
     SetPreference: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.SetPreferenceRequest, _preference_service_pb2.SetPreferenceResponse]  # type: ignore[assignment]
     """Records a person's choices, under each identifier named, atomically, and answers once they are
@@ -129,6 +163,29 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers the same for up to 10,000 messages at one revision. Needs the right `check`.
 
         Errors: as CheckSuppression, and BATCH_TOO_LARGE.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamCheckSuppression(
+        self,
+        request_iterator: _MaybeAsyncIterator[_preference_service_pb2.StreamCheckSuppressionRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_preference_service_pb2.StreamCheckSuppressionResponse], _abc.AsyncIterator[_preference_service_pb2.StreamCheckSuppressionResponse]]:
+        """Answers the same for messages asked about one after the other, over one stream: for senders
+        that ask without end and do not wait for one answer before they ask for the next. Every request
+        gets one response, in the order of the requests. Needs the right `check`.
+
+        A query that is refused is answered in its place and ends nothing. The server reads a request
+        only once the response before is on its way, so what is not read holds the caller back.
+
+        The server ends a stream with OK within 25 s, idle or busy, and when it stops: what it read is
+        answered, a request without a response was not, and the caller asks it again over the next
+        stream. A caller that half-closes sooner loses nothing, since what was sent before is answered.
+
+        Errors in the place of an answer: as CheckSuppression. Errors that end the stream:
+        MALFORMED_MESSAGE, INVALID_FIELD for a request without queries, BATCH_TOO_LARGE; RIGHT_REQUIRED
+        and CREDENTIAL_INVALID, also for a key that was revoked meanwhile; OVERLOADED for a caller that
+        does not read; LIMIT_REACHED for one stream too many, DRAINING for one at a server that stops.
         """
 
     @_abc_1.abstractmethod

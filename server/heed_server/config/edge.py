@@ -117,6 +117,30 @@ class LimitsConfig(Section):
         ge=1,
         le=3600,
     )
+    check_streams_max: int = setting(
+        2_000,
+        "Streams of checks of the process; one more is LIMIT_REACHED.",
+        higher="more memory",
+        lower="callers are refused, and check by single calls",
+        ge=0,
+        le=1_000_000,
+    )
+    check_streams_of_principal_max: int = setting(
+        1_000,
+        "The same of one principal.",
+        higher="one may take all",
+        lower="its callers are refused",
+        ge=0,
+        le=1_000_000,
+    )
+    check_stream_seconds_max: float = setting(
+        25.0,
+        "How long a stream of checks lives, or down to half of it, idle or busy.",
+        higher="an idle one outlives its key by so long; above 25 one may be cut off",
+        lower="streams are opened more often",
+        ge=1,
+        le=55,
+    )
 
 
 class WatchConfig(Section):

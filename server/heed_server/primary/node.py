@@ -44,7 +44,14 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.propagation import Registry
-from heed_server.rpc import Observe, RpcLimits, build_server, health_of
+from heed_server.rpc import (
+    CheckStreamLimits,
+    CheckStreams,
+    Observe,
+    RpcLimits,
+    build_server,
+    health_of,
+)
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.storage import (
     Clock,
@@ -135,10 +142,12 @@ async def open_node(
             registry=registry,
         )
         interceptors = await _tracing(opened, background, config, registry)
+        check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
         server = build_server(
             service,
             authenticator,
             health=health,
+            check_streams=check_streams,
             rpc_limits=limits_of(RpcLimits, config.limits),
             observe=_observer(config, CallMetrics(registry)),
             observe_checks=config.telemetry.check_metrics,
@@ -151,7 +160,12 @@ async def open_node(
         metrics_port = await _open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
-        opened.push_async_callback(drain, server, health, watches.drain, stop, config.drain)
+
+        def end_streams(seconds: float) -> None:
+            check_streams.end()
+            watches.drain(seconds)
+
+        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
 
         background.start("health", health.run())
         background.start("keys", authenticator.run())

@@ -4,8 +4,8 @@ The order, and why:
 1. Health says NOT_SERVING of everything, and for a moment nothing else changes: whoever watches
    health goes elsewhere while every call is still answered.
 2. The server stops taking calls first, and tells connections so; calls under way end. Streams of
-   changes end each at its own time within half the grace time, so that their readers do not all
-   come to another node at once.
+   checks end once what they read is answered. Streams of changes end each at its own time within
+   half the grace time, so that their readers do not all come to another node at once.
 3. What still runs after the grace time is cancelled. A commit under way is finished all the same;
    its caller learns the outcome by its key.
 4. The loops end, the index is sealed, the database is closed: in the reverse of their opening.

@@ -18,10 +18,13 @@ from heed_server.auth.policy import OPEN, Principal
 from heed_server.rpc.methods import UnaryMethod
 from heed_server.rpc.status import STATUS_CODES, Context, abort, unforeseen
 from heed_server.service import Service
+from heed_server.service.checks import Checks
 
 UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
 StreamHandler = Callable[[bytes, Context], Awaitable[None]]
+ConversationHandler = Callable[[object, Context], Awaitable[None]]
 Stream = Callable[[Service, Principal, bytes], AsyncGenerator[bytes, None]]
+Conversation = Callable[[Checks, Callable[[], Principal], Context], Awaitable[None]]
 
 
 class Observe(Protocol):
@@ -115,6 +118,27 @@ def watched(
             asked = parse_watch.watch_changes(request)
             async with service.watch_changes(principal, asked, who_now) as stream:
                 await stream.run(context.write)
+
+    return handler
+
+
+def conversed(
+    name: str,
+    converse: Conversation,
+    service: Checks,
+    authenticator: Authenticator | None,
+    observe: Observe,
+) -> ConversationHandler:
+    """Return the handler of a method that reads and writes many messages."""
+
+    async def handler(_requests: object, context: Context) -> None:
+        async with _Call(name, context, observe, is_write=False) as call:
+
+            def who_now() -> Principal:
+                return OPEN if authenticator is None else _principal(authenticator, context)
+
+            call.caller = who_now().name
+            await converse(service, who_now, context)
 
     return handler
 

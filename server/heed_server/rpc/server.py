@@ -9,7 +9,7 @@ Source of the settings: grpc doc/keepalive.md, gRFC A8 and A9, and the names in
 grpc/impl/channel_arg_names.h.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,7 +25,8 @@ from heed_proto.v1 import (
     watch_service_pb2,
 )
 from heed_server.auth.credentials import Authenticator
-from heed_server.rpc.calls import Observe, observed, streamed, unobserved, watched
+from heed_server.rpc.calls import Observe, conversed, observed, streamed, unobserved, watched
+from heed_server.rpc.check_streams import CHECK_STREAM, CheckStreams
 from heed_server.rpc.health import Health
 from heed_server.rpc.methods import UNARY_METHODS
 from heed_server.rpc.reads import export_records
@@ -76,6 +77,7 @@ def build_server(
     authenticator: Authenticator | None,
     *,
     health: Health,
+    check_streams: CheckStreams,
     rpc_limits: RpcLimits | None = None,
     observe: Observe | None = None,
     observe_checks: bool = False,
@@ -85,11 +87,14 @@ def build_server(
     """Return a server with every RPC, ready for its ports.
 
     `authenticator` None: every call is `OPEN`, for loopback. `observe` is told of every call but
-    Checks, and of those with `observe_checks`.
+    Checks, and of those with `observe_checks`; of a stream of checks when it ends.
     """
     bounds = rpc_limits or RpcLimits()
     server = new_server(bounds, interceptors=interceptors)
     handlers = _handlers(service, authenticator, bounds, observe, observe_checks=observe_checks)
+    handlers[CHECK_STREAM] = grpc.stream_stream_rpc_method_handler(
+        conversed(CHECK_STREAM, check_streams.converse, service, authenticator, observe or _nobody)
+    )
     for described in services():
         of_service = {method.name: handlers[method.name] for method in described.methods}
         server.add_generic_rpc_handlers(
@@ -128,8 +133,8 @@ def _handlers(
     observe: Observe | None,
     *,
     observe_checks: bool,
-) -> Mapping[str, _Handler]:
-    """The handler of each method of the contract, by name."""
+) -> dict[str, _Handler]:
+    """The handler of each method of the contract that is asked once, by name."""
     _require_rows()
     handlers: dict[str, _Handler] = {}
     for method in UNARY_METHODS.values():
@@ -160,7 +165,7 @@ def _handlers(
 def _require_rows() -> None:
     """Refuse to serve a contract that this code does not answer whole."""
     told = {method.name for described in services() for method in described.methods}
-    answered = {*UNARY_METHODS, *STREAMS, WATCH}
+    answered = {*UNARY_METHODS, *STREAMS, WATCH, CHECK_STREAM}
     odd = (told ^ answered) | (told ^ set(RIGHT_OF_METHOD))
     if odd:
         raise RuntimeError(

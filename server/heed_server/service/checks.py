@@ -6,7 +6,8 @@ Laws:
 - While the wall clock is doubted, "allowed" needs both times that it may be (`doubted`).
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
-- All the queries of a batch are answered at one revision and one instant.
+- All the queries of a batch, and of one request of a stream, are answered at one revision and one
+  instant.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from heed.decide import Facts, decide, decide_without_facts
-from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
 from heed.model import Decision, Instant, Query, Record, Revision, SubjectKey, Verdict
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
-from heed.wire.asked import BatchAsked, CheckAsked
+from heed.wire.asked import BatchAsked, CheckAsked, StreamAsked
 from heed.wire.encoded import Answered, Position
 from heed_server.auth.policy import Principal
 from heed_server.service.answering import (
@@ -31,6 +32,9 @@ from heed_server.service.answering import (
 SecondsLeft = Callable[[], float | None]
 """How long the call may still take; None: for ever."""
 
+STREAM_TOKEN_SECONDS_MAX = 0.1
+"""How long a request of a stream waits for its token's revision: all behind it wait too."""
+
 AGE_MS_MAX = 10**12
 """What is told of an age that is infinite: of before the first catching up."""
 
@@ -42,6 +46,15 @@ class Checked:
     position: Position
     now: Instant
     answered: Sequence[Answered]
+
+
+@dataclass(slots=True)
+class StreamChecked:
+    """The same of one request of a stream, with what was refused in its place."""
+
+    position: Position
+    now: Instant
+    answers: Sequence[Answered | HeedError]
 
 
 class Checks(Answering):
@@ -60,7 +73,7 @@ class Checks(Answering):
         context = self.enter("CheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
-            await _await_token(context, asked.token, seconds_left)
+            await _await_token(context, asked.token, _patience_seconds(seconds_left))
         # No await from here on: the facts and the position are of one revision.
         index = context.follower.index
         facts = index.facts(keys)
@@ -86,8 +99,34 @@ class Checks(Answering):
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
-            await _await_token(context, asked.token, seconds_left)
-        # No await from here on: every query is answered at one revision.
+            await _await_token(context, asked.token, _patience_seconds(seconds_left))
+        done = self._decide_all(context, keys, asked)
+        self._require_fresh(done.answered, context.follower.source_age_seconds())
+        return done
+
+    async def stream_check(self, principal: Principal, asked: StreamAsked) -> StreamChecked:
+        """Answer one request of a stream: a batch whose queries are refused one by one.
+
+        Raises: as `check`, what refuses the request as a whole; malformed subjects do not.
+        """
+        context = self.enter("StreamCheckSuppression", principal, asked.batch.tenant)
+        keys = wire.stream_keys(asked, context.keyer.key_of)
+        if asked.batch.token:
+            await _await_token(context, asked.batch.token, STREAM_TOKEN_SECONDS_MAX)
+        done = self._decide_all(context, keys, asked.batch)
+        answers: Sequence[Answered | HeedError] = done.answered
+        age_seconds = context.follower.source_age_seconds()
+        if age_seconds > self.max_staleness_seconds_min:
+            answers = [self._too_old(one[0], age_seconds) or one for one in done.answered]
+        if asked.refused:
+            in_order = iter(answers)
+            answers = [asked.refused.get(at) or next(in_order) for at in range(asked.count)]
+        return StreamChecked(done.position, done.now, answers)
+
+    def _decide_all(
+        self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: BatchAsked
+    ) -> Checked:
+        """Decide every query at one revision and one instant: nothing here awaits."""
         index = context.follower.index
         now = self.now()
         answered = _answered(index, keys, asked, now)
@@ -99,7 +138,6 @@ class Checks(Answering):
                     answered, _answered(index, keys, asked, other), strict=True
                 )
             ]
-        self._require_fresh(answered, context.follower.source_age_seconds())
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
         return Checked(context.position(index), now, answered)
 
@@ -117,15 +155,22 @@ class Checks(Answering):
         if age_seconds <= self.max_staleness_seconds_min:
             return
         for decision, _ in answered:
-            is_allowed = decision.verdict is _ALLOWED
-            if is_allowed and age_seconds > self.max_staleness_seconds[decision.topic_class]:
-                raise UnavailableError(
-                    f"what this node knows is {age_seconds:.1f} s old, too old to allow a "
-                    f"{decision.topic_class.name.lower()} message; "
-                    "ask another node, or do not send",
-                    reason=ErrorReason.STATE_STALE,
-                    metadata={"age_ms": str(int(min(age_seconds * 1000, AGE_MS_MAX)))},
-                )
+            refusal = self._too_old(decision, age_seconds)
+            if refusal is not None:
+                raise refusal
+
+    def _too_old(self, decision: Decision, age_seconds: float) -> UnavailableError | None:
+        """Why a decision must not be told at this age, if so."""
+        is_allowed = decision.verdict is _ALLOWED
+        if not is_allowed or age_seconds <= self.max_staleness_seconds[decision.topic_class]:
+            return None
+        return UnavailableError(
+            f"what this node knows is {age_seconds:.1f} s old, too old to allow a "
+            f"{decision.topic_class.name.lower()} message; "
+            "ask another node, or do not send",
+            reason=ErrorReason.STATE_STALE,
+            metadata={"age_ms": str(int(min(age_seconds * 1000, AGE_MS_MAX)))},
+        )
 
 
 def _answered(
@@ -168,7 +213,13 @@ _NONE: Final[tuple[int, ...]] = ()
 _ALLOWED: Final = Verdict.ALLOWED
 
 
-async def _await_token(context: AnsweringTenant, text: str, seconds_left: SecondsLeft) -> None:
+def _patience_seconds(seconds_left: SecondsLeft) -> float:
+    """How long a call waits for its token's revision: half of what it has, and no longer."""
+    left = seconds_left()
+    return INDEX_WAIT_SECONDS_MAX if left is None else min(left / 2, INDEX_WAIT_SECONDS_MAX)
+
+
+async def _await_token(context: AnsweringTenant, text: str, patience_seconds: float) -> None:
     """Return once this node knows the revision of a token of this log."""
     token = decode_token(text)
     follower = context.follower
@@ -176,10 +227,6 @@ async def _await_token(context: AnsweringTenant, text: str, seconds_left: Second
     if token.tenant_id != context.tenant_id:
         raise _mismatch(token.revision, "another tenant")
     if token.revision > follower.revision:
-        patience_seconds = INDEX_WAIT_SECONDS_MAX
-        left = seconds_left()
-        if left is not None:
-            patience_seconds = min(left / 2, patience_seconds)
         if not await follower.reached(token.revision, patience_seconds):
             raise UnavailableError(
                 f"this node is at revision {follower.revision} and the token at "

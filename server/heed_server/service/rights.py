@@ -13,6 +13,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
     {
         "CheckSuppression": Right.CHECK,
         "BatchCheckSuppression": Right.CHECK,
+        "StreamCheckSuppression": Right.CHECK,
         "SetPreference": Right.WRITE,
         "BatchSetPreferences": Right.WRITE,
         "GetPreferences": Right.WRITE,
