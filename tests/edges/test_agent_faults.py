@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -174,3 +175,36 @@ def test_over_tcp_an_agent_shows_a_certificate_and_takes_no_call_without_a_key(
 
                 wait_until(lambda: not is_let_in())
                 assert agent.metrics()["heed_agent_credentials"] == 0
+
+
+def test_a_silent_upstream_makes_nothing_old_young_and_is_not_waited_for(tmp_path: Path) -> None:
+    """The upstream's process is stopped: its connections stand, and nothing comes of them."""
+    short = {"HEED_STALENESS_PROMOTIONAL_SECONDS": "1", "HEED_AGENT_ASK_SECONDS_MAX": "0.2"}
+    with Served(tmp_path) as server, server.client() as there:
+        last = there.opt_out(email=ADA, source="tests").revision
+        with ServedAgent(tmp_path, server.address, variables=short) as agent:
+            agent.wait_in_step().wait_for_revision(last)
+            with agent.client() as here:
+
+                def allows(who: str) -> bool | None:
+                    try:
+                        return here.check(email=who, channel="email", topic="news").allowed
+                    except UnavailableError as error:
+                        assert error.reason is heed.ErrorReason.STATE_STALE  # noqa: PT017
+                        return None
+
+                server.signal(signal.SIGSTOP)
+                try:
+                    wait_until(lambda: allows(BOB) is None)
+                    begun = monotonic()
+                    assert allows(BOB) is None
+                    waited_seconds = monotonic() - begun
+                    assert allows(ADA) is False
+                finally:
+                    server.signal(signal.SIGCONT)
+
+                wait_until(lambda: allows(BOB) is True)
+                made = here.opt_out(email=BOB, source="tests")
+                assert here.check(email=BOB, channel="email", token=made.token).allowed is False
+
+    assert waited_seconds < 5  # of the 10 s that the call had, whatever the machine does

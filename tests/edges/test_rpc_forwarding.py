@@ -9,22 +9,27 @@ import grpc
 import pytest
 from grpc import aio
 
-from heed.errors import HeedError, OutcomeUnknownError, UnavailableError
+from heed.errors import ErrorReason, HeedError, OutcomeUnknownError, UnavailableError
 from heed_proto.v1 import admin_service_pb2 as admin
-from heed_server.rpc.forwarding import Forwarding, Handler, path_of
+from heed_server.rpc.forwarding import STREAMS_MAX, Forwarding, Handler, path_of
 from heed_server.rpc.server import RpcLimits, new_server, services
 from tests.support import requests as ask
-from tests.support.servers import METHODS, new_channel, running_server
+from tests.support.servers import ENDLESS, METHODS, error_of, new_channel, running_server
 
 
 @asynccontextmanager
-async def handing_on(to: str) -> AsyncGenerator[aio.Channel]:
+async def handing_on(to: str, *, streams_max: int = STREAMS_MAX) -> AsyncGenerator[aio.Channel]:
     """A server that hands every call on to an address; yields a channel to it."""
     async with new_channel(to) as channel:
-        forwarding = Forwarding(channel, whom="the other side")
+        forwarding = Forwarding(channel, whom="the other side", streams_max=streams_max)
         server = new_server(RpcLimits())
         for described in services():
-            handlers = {one.name: forwarding.handler(one) for one in described.methods}
+            handlers = {
+                one.name: forwarding.handler(
+                    one, farewell=(lambda: b"") if one.name in ENDLESS else None
+                )
+                for one in described.methods
+            }
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(described.full_name, handlers),)
             )
@@ -139,3 +144,22 @@ async def test_a_call_without_a_credential_gets_none_on_its_way() -> None:
             call.cancel()
 
     assert "authorization" not in recorder.metadata
+
+
+async def test_streams_without_an_end_leave_room_for_calls(tmp_path: Path) -> None:
+    async with (
+        running_server(tmp_path) as server,
+        handing_on(server.address, streams_max=1) as through,
+    ):
+        start: aio.UnaryStreamMultiCallable[bytes, bytes]
+        start = through.unary_stream(path_of(METHODS["WatchChanges"]))
+        request = ask.watch_changes().SerializeToString()
+        first = start(request)
+        assert await anext(aiter(first))
+        with pytest.raises(aio.AioRpcError) as refused:
+            await anext(aiter(start(request)))
+        answered = await server.call("CheckSuppression", ask.check(), channel=through)
+        first.cancel()
+
+    assert error_of(refused.value).reason is ErrorReason.LIMIT_REACHED
+    assert answered.decision.verdict

@@ -707,7 +707,9 @@ class ReportAppliedRequest(_message.Message):
     stream_id: _builtins.str
     """That of `Opened`."""
     applied_revision: _builtins.int
-    """The revision that was applied; an agent says the least of its own and of its followers'."""
+    """The revision that was applied. An agent says its own: what follows through it has streams and
+    reports of its own.
+    """
     probe: _builtins.int
     """Given back by a heartbeat once all was sent that was known when it arrived. Ascending, from 1."""
     def __init__(

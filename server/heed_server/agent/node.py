@@ -98,7 +98,13 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         def admit(context: Context) -> None:
             callers.credential(context.invocation_metadata() or ())
 
-        forwarding = Forwarding(channel, whom="the upstream", observe=calls.observe, admit=admit)
+        forwarding = Forwarding(
+            channel,
+            whom="the upstream",
+            observe=calls.observe,
+            admit=admit,
+            streams_max=config.agent.streams_max,
+        )
         health = _health(config, known, channel)
         server = build_agent_server(
             AgentChecks(known, _max_staleness(config)),
@@ -243,13 +249,15 @@ def _close(follower: Follower, replica: Replica) -> None:
 
 
 async def _tell_of_following(config: Config, known: ReplicaFollower, follower: Follower) -> None:
-    """Log when the replica begins to be in step, and when it is no more."""
-    was_young = False
+    """Log when the replica begins to be in step, and why it is not, or no more."""
+    told: bool | None = None
     while True:
         is_young = known.is_young(config.staleness.promotional_seconds)
-        if is_young and not was_young:
+        why = follower.counts.last_error
+        if is_young and not told:
             _log.info("replica_in_step", revision=known.revision, is_owner=follower.is_owner)
-        elif was_young and not is_young:
-            _log.warning("replica_behind", why=follower.counts.last_error)
-        was_young = is_young
+            told = True
+        elif not is_young and (told or (told is None and why)):
+            _log.warning("replica_behind", why=why)
+            told = False
         await asyncio.sleep(LOOK_SECONDS)

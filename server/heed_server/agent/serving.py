@@ -1,5 +1,6 @@
 """The run of `heed-server agent`, from its settings to its exit."""
 
+import logging
 import sys
 from importlib.metadata import version
 
@@ -20,6 +21,8 @@ def run(effective: Effective) -> bool:
     Raises:
         HeedError: it could not start.
     """
+    # The library says so of each stream that ends; the agent, of when that matters.
+    logging.getLogger("heed.cache").setLevel(logging.WARNING)
     serving = serve_opened(open_agent, effective, on_serving=_begin, stop=Stop())
     return run_on_a_loop(effective, serving)
 

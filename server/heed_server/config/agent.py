@@ -71,6 +71,15 @@ class AgentConfig(Section):
         ge=1,
         le=1_000_000,
     )
+    streams_max: int = setting(
+        512,
+        "Streams of changes of caches and agents behind this one, which go through to the upstream "
+        "on one connection; one more is LIMIT_REACHED.",
+        higher="at 1,024, what a server takes on a connection, they leave no room for calls",
+        lower="caches are refused sooner",
+        ge=0,
+        le=1_000,
+    )
     ask_seconds_max: float = setting(
         1.0,
         "How long the upstream is asked for a Check that the replica cannot answer, and about a "

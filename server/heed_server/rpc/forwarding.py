@@ -19,7 +19,13 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from grpc import aio
 
-from heed.errors import HeedError, OutcomeUnknownError, UnavailableError
+from heed.errors import (
+    ErrorReason,
+    ExhaustedError,
+    HeedError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
 from heed.wire.status import DETAILS_METADATA_KEY, code_of
 from heed_server.rpc.calls import Observe
 from heed_server.rpc.methods import UNARY_METHODS
@@ -32,6 +38,10 @@ _OF_THE_TRANSPORT: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 )
 """The statuses of a connection that broke, where no details say that a server meant them."""
+
+STREAMS_MAX: Final = 512
+"""Streams without an end that go through at a time: half of the calls that a server takes on one
+connection (`limits.calls_of_connection_max`), so that they leave room for all others."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Farewell = Callable[[], bytes]
@@ -62,15 +72,18 @@ class Forwarding:
         whom: str,
         observe: Observe | None = None,
         admit: Callable[[Context], None] | None = None,
+        streams_max: int = STREAMS_MAX,
     ) -> None:
         """`whom` names the other side in messages; `observe` is told of each end of a call.
 
-        `admit` raises HeedError where a call is not even to be handed on.
+        `admit` raises HeedError where a call is not even to be handed on. `streams_max` bounds
+        those that have a farewell: all calls share a connection, which takes so many at a time.
         """
         self._channel = channel
         self._whom = whom
         self._observe = observe
         self._admit = admit
+        self._streams_max = streams_max
         self._endless: set[_Answers] = set()
         self._is_ending = False
 
@@ -155,6 +168,8 @@ class Forwarding:
 
         async def handler(request: bytes, context: Context) -> None:
             await self._require_admitted(context)
+            if farewell is not None and len(self._endless) >= self._streams_max:
+                await abort(context, self._too_many())
             timeout = context.time_remaining()
             answers = call(request, timeout=timeout, metadata=handed_on(context))
             await self._pass_on(answers, method, context, farewell)
@@ -211,6 +226,14 @@ class Forwarding:
             self._admit(context)
         except HeedError as error:
             await abort(context, error)
+
+    def _too_many(self) -> HeedError:
+        count = len(self._endless)
+        return ExhaustedError(
+            f"{count} streams go through here, and may be {self._streams_max}; end some",
+            reason=ErrorReason.LIMIT_REACHED,
+            metadata={"limit": "streams_max", "value": str(count)},
+        )
 
     def _code(self, method: MethodDescriptor, error: aio.AioRpcError) -> str:
         is_gone = not _is_told(error) and error.code() in _OF_THE_TRANSPORT
