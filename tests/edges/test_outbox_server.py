@@ -231,6 +231,30 @@ def test_what_is_no_url_of_nats_is_refused_and_not_shown(tmp_path: Path) -> None
     assert "hunter2" not in done.stderr + done.stdout
 
 
+def test_doctor_says_whether_nats_is_there(nats: NatsServer, tmp_path: Path) -> None:
+    here = run_command("doctor", cwd=tmp_path, variables=settings(nats.url))
+    away = run_command("doctor", cwd=tmp_path, variables=settings("nats://ada:hunter2@127.0.0.1:1"))
+
+    assert f"ok  outbox: NATS answers at {nats.url}" in here.stdout
+    assert away.returncode == 1
+    assert "BAD outbox: nats://ada:***@127.0.0.1:1: NATS cannot be had" in away.stdout
+
+
+def test_a_server_without_the_library_says_how_to_install_it(tmp_path: Path) -> None:
+    """A folder that hides the library stands for an installation without it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "known = util.find_spec\n"
+        "util.find_spec = lambda name, *more: None if name == 'nats' else known(name, *more)\n"
+    )
+    variables = {**settings("nats://127.0.0.1:4222"), "PYTHONPATH": str(tmp_path)}
+
+    done = run_command("serve", "--listen", "127.0.0.1:0", cwd=tmp_path, variables=variables)
+
+    assert done.returncode == 2
+    assert "pip install 'heed-server[nats]'" in done.stderr
+
+
 def test_the_settings_show_no_password_and_no_token(tmp_path: Path) -> None:
     url = "nats://ada:hunter2@a:4222,tls://hunter3@b:4222"
 

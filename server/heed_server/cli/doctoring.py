@@ -26,6 +26,9 @@ from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import require_safe_listening
 from heed_server.config.page import masked_url
 from heed_server.config.places import database_file, database_url, index_directory
+from heed_server.outbox import OutboxLimits, connect, require_library
+from heed_server.primary.database import limits_of
+from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
 
 CLOCK_OFF_SECONDS_MAX = 5.0
@@ -82,6 +85,8 @@ async def findings(config: Config) -> AsyncGenerator[Finding]:
     if config.telemetry.metrics_address:
         metrics = parse_address(config.telemetry.metrics_address)
         yield _address("metrics", metrics, config, is_heed=is_running)
+    if config.outbox.urls:
+        yield await _outbox(config)
 
 
 def _listening(config: Config) -> Finding:
@@ -172,6 +177,17 @@ def _address(what: str, address: Address, config: Config, *, is_heed: bool) -> F
         return _finding(what, f"{address}: {found}", good=is_serving)
     found = "a server that runs has it" if is_heed else "is in use by something else"
     return _finding(what, f"{address} {found}", good=is_heed)
+
+
+async def _outbox(config: Config) -> Finding:
+    """Whether NATS can be had."""
+    shown = masked_url(config.outbox.nats_url.get_secret_value())
+    try:
+        require_library()
+        async with connect(target_of(config), limits_of(OutboxLimits, config.outbox)):
+            return _finding("outbox", f"NATS answers at {shown}")
+    except HeedError as error:
+        return _finding("outbox", f"{shown}: {error.message}", good=False)
 
 
 def _is_free(address: Address) -> bool:

@@ -35,12 +35,7 @@ def outbox_of(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -
         return None
     require_library()
     limits = limits_of(OutboxLimits, section)
-    target = Target(
-        urls=section.urls,
-        tls_ca_file=section.tls_ca_file,
-        tls_certificate_file=section.tls_certificate_file,
-        tls_private_key_file=section.tls_private_key_file,
-    )
+    target = target_of(config)
 
     def publisher(follower: Follower) -> Publisher:
         naming = Naming(
@@ -58,6 +53,17 @@ def outbox_of(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -
         connect=lambda: connect(target, limits),
         boot_seconds=clock.boot,
         limits=limits,
+    )
+
+
+def target_of(config: Config) -> Target:
+    """Return where NATS is, as the settings say."""
+    section = config.outbox
+    return Target(
+        urls=section.urls,
+        tls_ca_file=section.tls_ca_file,
+        tls_certificate_file=section.tls_certificate_file,
+        tls_private_key_file=section.tls_private_key_file,
     )
 
 
