@@ -78,6 +78,24 @@ def test_checks_are_answered_by_the_replica_and_not_by_the_upstream(
     assert agent.asked() == before
 
 
+def test_a_stream_of_checks_is_answered_by_the_replica_and_not_by_the_upstream(
+    open_pair: tuple[Served, ServedAgent],
+) -> None:
+    _, agent = open_pair
+    before = agent.asked()
+    with agent.client() as here:
+        made = here.opt_out(email="streamed@example.com", source="tests")
+        agent.wait_for_revision(made.revision)
+        with here.check_stream() as stream:
+            stopped = stream.check(email="streamed@example.com", channel="email", token=made.token)
+            free = [stream.check(email=f"s{at}@example.com", channel="email") for at in range(20)]
+
+    assert not stopped.allowed
+    assert all(one.allowed for one in free)
+    assert agent.asked() == before
+    assert not any("StreamCheckSuppression" in name for name in agent.metrics())
+
+
 def test_the_socket_is_for_its_user_alone_unless_said_otherwise(
     open_pair: tuple[Served, ServedAgent], tmp_path: Path
 ) -> None:

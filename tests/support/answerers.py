@@ -114,7 +114,9 @@ def by_agent(address: str, folder: Path) -> Generator[Asks]:
         with heed.SyncClient(agent, timeout=SECONDS_MAX) as client:
             singly = [plain(_check(client, one)) for one in asks]
             at_once = [plain(one) for one in client.check_many([one.asked() for one in asks])]
-        assert at_once == singly
+            with client.check_stream() as stream:
+                streamed = [plain(_check(stream, one)) for one in asks]
+        assert at_once == streamed == singly
         return singly
 
     with process:
@@ -166,7 +168,9 @@ def _cached(address: str, folder: Path, tenant: str) -> heed.SyncClient:
     return heed.SyncClient(address, tenant=tenant, cache=folder / tenant, timeout=SECONDS_MAX)
 
 
-def _check(client: heed.SyncClient, ask: Ask, tenant: str | None = None) -> heed.CheckAnswer:
+def _check(
+    client: "heed.SyncClient | heed.SyncCheckStream", ask: Ask, tenant: str | None = None
+) -> heed.CheckAnswer:
     asked: Query = ask.asked()
     return client.check(
         channel=asked.channel,

@@ -171,3 +171,37 @@ async def test_where_keys_are_required_no_call_goes_without_one() -> None:
     assert world.upstream.asked == []
     assert await world.may_check(GOOD)
     assert world.callers.refused == 3
+
+
+async def test_a_stream_ends_with_the_key_that_opened_it() -> None:
+    world = World()
+    assert await world.may_check(GOOD)
+    ((_, key),) = GOOD
+    world.callers.require_still(key, "t")
+    world.upstream.takes.clear()
+
+    world.seconds += 16
+    world.callers.require_still(key, "t")  # asked about behind this answer
+    await world.settle()
+
+    with pytest.raises(UnauthenticatedError):
+        world.callers.require_still(key, "t")
+
+
+async def test_a_stream_of_a_silent_upstream_ends_when_the_key_is_too_old() -> None:
+    world = World()
+    assert await world.may_check(GOOD)
+    ((_, key),) = GOOD
+    world.upstream.is_silent = True
+
+    world.seconds += 900
+    world.callers.require_still(key, "t")
+    await world.settle()
+    world.seconds += 0.1
+
+    with pytest.raises(UnauthenticatedError):
+        world.callers.require_still(key, "t")
+
+
+async def test_a_stream_through_a_trusted_socket_goes_on() -> None:
+    World(trusts_sockets=True).callers.require_still("", "t")

@@ -13,6 +13,7 @@ Laws:
 Source: ADR 0020.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Final, Protocol
 
@@ -125,6 +126,25 @@ class Callers:
         left = seconds_left()
         patience = self._ask_seconds_max if left is None else min(left / 2, self._ask_seconds_max)
         return await self._judge(given, tenant, patience)
+
+    def require_still(self, given: Credential, tenant: str) -> None:
+        """Return if who was let in before may go on to check; whoever is asked about meanwhile may.
+
+        Raises:
+            UnauthenticatedError: the upstream takes the credential no more, or is silent too long.
+        """
+        if not given and self._trusts_sockets:
+            return
+        taken_at = self._taken.get(given)
+        age_seconds = math.inf if taken_at is None else self._boot_seconds() - taken_at
+        if age_seconds > self._kept_seconds:
+            self.refused += 1
+            raise UnauthenticatedError(
+                "the upstream takes this API key no more, or was not heard of it for too long; "
+                "open another stream"
+            )
+        if age_seconds > self._credential_seconds:
+            self._judge_behind(given, tenant)
 
     def _judge_behind(self, given: Credential, tenant: str) -> None:
         if given in self._asking or len(self._asking) >= JUDGED_AT_ONCE_MAX:

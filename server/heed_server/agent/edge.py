@@ -4,6 +4,8 @@ Laws:
 - A Check that the replica cannot answer (it is too old or being made, a token is of a revision it
   has not seen, the tenant is another) is asked of the upstream, with the caller's own credential.
   Where that gives no answer the agent's own refusal stands; never is it turned into an answer.
+- A stream of Checks is the replica's from its begin to its end, or the upstream's; what the replica
+  cannot answer in it is refused in its place.
 - Watching goes through to the upstream stream by stream, so that the lookup key goes to those alone
   whom the upstream gives it, and their reports count there.
 Source: ADR 0020.
@@ -11,7 +13,7 @@ Source: ADR 0020.
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -24,7 +26,8 @@ from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.agent.callers import Callers
 from heed_server.agent.service import CALLER, AgentChecks
 from heed_server.auth.policy import Principal
-from heed_server.rpc import Health, Observe, RpcLimits
+from heed_server.rpc import CheckStreams, Health, Observe, RpcLimits
+from heed_server.rpc.check_streams import CHECK_STREAM
 from heed_server.rpc.forwarding import Forwarding, Handler, seconds_left
 from heed_server.rpc.methods import batch_check, check
 from heed_server.rpc.server import WATCH, new_server, services
@@ -46,6 +49,7 @@ UPSTREAM_MAY_KNOW: Final = frozenset(
 RECONNECT_SECONDS_MAX: Final = 1.0
 """How long a stream's reader is asked to wait when the agent stops, at most."""
 
+_Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 _CheckAnswer = Callable[[Checks, Principal, bytes, SecondsLeft], Awaitable[bytes]]
 
 _CHECKS: Final[dict[str, _CheckAnswer]] = {
@@ -74,6 +78,7 @@ def build_agent_server(
     forwarding: Forwarding,
     *,
     health: Health,
+    check_streams: CheckStreams,
     rpc_limits: RpcLimits,
     ask_seconds_max: float,
     asked: Asked,
@@ -86,6 +91,12 @@ def build_agent_server(
         handlers: dict[str, Handler] = {}
         for method in described.methods:
             answer = _CHECKS.get(method.name)
+            if method.name == CHECK_STREAM:
+                through = forwarding.many_to_many(method)
+                handlers[method.name] = grpc.stream_stream_rpc_method_handler(
+                    _conversed(service, callers, check_streams, through)
+                )
+                continue
             if answer is None:
                 farewell = _draining if method.name == WATCH else None
                 handlers[method.name] = forwarding.handler(method, farewell=farewell)
@@ -181,6 +192,42 @@ class _AnsweredHere:
         if refusal is not None and (is_no_answer or is_stranger):
             await abort(context, refusal)
         await self._forwarding.end(self.method, context, error, otherwise=refusal)
+
+
+def _conversed(
+    service: AgentChecks,
+    callers: Callers,
+    check_streams: CheckStreams,
+    through: _Converse,
+) -> _Converse:
+    """Return the handler of a stream of Checks; `through` has the upstream answer one."""
+
+    async def handler(requests: AsyncIterator[bytes], context: Context) -> None:
+        try:
+            given = callers.credential(context.invocation_metadata() or ())
+        except HeedError as error:
+            await abort(context, error)
+        try:
+            tenant = service.follower.tenant().name
+            is_ours = await callers.may_check(given, tenant, context.time_remaining)
+        except HeedError:
+            tenant, is_ours = "", False
+        if not is_ours:
+            await through(requests, context)
+            return
+
+        def who_now() -> Principal:
+            callers.require_still(given, tenant)
+            return CALLER
+
+        try:
+            await check_streams.converse(service, who_now, context)
+        except HeedError as error:
+            await abort(context, error)
+        except Exception as error:  # noqa: BLE001 - the root of a call
+            await abort(context, unforeseen(CHECK_STREAM, error, is_write=False))
+
+    return handler
 
 
 def _observed(

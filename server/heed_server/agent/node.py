@@ -40,7 +40,7 @@ from heed_server.primary.background import Background
 from heed_server.primary.database import limits_of
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.stopping import Stop, drain
-from heed_server.rpc import Health, RpcLimits
+from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, RpcLimits
 from heed_server.rpc.forwarding import Forwarding, path_of
 from heed_server.rpc.server import services
 from heed_server.rpc.status import Context
@@ -106,11 +106,18 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
             streams_max=config.agent.streams_max,
         )
         health = _health(config, known, channel)
+        check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
+
+        def end_streams(seconds: float) -> None:
+            check_streams.end()
+            forwarding.end_streams(seconds)
+
         server = build_agent_server(
             AgentChecks(known, _max_staleness(config)),
             callers,
             forwarding,
             health=health,
+            check_streams=check_streams,
             rpc_limits=limits_of(RpcLimits, config.limits),
             ask_seconds_max=config.agent.ask_seconds_max,
             asked=asked,
@@ -126,9 +133,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         opened.push_async_callback(asyncio.to_thread, _close, follower, replica)
         await health.refresh()
         await server.start()
-        opened.push_async_callback(
-            drain, server, health, forwarding.end_streams, stop, config.drain
-        )
+        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
         background.start("health", health.run())
         background.start("replica", _tell_of_following(config, known, follower))
         yield AgentNode(

@@ -105,7 +105,7 @@ class Forwarding:
             case False, True:
                 return grpc.unary_stream_rpc_method_handler(self._one_to_many(method, farewell))
             case True, True:
-                return grpc.stream_stream_rpc_method_handler(self._many_to_many(method))
+                return grpc.stream_stream_rpc_method_handler(self.many_to_many(method))
             case _:
                 raise RuntimeError(f"{method.name} is of a kind that is not handed on")
 
@@ -122,6 +122,21 @@ class Forwarding:
             return await call(request, timeout=left, metadata=handed_on(context))
 
         return hand_on
+
+    def many_to_many(
+        self, method: MethodDescriptor
+    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
+        """Return what hands on a stream in both directions, to its end."""
+        call: aio.StreamStreamMultiCallable[bytes, bytes]
+        call = self._channel.stream_stream(path_of(method))
+
+        async def handler(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._require_admitted(context)
+            timeout = context.time_remaining()
+            answers = call(requests, timeout=timeout, metadata=handed_on(context))
+            await self._pass_on(answers, method, context, None)
+
+        return handler
 
     async def end(
         self,
@@ -173,20 +188,6 @@ class Forwarding:
             timeout = context.time_remaining()
             answers = call(request, timeout=timeout, metadata=handed_on(context))
             await self._pass_on(answers, method, context, farewell)
-
-        return handler
-
-    def _many_to_many(
-        self, method: MethodDescriptor
-    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
-        call: aio.StreamStreamMultiCallable[bytes, bytes]
-        call = self._channel.stream_stream(path_of(method))
-
-        async def handler(requests: AsyncIterator[bytes], context: Context) -> None:
-            await self._require_admitted(context)
-            timeout = context.time_remaining()
-            answers = call(requests, timeout=timeout, metadata=handed_on(context))
-            await self._pass_on(answers, method, context, None)
 
         return handler
 
