@@ -15,7 +15,7 @@ import grpc
 import uvloop
 from grpc import aio
 
-from heed_server.primary.serving import freeze_what_stays
+from heed_server.primary.loop import freeze_what_stays
 from heed_server.rpc.server import RpcLimits, new_server
 
 

@@ -14,7 +14,7 @@ from heed_server.config import (
     WatchConfig,
 )
 from heed_server.follow import FollowLimits
-from heed_server.primary.database import limits_of
+from heed_server.primary.limits import limits_of
 from heed_server.rpc import RpcLimits
 from heed_server.service import MaxStaleness
 from heed_server.storage import StorageLimits

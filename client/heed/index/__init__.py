@@ -4,6 +4,7 @@ from heed.index.builder import IndexBuilder
 from heed.index.faults import Fault, IndexClaimedError, IndexGapError, IndexUnusableError
 from heed.index.hashes import HASHES_KEPT_MAX, HashRing
 from heed.index.index import MAP_BYTES_MAX, Index, IndexStats
+from heed.index.reader import IndexReader
 
 __all__ = [
     "HASHES_KEPT_MAX",
@@ -14,6 +15,7 @@ __all__ = [
     "IndexBuilder",
     "IndexClaimedError",
     "IndexGapError",
+    "IndexReader",
     "IndexStats",
     "IndexUnusableError",
 ]

@@ -51,6 +51,7 @@ class IndexBuilder:
             epoch=head.epoch,
             revision=head.revision,
             running_hash=head.running_hash,
+            stops_revision=head.revision,
         )
         self._topics = tuple(topics)
         self._holds = tuple(holds)

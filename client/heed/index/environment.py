@@ -7,7 +7,8 @@
 - One thread uses an environment: the one with the follower's event loop. So growing the map,
   which no transaction may outlive, is safe between any two calls.
 - Look-ups share one read transaction, which the next write ends: beginning one costs more than a
-  look-up, and nothing but this process writes.
+  look-up, and nothing but this process writes. Other processes may read (`heed.index.reader`):
+  LMDB's lock file, which lists them, is therefore never removed while the directory stands.
 - LMDB's errors end here, as `IndexUnusableError`.
 """
 
@@ -55,8 +56,6 @@ class Environment:
         self._map_bytes_max = map_bytes_max
         self.map_bytes = min(map_bytes_max, max(MAP_BYTES_MIN, 2 * data_bytes))
         creates = data_bytes == 0
-        # It may hold slots of readers that are gone; by the claim there is no other process.
-        (directory / "lock.mdb").unlink(missing_ok=True)
         with _errors_as(Fault.DAMAGED, "open"):
             self._env = lmdb.open(
                 str(directory),
@@ -67,6 +66,9 @@ class Environment:
                 max_dbs=4,
                 max_spare_txns=2,
             )
+            # Other processes may be reading (`heed.index.reader`); the slots of those that died
+            # would hold on to pages.
+            self._env.reader_check()
             self._begin = self._env.begin
             self._get: Callable[[bytes], bytes | None] | None = None
             try:

@@ -21,7 +21,7 @@ from heed.index.faults import Fault, IndexGapError, IndexUnusableError, os_error
 from heed.index.hashes import HashRing, load
 from heed.index.meta import META_KEY, IndexMeta, decode_meta
 from heed.index.seal import Seal, break_seal, read_seal, write_seal
-from heed.index.stops import decode_hold, decode_topic
+from heed.index.stops import in_order, read_stops
 from heed.model import (
     Change,
     ChangeKind,
@@ -63,6 +63,7 @@ class Index:
         "_is_sealed",
         "_meta",
         "_ring",
+        "_stops_revision",
         "_topics",
         "epoch",
         "holds",
@@ -89,8 +90,9 @@ class Index:
         self.epoch = meta.epoch
         self.revision = meta.revision
         self.running_hash = meta.running_hash
+        self._stops_revision = meta.stops_revision
         self.topics = TopicTable(self._topics.values())
-        self.holds = _in_order(self._holds)
+        self.holds = in_order(self._holds.values())
         self.is_unusable = False
         """Whether it met damage or a change that it could not take. It stays so."""
         self._ring = _ring_of(meta, seal)
@@ -159,11 +161,13 @@ class Index:
             return
         self._require_next(changes)
         last = changes[-1]
+        stops_revision = _stops_revision(changes, self._stops_revision)
         meta = IndexMeta(
             tenant_id=self.tenant_id,
             epoch=self.epoch,
             revision=last.revision,
             running_hash=last.running_hash,
+            stops_revision=stops_revision,
         ).encode()
 
         def write(txn: "lmdb.Transaction[bytes]") -> None:
@@ -182,6 +186,7 @@ class Index:
             self.is_unusable = True
             raise
         self._meta = meta
+        self._stops_revision = stops_revision
         self._move_to(changes)
 
     def hash_at(self, revision: Revision) -> bytes | None:
@@ -233,19 +238,17 @@ class Index:
         self._break_seal()
         self._claim.release()
 
+    def dump_hashes(self) -> bytes:
+        """Return the hashes kept, oldest first; the last is that of `revision`."""
+        return self._ring.dump()
+
     def _load(self, txn: "lmdb.Transaction[bytes]") -> None:
         self._meta = txn.get(META_KEY, b"", db=self._env.meta)
-        try:
-            for _, entry in txn.cursor(db=self._env.topics):
-                topic = decode_topic(entry)
-                self._topics[topic.name] = topic
-            for _, entry in txn.cursor(db=self._env.holds):
-                hold = decode_hold(entry)
-                self._holds[hold.hold_id] = hold
-        except ValueError as error:
-            raise IndexUnusableError(
-                Fault.DAMAGED, f"a topic or hold in the index cannot be read: {error}"
-            ) from error
+        topics, holds = read_stops(
+            txn.cursor(db=self._env.topics).iternext(), txn.cursor(db=self._env.holds).iternext()
+        )
+        self._topics = {topic.name: topic for topic in topics}
+        self._holds = {hold.hold_id: hold for hold in holds}
 
     def _require_next(self, changes: Sequence[Change]) -> None:
         for revision, change in enumerate(changes, self.revision + 1):
@@ -271,10 +274,10 @@ class Index:
                 self.topics = TopicTable(self._topics.values())
             elif change.kind is ChangeKind.HOLD and change.hold is not None:
                 self._holds[change.hold.hold_id] = change.hold
-                self.holds = _in_order(self._holds)
+                self.holds = in_order(self._holds.values())
             elif change.kind is ChangeKind.LIFT and change.hold is not None:
                 del self._holds[change.hold.hold_id]
-                self.holds = _in_order(self._holds)
+                self.holds = in_order(self._holds.values())
         self.revision = changes[-1].revision
         self.running_hash = changes[-1].running_hash
 
@@ -296,5 +299,12 @@ def _ring_of(meta: IndexMeta, seal: Seal | None) -> HashRing:
         raise IndexUnusableError(Fault.DAMAGED, f"the seal's hashes: {error}") from error
 
 
-def _in_order(holds: dict[str, Hold]) -> tuple[Hold, ...]:
-    return tuple(sorted(holds.values(), key=lambda hold: hold.revision))
+def _stops_revision(changes: Sequence[Change], before: Revision) -> Revision:
+    """The last revision that changed a topic or a hold."""
+    for change in reversed(changes):
+        if change.kind in _OF_STOPS and change.effect is Effect.APPLIED:
+            return change.revision
+    return before
+
+
+_OF_STOPS = frozenset({ChangeKind.TOPIC, ChangeKind.HOLD, ChangeKind.LIFT})

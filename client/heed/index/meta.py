@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from heed.index.faults import Fault, IndexUnusableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Revision, TenantId
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of everything inside an index but the records' own encoding, which has its own."""
 
 META_KEY = b"meta"
 """The key of the one entry of the database `meta`."""
 
 _VERSIONS = struct.Struct(">4sHHH")
-_PLACE = struct.Struct(">qq8s32s")
+_PLACE = struct.Struct(">qqq8s32s")
 _MAGIC = b"heed"
 
 
@@ -29,12 +29,17 @@ class IndexMeta:
     epoch: bytes
     revision: Revision
     running_hash: bytes
+    stops_revision: Revision
+    """The last revision that changed a topic or a hold; until it moves, a reader need not read
+    them again."""
 
     def encode(self) -> bytes:
         """Return the bytes that stand in the index, with the versions of this code before them."""
         return _VERSIONS.pack(
             _MAGIC, FORMAT_VERSION, RULE_VERSION, NORMALISER_VERSION
-        ) + _PLACE.pack(self.tenant_id, self.revision, self.epoch, self.running_hash)
+        ) + _PLACE.pack(
+            self.tenant_id, self.revision, self.stops_revision, self.epoch, self.running_hash
+        )
 
 
 def decode_meta(encoded: bytes) -> IndexMeta:
@@ -55,7 +60,9 @@ def decode_meta(encoded: bytes) -> IndexMeta:
             Fault.VERSION, f"the index is of versions {versions}, this code of {wanted}"
         )
     try:
-        tenant_id, revision, epoch, running_hash = _PLACE.unpack(encoded[_VERSIONS.size :])
+        tenant_id, revision, stops_revision, epoch, running_hash = _PLACE.unpack(
+            encoded[_VERSIONS.size :]
+        )
     except struct.error as error:
         raise IndexUnusableError(Fault.DAMAGED, "the index does not say where it stands") from error
     return IndexMeta(
@@ -63,4 +70,5 @@ def decode_meta(encoded: bytes) -> IndexMeta:
         epoch=epoch,
         revision=Revision(revision),
         running_hash=running_hash,
+        stops_revision=Revision(stops_revision),
     )

@@ -5,8 +5,10 @@ encoding of their own (`heed.records`).
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
+from heed.index.faults import Fault, IndexUnusableError
 from heed.model import Channel, Hold, Instant, Revision, Topic, TopicClass
 
 
@@ -92,6 +94,30 @@ def decode_hold(entry: bytes) -> Hold:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a hold's entry: {error}") from error
+
+
+def read_stops(
+    topics: Iterable[tuple[bytes, bytes]], holds: Iterable[tuple[bytes, bytes]]
+) -> tuple[list[Topic], list[Hold]]:
+    """Read all that stands of both, as keys and entries.
+
+    Raises:
+        IndexUnusableError: DAMAGED.
+    """
+    try:
+        return (
+            [decode_topic(entry) for _, entry in topics],
+            [decode_hold(entry) for _, entry in holds],
+        )
+    except ValueError as error:
+        raise IndexUnusableError(
+            Fault.DAMAGED, f"a topic or hold in the index cannot be read: {error}"
+        ) from error
+
+
+def in_order(holds: Iterable[Hold]) -> tuple[Hold, ...]:
+    """Return holds in the order in which they were placed, by which the first is told."""
+    return tuple(sorted(holds, key=lambda hold: hold.revision))
 
 
 def _dump(fields: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from heed.connection.caching import CacheSpec, cache_spec, make_follower
 from heed.connection.target import Target
 from heed.connection.watching import WatchCalls
-from heed.errors import UnavailableError
+from heed.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from heed.model import TopicClass
 from heed.replica.clock import boot_clock
 from heed.replica.follower import Follower
@@ -37,7 +37,7 @@ from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
 from heed_server.primary.background import Background
-from heed_server.primary.database import limits_of
+from heed_server.primary.limits import limits_of
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.stopping import Stop, drain
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, RpcLimits
@@ -77,6 +77,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         UnavailableError: an address or the replica's folder cannot be had.
     """
     require_safe_listening(config)
+    _require_one_process(config)
     certificate = server_credentials(config.tls)
     target = upstream_target(config.agent)
     spec = _spec(config, target)
@@ -182,6 +183,14 @@ def _make_private(spec: CacheSpec) -> None:
         raise UnavailableError(f"{spec.path} cannot be made: {error.strerror}") from error
     if not os.access(spec.path, os.W_OK | os.X_OK):
         raise UnavailableError(f"{spec.path} cannot be written by this user")
+
+
+def _require_one_process(config: Config) -> None:
+    if config.listen.workers != 1:
+        said = "an agent is one process; run one a core, or leave it at 1"
+        raise InvalidArgumentError(
+            f"listen.workers: {said}", violations=[FieldViolation("listen.workers", said)]
+        )
 
 
 def _listens_on_sockets_alone(config: Config) -> bool:

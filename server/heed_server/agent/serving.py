@@ -9,7 +9,8 @@ import structlog
 from heed_server.agent.node import AgentNode, open_agent
 from heed_server.config import Effective
 from heed_server.primary.listening import shown
-from heed_server.primary.serving import freeze_what_stays, run_on_a_loop, serve_opened
+from heed_server.primary.loop import freeze_what_stays
+from heed_server.primary.serving import run_on_a_loop, serve_opened
 from heed_server.primary.stopping import Stop
 
 _log = structlog.stdlib.get_logger("heed_server.agent")

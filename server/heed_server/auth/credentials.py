@@ -15,7 +15,9 @@ Laws:
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -23,7 +25,7 @@ from heed.errors import UnauthenticatedError, UnavailableError
 from heed.model import Instant
 from heed_server.auth.keys import parse_key
 from heed_server.auth.policy import OPEN, Principal, Right
-from heed_server.store import ApiKey, KeyStore
+from heed_server.store import ApiKey
 
 REFRESH_SECONDS = 2.0
 """How often the keys are read again: higher notices a revocation later, lower asks the store more
@@ -38,12 +40,24 @@ _SCHEME = "bearer "
 _log = structlog.stdlib.get_logger("heed_server.auth")
 
 
+class KeyReader(Protocol):
+    """Where the keys are read."""
+
+    async def api_keys(self) -> Sequence[ApiKey]:
+        """Return every key, revoked and expired ones too.
+
+        Raises:
+            UnavailableError: they cannot be read now.
+        """
+        ...
+
+
 class Authenticator:
     """Tells who calls. Its state is written only by `refresh` and `principal`, on one loop."""
 
     def __init__(
         self,
-        keys: KeyStore,
+        keys: KeyReader,
         *,
         is_required: bool | None,
         keys_kept_seconds: float,
@@ -63,6 +77,7 @@ class Authenticator:
         self._keys: dict[str, ApiKey] = {}
         self._verified: dict[str, tuple[Principal, Instant | None]] = {}
         self._read_at: float | None = None
+        self._told: Callable[[], None] | None = None
         self.refused = 0
         """How many credentials were refused since the start."""
 
@@ -104,15 +119,25 @@ class Authenticator:
             UnavailableError: the store does not answer; the keys known stay in force.
         """
         asked_at = self._boot_seconds()
-        keys = {key.key_id: key for key in await self._store.api_keys()}
-        if keys != self._keys:
-            self._keys = keys
+        self.take(await self._store.api_keys(), read_at=asked_at)
+        if self._told is not None:
+            self._told()
+
+    def take(self, keys: Sequence[ApiKey], *, read_at: float) -> None:
+        """Judge by these keys from now on, which the store had at a time of the boot clock."""
+        by_id = {key.key_id: key for key in keys}
+        if by_id != self._keys:
+            self._keys = by_id
             self._verified.clear()
-        if keys and self._closes_with_first_key and not self._is_required:
+        if by_id and self._closes_with_first_key and not self._is_required:
             self._is_required = True
             if self._read_at is not None:
                 _log.warning("keys_required", why="a first key was made")
-        self._read_at = asked_at
+        self._read_at = read_at
+
+    def tell(self, told: Callable[[], None]) -> None:
+        """Call this after each refresh, before whoever asked for it is answered."""
+        self._told = told
 
     async def run(self) -> None:
         """Keep the keys fresh until cancelled."""
@@ -131,6 +156,16 @@ class Authenticator:
                 is_away = True
             else:
                 is_away = False
+
+    @property
+    def keys(self) -> Sequence[ApiKey]:
+        """Every key that is known, revoked and expired ones too."""
+        return list(self._keys.values())
+
+    @property
+    def read_at(self) -> float:
+        """When the store had these keys, by the boot clock; before the first, minus infinity."""
+        return -math.inf if self._read_at is None else self._read_at
 
     @property
     def key_count(self) -> int:

@@ -27,7 +27,7 @@ from heed_server.config.exposure import require_safe_listening
 from heed_server.config.page import masked_url
 from heed_server.config.places import database_file, database_url, index_directory
 from heed_server.outbox import OutboxLimits, connect, require_library
-from heed_server.primary.database import limits_of
+from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
 

@@ -39,6 +39,10 @@ Listen = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Listen beyond loopback without TLS and keys.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes that answer Checks. [default: one for everything]"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -21,6 +21,7 @@ from heed_server.cli.flags import (
     DataDir,
     Insecure,
     Listen,
+    Workers,
     settings_of,
 )
 
@@ -51,6 +52,7 @@ def serve(
     database: Database = None,
     data_dir: DataDir = None,
     insecure: Insecure = False,
+    workers: Workers = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings in force, and end.")
     ] = False,
@@ -64,6 +66,7 @@ def serve(
             {
                 "listen.address": listen,
                 "listen.insecure": insecure or None,
+                "listen.workers": workers,
                 "storage.url": database,
                 "storage.data_dir": data_dir,
             },

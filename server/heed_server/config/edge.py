@@ -24,6 +24,15 @@ class ListenConfig(Section):
     reflection: bool = setting(
         True, "Describe the contract to any caller (grpc.reflection), so that tools need no protos."
     )
+    workers: int = setting(
+        1,
+        "Processes that answer Checks, on the same addresses; a further one owns the database and "
+        "its index and takes all other calls from them. 1: one process does everything.",
+        higher="some 100 MiB each; no more than there are cores",
+        lower="Checks have fewer cores; with 1, other calls are some 0.3 ms quicker",
+        ge=1,
+        le=64,
+    )
     event_loop: Literal["auto", "uvloop", "asyncio"] = setting(
         "auto", "What runs the server. `auto`: uvloop where it is installed, which is quicker."
     )

@@ -41,7 +41,7 @@ A setting marked *secret* may stand in a file of its own: `--storage-url-file PA
 from; they are logged once at the start too.
 
 Short flags: `--listen` is `--listen-address`, `--database` is `--storage-url`, `--data-dir` is
-`--storage-data-dir`, and `--insecure` is `--listen-insecure`.
+`--storage-data-dir`, `--insecure` is `--listen-insecure`, and `--workers` is `--listen-workers`.
 A flag that is a yes or no may stand alone, for yes; write `--listen-reflection=false` for no.
 Lists are written with commas.
 """

@@ -85,6 +85,7 @@ class Follower:
         self._limits = limits or FollowLimits()
         self._index: Index | None = None
         self._in_step_at = -math.inf
+        self._told_of_age: list[Callable[[float], None]] = []
         self._offered: deque[Sequence[Change]] = deque()
         self._offered_count = 0
         self._is_draining = False
@@ -120,6 +121,15 @@ class Follower:
     def source_age_seconds(self) -> float:
         """How long ago everything that was committed was known here; infinite before the start."""
         return self._boot_seconds() - self._in_step_at
+
+    @property
+    def in_step_at(self) -> float:
+        """All that was committed at this time of the boot clock is in the index."""
+        return self._in_step_at
+
+    def tell_age(self, told: Callable[[float], None]) -> None:
+        """Call this with `in_step_at` whenever it changes, on the event loop; it must not raise."""
+        self._told_of_age.append(told)
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener of everything from now on."""
@@ -212,6 +222,10 @@ class Follower:
             del self._waiters[arrival]
         return True
 
+    def give_up(self, why: str) -> None:
+        """Answer nothing by this index any more: somebody else who reads it met damage."""
+        self._refuse(IndexUnusableError(Fault.DAMAGED, why))
+
     async def close(self) -> None:
         """Close and seal the index. `run` must have ended."""
         index, self._index = self._index, None
@@ -276,7 +290,12 @@ class Follower:
             )
         while index.revision < head.revision:
             await self._read_on(index)
-        self._in_step_at = asked_at
+        self._be_in_step(asked_at)
+
+    def _be_in_step(self, at: float) -> None:
+        self._in_step_at = at
+        for told in self._told_of_age:
+            told(at)
 
     async def _read_on(self, index: Index) -> None:
         stood_at = index.revision
@@ -336,7 +355,7 @@ class Follower:
         self._offered.clear()
         self._offered_count = 0
         index, self._index = self._index, None
-        self._in_step_at = -math.inf
+        self._be_in_step(-math.inf)
         self._wake.set()
         if index is not None:
             _log.error("index_refused", tenant=self.tenant.name, why=error.message)

@@ -1,21 +1,16 @@
 """Opening the database that the settings name."""
 
-import dataclasses
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel
 
 from heed.errors import ConflictError, UnavailableError
 from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT, database_file, database_url
+from heed_server.primary.limits import limits_of
 from heed_server.storage import Clock, SqlStore, StorageLimits, SystemClock, migrate, open_store
-
-L = TypeVar("L")
 
 
 @asynccontextmanager
@@ -63,12 +58,6 @@ async def ensure_tenant(store: SqlStore) -> bool:
     except ConflictError:
         return False  # another node was quicker
     return True
-
-
-def limits_of(kind: type[L], section: BaseModel) -> L:
-    """Return the limits that a part of heed declares, as a section of the settings has them."""
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
-    return kind(**{name: value for name, value in section if name in names})
 
 
 def _make_private(database: Path) -> None:

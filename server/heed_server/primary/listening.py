@@ -1,5 +1,6 @@
 """Binding the addresses, with TLS where they are TCP and a certificate is set."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,6 +27,19 @@ def listen(
         UnavailableError: one is in use, or is not this host's.
     """
     return tuple(_bind(server, parse_address(text), credentials) for text in config.listen.address)
+
+
+def listen_to_workers(server: aio.Server, address: Address) -> tuple[Address, ...]:
+    """Bind a unix socket that only this user may connect to.
+
+    Raises:
+        UnavailableError: it cannot be made.
+    """
+    before = os.umask(0o177)
+    try:
+        return (_bind(server, address, None),)
+    finally:
+        os.umask(before)
 
 
 def warn_of_exposure(config: Config, *, keys_required: bool) -> None:

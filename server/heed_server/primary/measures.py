@@ -90,12 +90,7 @@ class Measures:
 
     def _of_the_node(self) -> list[Declaration]:
         return [
-            Declaration(
-                name="heed_build_info",
-                meaning="1; the labels say what runs.",
-                labels=("version", "python", "grpc"),
-                read=build,
-            ),
+            build_info(),
             Declaration(
                 name="heed_commits_total",
                 meaning="Commits of this node to a tenant's log.",
@@ -191,6 +186,16 @@ class Measures:
         return Declaration(
             name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
         )
+
+
+def build_info() -> Declaration:
+    """Return the metric that says what runs."""
+    return Declaration(
+        name="heed_build_info",
+        meaning="1; the labels say what runs.",
+        labels=("version", "python", "grpc"),
+        read=build,
+    )
 
 
 def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:

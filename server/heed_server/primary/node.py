@@ -7,16 +7,13 @@ Laws:
   database is closed.
 """
 
-import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import structlog
-from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from heed.keys import LOOKUP_KEY_BYTES
@@ -25,7 +22,7 @@ from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.key_socket import serve_key_socket, socket_path
 from heed_server.config import Config
-from heed_server.config.addresses import Address, parse_address
+from heed_server.config.addresses import Address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
 from heed_server.config.places import (
     FIRST_TENANT,
@@ -33,26 +30,30 @@ from heed_server.config.places import (
     database_url,
     index_directory,
 )
-from heed_server.follow import FollowLimits
+from heed_server.follow import Follower, FollowLimits
 from heed_server.primary.background import Background
-from heed_server.primary.database import ensure_tenant, limits_of, open_database
+from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
 from heed_server.primary.ids import new_hold_id
-from heed_server.primary.listening import listen, warn_of_exposure
+from heed_server.primary.limits import limits_of, max_staleness_of
+from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
+from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.stopping import Stop, drain
+from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.telling import Teller
 from heed_server.propagation import Registry
 from heed_server.rpc import (
     CheckStreamLimits,
     CheckStreams,
-    Observe,
     RpcLimits,
     build_server,
     health_of,
 )
-from heed_server.service import MaxStaleness, Service, Tenants
+from heed_server.service import Service, Tenants
+from heed_server.service.answering import Began
 from heed_server.storage import (
     Clock,
     SqlStore,
@@ -61,9 +62,8 @@ from heed_server.storage import (
     WakeUps,
     open_wake_ups,
 )
-from heed_server.telemetry import otlp_is_asked_for
+from heed_server.store import Tenant
 from heed_server.telemetry.metrics import CallMetrics
-from heed_server.telemetry.scrape import serve_metrics
 from heed_server.watch import Watches, WatchLimits
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
@@ -80,15 +80,32 @@ class Node:
     keys_required: bool
     key_count: int
     tenants: Tenants
+    end_streams: Callable[[float], None]
+    """Has the readers of streams go, each within so many seconds; returns at once."""
+
+    @property
+    def tenant_names(self) -> tuple[str, ...]:
+        """The tenants that it serves, by name."""
+        return tuple(context.tenant.name for context in self.tenants.all())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owning:
+    """What is other about a node whose calls come through workers."""
+
+    address: Address
+    """The unix socket where it listens, and nowhere else."""
+    place: Place
+    """Where the workers are told what it knows."""
 
 
 @asynccontextmanager
 async def open_node(
-    config: Config, stop: Stop, *, clock: Clock | None = None
+    config: Config, stop: Stop, *, clock: Clock | None = None, owning: Owning | None = None
 ) -> AsyncGenerator[Node]:
     """Serve within the block; leaving it drains and closes everything.
 
-    The block is cancelled when the node cannot go on safely.
+    The block is cancelled when the node cannot go on safely. `owning`: it is asked by workers.
 
     Raises:
         InvalidArgumentError: the settings would listen openly, or name a certificate of no use.
@@ -104,7 +121,19 @@ async def open_node(
         authenticator = await _authenticator(config, store, clock)
         followers = await opened.enter_async_context(_followers(config, store, clock))
         background = await opened.enter_async_context(Background())
-        tenants = Tenants(lambda tenant: followers.follow(tenant, background))
+
+        # Not before the database is open, which on SQLite has one owner.
+        teller = None if owning is None else Teller(owning.place)
+        if teller is not None:
+            opened.callback(teller.close)
+
+        async def follow(tenant: Tenant) -> Follower:
+            follower = await followers.follow(tenant, background)
+            if teller is not None:
+                teller.follow(tenant, follower)
+            return follower
+
+        tenants = Tenants(follow)
         store.on_commit(followers.publish)
         wake_ups = _wake_ups(config, store, followers)
         await tenants.learn(await store.tenants())
@@ -124,8 +153,10 @@ async def open_node(
             watches,
             subscribers,
             clock,
-            now_by_boot=await _time_by_boot(store, clock),
+            now_by_boot=(began := await _began(store, clock)).now_by_boot,
         )
+        if teller is not None:
+            teller.begin(began, authenticator)
         health = health_of(service)
         await health.refresh()
 
@@ -141,7 +172,7 @@ async def open_node(
             outbox=outbox,
             registry=registry,
         )
-        interceptors = await _tracing(opened, background, config, registry)
+        interceptors = await tracing(opened, background, config, registry)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
         server = build_server(
             service,
@@ -149,15 +180,19 @@ async def open_node(
             health=health,
             check_streams=check_streams,
             rpc_limits=limits_of(RpcLimits, config.limits),
-            observe=_observer(config, CallMetrics(registry)),
+            observe=observer(config, CallMetrics(registry)),
             observe_checks=config.telemetry.check_metrics,
             with_reflection=config.listen.reflection,
             interceptors=interceptors,
+            for_workers=owning is not None,
         )
         opened.push_async_callback(server.stop, None)  # a server that was never started, too
-        addresses = listen(server, config, certificate)
+        if owning is None:
+            addresses = listen(server, config, certificate)
+        else:
+            addresses = listen_to_workers(server, owning.address)
         warn_of_exposure(config, keys_required=authenticator.is_required)
-        metrics_port = await _open_metrics(opened, config, registry)
+        metrics_port = await open_metrics(opened, config, registry)
         await _open_key_socket(opened, config, store, authenticator)
         await server.start()
 
@@ -185,6 +220,7 @@ async def open_node(
             keys_required=authenticator.is_required,
             key_count=authenticator.key_count,
             tenants=tenants,
+            end_streams=end_streams,
         )
 
 
@@ -237,19 +273,14 @@ def _subscribers(config: Config, store: SqlStore, tenants: Tenants, clock: Clock
     )
 
 
-async def _time_by_boot(store: SqlStore, clock: Clock) -> Callable[[], Instant]:
-    """Return the time by the boot clock, counted from now, or from the last commit if later.
+async def _began(store: SqlStore, clock: Clock) -> Began:
+    """Return this instant by both clocks; by the last commit, if that is later than the wall clock.
 
     It is where the wall clock went back while no node ran.
     """
     tenants = await store.tenants()
     commit_times = [(await store.head(tenant.tenant_id)).commit_time for tenant in tenants]
-    began, began_boot = max(clock.now(), *commit_times), clock.boot()
-
-    def now_by_boot() -> Instant:
-        return Instant(began + round((clock.boot() - began_boot) * 1_000_000))
-
-    return now_by_boot
+    return Began(at=max(clock.now(), *commit_times), boot=clock.boot(), boot_seconds=clock.boot)
 
 
 def _service(
@@ -270,55 +301,9 @@ def _service(
         now=clock.now,
         new_hold_id=new_hold_id,
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),
-        max_staleness=MaxStaleness(
-            promotional=config.staleness.promotional_seconds,
-            transactional=config.staleness.transactional_seconds,
-            mandatory=config.staleness.mandatory_seconds,
-        ),
+        max_staleness=max_staleness_of(config),
         now_by_boot=now_by_boot,
     )
-
-
-def _observer(config: Config, calls: CallMetrics) -> Observe:
-    if not config.telemetry.log_calls:
-        return calls.observe
-
-    def observe(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
-        calls.observe(method, code, seconds, reason=reason, caller=caller)
-        _log.info(
-            "call",
-            method=method,
-            code=code,
-            milliseconds=round(seconds * 1000, 3),
-            reason=reason,
-            caller=caller,
-        )
-
-    return observe
-
-
-async def _tracing(
-    opened: AsyncExitStack, background: Background, config: Config, registry: CollectorRegistry
-) -> tuple[aio.ServerInterceptor, ...]:
-    """Start what OpenTelemetry needs, if it is asked for; its libraries are loaded only then."""
-    if not otlp_is_asked_for(config.telemetry.otlp, os.environ):
-        return ()
-    from heed_server.telemetry.otlp import export_metrics, export_traces
-    from heed_server.telemetry.tracing import TracingInterceptor
-
-    running = version("heed-server")
-    tracer = await opened.enter_async_context(export_traces(running))
-    background.start("otlp", export_metrics(registry, running))
-    return (TracingInterceptor(tracer),)
-
-
-async def _open_metrics(
-    opened: AsyncExitStack, config: Config, registry: CollectorRegistry
-) -> int | None:
-    if not config.telemetry.metrics_address:
-        return None
-    address = parse_address(config.telemetry.metrics_address)
-    return await opened.enter_async_context(serve_metrics(address, registry))
 
 
 async def _open_key_socket(

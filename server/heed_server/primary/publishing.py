@@ -16,7 +16,7 @@ from heed_server.outbox import (
     require_library,
 )
 from heed_server.outbox.messages import Naming
-from heed_server.primary.database import limits_of
+from heed_server.primary.limits import limits_of
 from heed_server.service import Tenants
 from heed_server.storage import Clock, SqlStore
 from heed_server.telemetry.metrics import Declaration, Reading

@@ -1,7 +1,6 @@
 """The run of `heed-server serve`, from its settings to its exit."""
 
 import asyncio
-import gc
 import shutil
 import sys
 from collections.abc import Callable, Coroutine
@@ -14,10 +13,12 @@ import structlog
 
 from heed.errors import HeedError
 from heed_server.config import Config, Effective
+from heed_server.config.addresses import Address
 from heed_server.config.page import effective_values, masked_url
 from heed_server.config.places import database_file, database_url
 from heed_server.primary.listening import shown
-from heed_server.primary.node import Node, open_node
+from heed_server.primary.loop import freeze_what_stays, loop_factory
+from heed_server.primary.node import open_node
 from heed_server.primary.stopping import Stop
 from heed_server.telemetry.logs import configure_logs
 
@@ -40,6 +41,40 @@ class Open(Protocol[N_co]):
         ...
 
 
+class Serving(Protocol):
+    """What serves, in one process or in several, as far as it is told at the start."""
+
+    @property
+    def config(self) -> Config:
+        """The settings in force."""
+        ...
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, with the ports that it got."""
+        ...
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where /metrics is; None: nowhere."""
+        ...
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a call without a key is refused."""
+        ...
+
+    @property
+    def key_count(self) -> int:
+        """How many keys there are."""
+        ...
+
+    @property
+    def tenant_names(self) -> tuple[str, ...]:
+        """The tenants, by name."""
+        ...
+
+
 def run(effective: Effective) -> bool:
     """Serve until told to stop; False when the node had to stop by itself.
 
@@ -53,19 +88,19 @@ def run_on_a_loop(effective: Effective, serving: Coroutine[None, None, bool]) ->
     """Run what serves, with the logs and the event loop that the settings ask for."""
     telemetry = effective.config.telemetry
     configure_logs(log_format=telemetry.log_format, level=telemetry.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory(effective)) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(effective.config.listen)) as runner:
         return runner.run(serving)
 
 
 async def serve(
-    effective: Effective, *, on_serving: Callable[[Node], None], stop: Stop | None = None
+    effective: Effective, *, on_serving: Callable[[Serving], None], stop: Stop | None = None
 ) -> bool:
     """Serve until `stop`, or a signal, says otherwise; False when the node stopped by itself.
 
     Raises:
         HeedError: it could not start.
     """
-    return await serve_opened(open_node, effective, on_serving=on_serving, stop=stop or Stop())
+    return await serve_opened(_open, effective, on_serving=on_serving, stop=stop or Stop())
 
 
 async def serve_opened(
@@ -97,7 +132,7 @@ async def serve_opened(
     return True
 
 
-def say_first_words(node: Node) -> None:
+def say_first_words(node: Serving) -> None:
     """Say where it listens and what to try: to a person on a terminal, to the log elsewhere."""
     config = node.config
     addresses = shown(node.addresses)
@@ -111,7 +146,8 @@ def say_first_words(node: Node) -> None:
         tls=config.tls.certificate_file is not None,
         keys_required=node.keys_required,
         metrics_port=node.metrics_port,
-        tenants=[context.tenant.name for context in node.tenants.all()],
+        workers=config.listen.workers,
+        tenants=list(node.tenant_names),
         first_check=f"{command} {_FIRST_CHECK_LOGGED}{where_to}",
     )
     if node.keys_required and not node.key_count:
@@ -132,19 +168,18 @@ def say_first_words(node: Node) -> None:
     sys.stdout.flush()
 
 
-def _begin(node: Node) -> None:
+def _open(config: Config, stop: Stop) -> AbstractAsyncContextManager[Serving]:
+    """One process that does everything, or several."""
+    if config.listen.workers == 1:
+        return open_node(config, stop)
+    from heed_server.primary.workers.supervisor import open_workers
+
+    return open_workers(config, stop)
+
+
+def _begin(node: Serving) -> None:
     freeze_what_stays()
     say_first_words(node)
-
-
-def freeze_what_stays() -> None:
-    """Keep what the start has made out of every later search for garbage.
-
-    All of it stays until the end, and looking through it again and again would stop every call
-    under way for some 50 ms each time.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _heed_command() -> str:
@@ -163,17 +198,3 @@ def _told_at_start(effective: Effective) -> dict[str, object]:
     if not sys.stderr.isatty():
         return values
     return {name: values[name] for name, origin in effective.origins.items() if origin != "default"}
-
-
-def _loop_factory(
-    effective: Effective,
-) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if effective.config.listen.event_loop == "asyncio":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        if effective.config.listen.event_loop == "uvloop":
-            raise
-        return None
-    return uvloop.new_event_loop

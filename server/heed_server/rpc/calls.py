@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from heed.errors import ExhaustedError, HeedError
 from heed.wire import parse_watch
@@ -19,6 +19,8 @@ from heed_server.rpc.methods import UnaryMethod
 from heed_server.rpc.status import STATUS_CODES, Context, abort, unforeseen
 from heed_server.service import Service
 from heed_server.service.checks import Checks
+
+S = TypeVar("S")
 
 UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
 StreamHandler = Callable[[bytes, Context], Awaitable[None]]
@@ -36,7 +38,7 @@ class Observe(Protocol):
 
 
 def unobserved(
-    method: UnaryMethod, service: Service, authenticator: Authenticator | None
+    method: UnaryMethod[S], service: S, authenticator: Authenticator | None
 ) -> UnaryHandler:
     """Return the handler of a method that nobody counts."""
     answer = method.answer
@@ -54,7 +56,7 @@ def unobserved(
 
 
 def observed(
-    method: UnaryMethod, service: Service, authenticator: Authenticator | None, observe: Observe
+    method: UnaryMethod[S], service: S, authenticator: Authenticator | None, observe: Observe
 ) -> UnaryHandler:
     """Return the handler of a method that is counted and timed."""
 

@@ -6,7 +6,7 @@ A row reads like the line it is: parse, act, format.
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -20,9 +20,8 @@ from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
 
-Answer = Callable[[Service, Principal, bytes, SecondsLeft], Awaitable[bytes]]
-
 A = TypeVar("A")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 WAIT_SHARE = 0.9
 """How much of what a call has left it may spend on waiting for others to apply what it wrote."""
@@ -31,11 +30,11 @@ WAITING_FOR_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnaryMethod:
-    """A method with one request and one answer."""
+class UnaryMethod(Generic[S_contra]):
+    """A method with one request and one answer, by a service that has what it needs."""
 
     name: str
-    answer: Answer
+    answer: Callable[[S_contra, Principal, bytes, SecondsLeft], Awaitable[bytes]]
     is_write: bool = False
     """Whether a failure that nobody foresaw may have come after a commit."""
     is_check: bool = False
@@ -87,7 +86,7 @@ def _write(
     response: type[Message],
     read: Callable[[bytes], A],
     act: Callable[[Service, Principal, A], Awaitable[Appended]],
-) -> UnaryMethod:
+) -> UnaryMethod[Service]:
     """A method that writes: its answer was encoded under the log's lock, or is a replay's."""
 
     async def answer(
@@ -110,7 +109,7 @@ def _read(
     answer: Callable[[Service, Principal, bytes], Awaitable[bytes]],
     *,
     is_write: bool = False,
-) -> UnaryMethod:
+) -> UnaryMethod[Service]:
     """A method that does not ask how long it may take."""
 
     async def answer_when_done(
@@ -121,9 +120,14 @@ def _read(
     return UnaryMethod(name=name, answer=answer_when_done, is_write=is_write)
 
 
-_UNARY: tuple[UnaryMethod, ...] = (
+CHECK_METHODS: tuple[UnaryMethod[Checks], ...] = (
     UnaryMethod(name="CheckSuppression", answer=check, is_check=True),
     UnaryMethod(name="BatchCheckSuppression", answer=batch_check, is_check=True),
+)
+"""Those that need an index and no store."""
+
+_UNARY: tuple[UnaryMethod[Service], ...] = (
+    *CHECK_METHODS,
     UnaryMethod(name="SetPreference", answer=set_preference, is_write=True),
     _write(
         preference.BatchSetPreferencesResponse,

@@ -9,7 +9,7 @@ Source of the settings: grpc doc/keepalive.md, gRFC A8 and A9, and the names in
 grpc/impl/channel_arg_names.h.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,7 +42,7 @@ CONTRACT: tuple[FileDescriptor, ...] = (
 )
 """The files of the contract that hold services."""
 
-_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 STREAMS = {"ExportRecords": export_records}
 """The methods that answer with many messages and end by themselves."""
@@ -83,18 +83,32 @@ def build_server(
     observe_checks: bool = False,
     with_reflection: bool = True,
     interceptors: Sequence[aio.ServerInterceptor] = (),
+    for_workers: bool = False,
 ) -> aio.Server:
     """Return a server with every RPC, ready for its ports.
 
     `authenticator` None: every call is `OPEN`, for loopback. `observe` is told of every call but
-    Checks, and of those with `observe_checks`; of a stream of checks when it ends.
+    Checks, and of those with `observe_checks`; of a stream of checks when it ends. `for_workers`:
+    as in `new_server`.
     """
     bounds = rpc_limits or RpcLimits()
-    server = new_server(bounds, interceptors=interceptors)
+    server = new_server(bounds, interceptors=interceptors, for_workers=for_workers)
     handlers = _handlers(service, authenticator, bounds, observe, observe_checks=observe_checks)
     handlers[CHECK_STREAM] = grpc.stream_stream_rpc_method_handler(
-        conversed(CHECK_STREAM, check_streams.converse, service, authenticator, observe or _nobody)
+        conversed(CHECK_STREAM, check_streams.converse, service, authenticator, observe or unheard)
     )
+    add_contract(server, handlers, health=health, with_reflection=with_reflection)
+    return server
+
+
+def add_contract(
+    server: aio.Server,
+    handlers: Mapping[str, Handler],
+    *,
+    health: Health,
+    with_reflection: bool,
+) -> None:
+    """Have a server answer every method of the contract, by its name, and what is told of it."""
     for described in services():
         of_service = {method.name: handlers[method.name] for method in described.methods}
         server.add_generic_rpc_handlers(
@@ -104,7 +118,6 @@ def build_server(
     if with_reflection:
         names = [described.full_name for described in services()]
         add_reflection(server, [*names, HEALTH_NAME])
-    return server
 
 
 def new_server(
@@ -112,11 +125,20 @@ def new_server(
     *,
     interceptors: Sequence[aio.ServerInterceptor] = (),
     shares_port: bool = False,
+    for_workers: bool = False,
 ) -> aio.Server:
-    """Return a server that answers nothing yet; `shares_port` with other processes on purpose."""
+    """Return a server that answers nothing yet; `shares_port` with other processes on purpose.
+
+    `for_workers`: a few connections of this server's own processes carry all its calls, and last.
+    """
     return aio.server(
         interceptors=tuple(interceptors) or None,
-        options=_options(bounds, shares_port=shares_port),
+        options=[
+            *_options(bounds),
+            # Another server on this port is a mistake unless several processes share it on purpose.
+            ("grpc.so_reuseport", int(shares_port)),
+            *(_of_workers(bounds) if for_workers else _of_callers(bounds)),
+        ],
         maximum_concurrent_rpcs=bounds.calls_max,
     )
 
@@ -133,10 +155,10 @@ def _handlers(
     observe: Observe | None,
     *,
     observe_checks: bool,
-) -> dict[str, _Handler]:
+) -> dict[str, Handler]:
     """The handler of each method of the contract that is asked once, by name."""
     _require_rows()
-    handlers: dict[str, _Handler] = {}
+    handlers: dict[str, Handler] = {}
     for method in UNARY_METHODS.values():
         counted = observe is not None and (observe_checks or not method.is_check)
         handlers[method.name] = grpc.unary_unary_rpc_method_handler(
@@ -151,13 +173,13 @@ def _handlers(
                 stream,
                 service,
                 authenticator,
-                observe or _nobody,
+                observe or unheard,
                 streams_max=bounds.streams_max,
                 write_seconds_max=bounds.write_seconds_max,
             )
         )
     handlers[WATCH] = grpc.unary_stream_rpc_method_handler(
-        watched(service, authenticator, observe or _nobody)
+        watched(service, authenticator, observe or unheard)
     )
     return handlers
 
@@ -173,18 +195,15 @@ def _require_rows() -> None:
         )
 
 
-def _nobody(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
+def unheard(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
     """Take no note."""
 
 
-def _options(bounds: RpcLimits, *, shares_port: bool) -> list[tuple[str, int]]:
+def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
     return [
-        # Another server on this port is a mistake unless several processes share one on purpose.
-        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", bounds.message_bytes_max),
         ("grpc.max_metadata_size", bounds.metadata_bytes_max),
         ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max),
-        ("grpc.max_concurrent_streams", bounds.calls_of_connection_max),
         ("grpc.max_allowed_incoming_connections", bounds.connections_max),
         # Half-open connections are found; callers may ping every 10 s, and ours do every 20 s.
         ("grpc.keepalive_time_ms", 30_000),
@@ -192,11 +211,21 @@ def _options(bounds: RpcLimits, *, shares_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),
-        # Callers come back to another node now and then, each at its own time (C-core adds 10 %).
-        ("grpc.max_connection_age_ms", 30 * 60_000),
-        ("grpc.max_connection_age_grace_ms", 30_000),
         ("grpc.server_handshake_timeout_ms", 10_000),
         # What floods of resets and of small frames may take of one read (faults F25).
         ("grpc.http2.ping_on_rst_stream_percent", 5),
         ("grpc.http2.max_requests_per_read", 32),
     ]
+
+
+def _of_callers(bounds: RpcLimits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_concurrent_streams", bounds.calls_of_connection_max),
+        # Callers come back to another node now and then, each at its own time (C-core adds 10 %).
+        ("grpc.max_connection_age_ms", 30 * 60_000),
+        ("grpc.max_connection_age_grace_ms", 30_000),
+    ]
+
+
+def _of_workers(bounds: RpcLimits) -> list[tuple[str, int]]:
+    return [("grpc.max_concurrent_streams", bounds.calls_max)]

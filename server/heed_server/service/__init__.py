@@ -6,10 +6,18 @@ from heed_server.service.choices import Choices
 from heed_server.service.operations import Operations
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
-from heed_server.service.tenants import LEARN_SECONDS, TenantContext, Tenants
+from heed_server.service.tenants import LEARN_SECONDS, KnownTenant, TenantContext, Tenants
 from heed_server.service.watching import Watching
 
-__all__ = ["LEARN_SECONDS", "Checks", "MaxStaleness", "Service", "TenantContext", "Tenants"]
+__all__ = [
+    "LEARN_SECONDS",
+    "Checks",
+    "KnownTenant",
+    "MaxStaleness",
+    "Service",
+    "TenantContext",
+    "Tenants",
+]
 
 
 class Service(Checks, Choices, Protections, Operations, Watching, Propagations):

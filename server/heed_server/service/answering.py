@@ -22,6 +22,11 @@ INDEX_WAIT_SECONDS_MAX = 3.0
 """How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
 
 
+CLOCK_DOUBT_MICROSECONDS = 5_000_000
+"""How far the wall clock may be from the time that has passed by the boot clock before it is
+doubted; as far as the store lets it (`heed_server.storage.clock`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxStaleness:
     """The oldest knowledge by which a message of each class is allowed, in seconds."""
@@ -29,6 +34,19 @@ class MaxStaleness:
     promotional: float = 5.0
     transactional: float = 60.0
     mandatory: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Began:
+    """One instant by both clocks, from which the boot clock tells the time that nobody sets."""
+
+    at: Instant
+    boot: float
+    boot_seconds: Callable[[], float]
+
+    def now_by_boot(self) -> Instant:
+        """Return the time as the boot clock has it."""
+        return Instant(self.at + round((self.boot_seconds() - self.boot) * 1_000_000))
 
 
 class AnsweringIndex(Protocol):
@@ -160,3 +178,8 @@ class Answering(ABC):
     @abstractmethod
     def doubted(self, now: Instant) -> Instant | None:
         """Return what time it may be instead of `now`; None while `now` is believed."""
+
+
+def other_time(now: Instant, by_boot: Instant) -> Instant | None:
+    """Return the time by the boot clock, if it puts the wall clock's in doubt."""
+    return None if abs(now - by_boot) <= CLOCK_DOUBT_MICROSECONDS else by_boot

@@ -20,16 +20,13 @@ from heed_server.service.answering import (
     INDEX_WAIT_SECONDS_MAX,
     Answering,
     MaxStaleness,
+    other_time,
 )
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 from heed_server.watch import Watches
 from heed_server.writes import Appended, Write
-
-CLOCK_DOUBT_MICROSECONDS = 5_000_000
-"""How far the wall clock may be from the time that has passed by the boot clock before it is
-doubted; as far as the store lets it (`heed_server.storage.clock`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +81,7 @@ class Node(Answering):
         Neither of the two is known to be right, so a message is allowed only where both allow it:
         a clock that jumps ends no pause, no hold and no suppression, and revives no consent.
         """
-        by_boot = self._now_by_boot()
-        return None if abs(now - by_boot) <= CLOCK_DOUBT_MICROSECONDS else by_boot
+        return other_time(now, self._now_by_boot())
 
     def require_right(self, method: str, principal: Principal) -> None:
         """Return if the principal may make this call, which is about no one tenant.

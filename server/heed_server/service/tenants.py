@@ -9,8 +9,9 @@ Laws:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
 from heed.errors import (
     ErrorReason,
@@ -25,19 +26,23 @@ from heed.tokens import encode_token
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
-from heed_server.service.answering import AnsweringIndex
+from heed_server.service.answering import AnsweringFollower, AnsweringIndex
 from heed_server.store import Tenant
 
 LEARN_SECONDS = 2.0
 """How long after its creation on another node a tenant is known here, at most."""
 
 
+F = TypeVar("F", bound=AnsweringFollower)
+T = TypeVar("T")
+
+
 @dataclass(slots=True, kw_only=True)
-class TenantContext:
-    """One tenant, as this node serves it."""
+class KnownTenant(Generic[F]):
+    """One tenant, as this process answers its Checks."""
 
     tenant: Tenant
-    follower: Follower
+    follower: F
     keyer: Keyer
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
@@ -64,6 +69,10 @@ class TenantContext:
         return self._position
 
 
+TenantContext: TypeAlias = KnownTenant[Follower]
+"""One tenant, as this node serves it."""
+
+
 class Tenants:
     """The tenants that this node serves. Written only on the event loop."""
 
@@ -81,23 +90,9 @@ class Tenants:
             NotFoundError: TENANT_UNKNOWN, there is none of that name for this principal.
             InvalidArgumentError: TENANT_REQUIRED, there are several and none is named.
         """
-        bound = principal.tenant
-        if not (name or bound) and self._only is not None:
+        if self._only is not None and not (name or principal.tenant):
             return self._only
-        if bound and name and name != bound:
-            raise _unknown(name)
-        wanted = name or bound
-        found = self._by_name.get(wanted)
-        if found is not None:
-            return found
-        if wanted or not self._by_name:
-            raise _unknown(wanted)
-        raise InvalidArgumentError(
-            "there are several tenants; name one in `tenant`",
-            reason=ErrorReason.TENANT_REQUIRED,
-            violations=[FieldViolation("tenant", "is required: there are several tenants")],
-            metadata={"field": "tenant"},
-        )
+        return tenant_of(self._by_name, principal, name)
 
     def all(self) -> Sequence[TenantContext]:
         """Return every tenant that this node serves, by name."""
@@ -138,6 +133,27 @@ class Tenants:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+
+def tenant_of(by_name: Mapping[str, T], principal: Principal, name: str) -> T:
+    """Return the one of these tenants that a call is about. Raises: as `Tenants.of`."""
+    bound = principal.tenant
+    if bound and name and name != bound:
+        raise _unknown(name)
+    wanted = name or bound
+    found = by_name.get(wanted)
+    if found is not None:
+        return found
+    if wanted or not by_name:
+        raise _unknown(wanted)
+    if len(by_name) == 1:
+        return next(iter(by_name.values()))
+    raise InvalidArgumentError(
+        "there are several tenants; name one in `tenant`",
+        reason=ErrorReason.TENANT_REQUIRED,
+        violations=[FieldViolation("tenant", "is required: there are several tenants")],
+        metadata={"field": "tenant"},
+    )
 
 
 def _unknown(name: str) -> NotFoundError:

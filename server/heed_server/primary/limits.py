@@ -1,0 +1,26 @@
+"""The settings as the bounds that the parts of heed declare."""
+
+import dataclasses
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from heed_server.config import Config
+from heed_server.service import MaxStaleness
+
+L = TypeVar("L")
+
+
+def limits_of(kind: type[L], section: BaseModel) -> L:
+    """Return the limits that a part of heed declares, as a section of the settings has them."""
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: value for name, value in section if name in names})
+
+
+def max_staleness_of(config: Config) -> MaxStaleness:
+    """Return how old what is known may be, by the class of message."""
+    return MaxStaleness(
+        promotional=config.staleness.promotional_seconds,
+        transactional=config.staleness.transactional_seconds,
+        mandatory=config.staleness.mandatory_seconds,
+    )

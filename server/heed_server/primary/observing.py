@@ -1,0 +1,67 @@
+"""What a process that serves tells about itself: metrics, traces, a line a call."""
+
+import os
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+import structlog
+from grpc import aio
+from prometheus_client import CollectorRegistry
+
+from heed_server.config import Config
+from heed_server.config.addresses import parse_address
+from heed_server.primary.background import Background
+from heed_server.rpc import Observe
+from heed_server.telemetry import otlp_is_asked_for
+from heed_server.telemetry.metrics import CallMetrics
+from heed_server.telemetry.scrape import serve_metrics
+
+_log = structlog.stdlib.get_logger("heed_server.primary")
+
+
+def observer(config: Config, calls: CallMetrics) -> Observe:
+    """Return what is told of calls: the counters, and the log where that is asked for."""
+    if not config.telemetry.log_calls:
+        return calls.observe
+
+    def observe(method: str, code: str, seconds: float, *, reason: str, caller: str) -> None:
+        calls.observe(method, code, seconds, reason=reason, caller=caller)
+        _log.info(
+            "call",
+            method=method,
+            code=code,
+            milliseconds=round(seconds * 1000, 3),
+            reason=reason,
+            caller=caller,
+        )
+
+    return observe
+
+
+async def tracing(
+    opened: AsyncExitStack, background: Background, config: Config, registry: CollectorRegistry
+) -> tuple[aio.ServerInterceptor, ...]:
+    """Start what OpenTelemetry needs, if it is asked for; its libraries are loaded only then."""
+    if not otlp_is_asked_for(config.telemetry.otlp, os.environ):
+        return ()
+    from heed_server.telemetry.otlp import export_metrics, export_traces
+    from heed_server.telemetry.tracing import TracingInterceptor
+
+    running = version("heed-server")
+    tracer = await opened.enter_async_context(export_traces(running))
+    background.start("otlp", export_metrics(registry, running))
+    return (TracingInterceptor(tracer),)
+
+
+async def open_metrics(
+    opened: AsyncExitStack, config: Config, registry: CollectorRegistry
+) -> int | None:
+    """Serve /metrics, if that is asked for, until the stack is closed; return its port.
+
+    Raises:
+        UnavailableError: the address cannot be listened on.
+    """
+    if not config.telemetry.metrics_address:
+        return None
+    address = parse_address(config.telemetry.metrics_address)
+    return await opened.enter_async_context(serve_metrics(address, registry))

@@ -1,0 +1,105 @@
+"""The owner's side: what it knows, told to the workers as it changes.
+
+Law: an answer that says "done" (a key revoked, a tenant made, a write taken) goes out after the
+workers were told: each of them looks before it answers.
+"""
+
+from collections.abc import Sequence
+
+from heed.model import Change
+from heed_server.auth.credentials import Authenticator
+from heed_server.follow import Follower
+from heed_server.primary.workers.board import NodeBoard, TenantBoard
+from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.state import State, write_state
+from heed_server.service.answering import Began
+from heed_server.store import ApiKey, Tenant
+
+
+class Teller:
+    """Writes the boards and the state. Used on the owner's event loop alone.
+
+    Make it only where the database is this process's: another owner may be writing else.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._board = NodeBoard(place.node_board, run=place.run, is_owner=True)
+        self._tenants: list[Tenant] = []
+        self._keys: tuple[Sequence[ApiKey], bool] = ((), False)
+        self._began: Began | None = None
+
+    def begin(self, began: Began, authenticator: Authenticator) -> None:
+        """Tell all that is known by now; from here on every change is told at once."""
+        self._began = began
+        authenticator.tell(lambda: self._take_keys(authenticator))
+        self._take_keys(authenticator)
+        self._write()
+
+    def close(self) -> None:
+        """Tell nothing more: what holds keys goes."""
+        self._place.state.unlink(missing_ok=True)
+
+    def follow(self, tenant: Tenant, follower: Follower) -> None:
+        """Tell of a tenant, whose follower has just started, and of its index from now on."""
+        board = TenantBoard(
+            self._place.tenant_board(tenant.tenant_id), run=self._place.run, is_owner=True
+        )
+        _TenantTeller(board, follower)
+        self._tenants.append(tenant)
+        self._write()
+
+    def _take_keys(self, authenticator: Authenticator) -> None:
+        """Tell of the keys, which were just read."""
+        keys = (authenticator.keys, authenticator.is_required)
+        if keys != self._keys:
+            self._keys = keys
+            self._write()
+        self._board.tell_keys_read(authenticator.read_at)
+
+    def _write(self) -> None:
+        if self._began is None:
+            return
+        keys, keys_required = self._keys
+        version = self._board.version + 1
+        write_state(
+            self._place.state,
+            State(
+                version=version,
+                keys=tuple(keys),
+                keys_required=keys_required,
+                tenants=tuple(self._tenants),
+                began=self._began.at,
+                began_boot=self._began.boot,
+            ),
+        )
+        self._board.tell_version(version)
+
+
+class _TenantTeller:
+    """Tells of one tenant's index, as a listener of its follower."""
+
+    def __init__(self, board: TenantBoard, follower: Follower) -> None:
+        self._board = board
+        self._follower = follower
+        follower.listen(self)
+        follower.tell_age(self._be_in_step)
+        self.made_anew()
+
+    def took(self, changes: Sequence[Change]) -> None:
+        """Tell the hashes of what the index took; its revision it tells by itself."""
+        for change in changes:
+            self._board.push(change.revision, change.running_hash)
+
+    def made_anew(self) -> None:
+        """Tell which index is to be read, if any."""
+        self._board.take_away()
+        if self._follower.is_usable:
+            index = self._follower.index
+            self._board.begin(index.revision, index.dump_hashes())
+            self._board.tell_in_step(self._follower.in_step_at)
+
+    def _be_in_step(self, at: float) -> None:
+        self._board.tell_in_step(at)
+        if self._board.is_damaged:
+            self._follower.give_up("a worker met damage")
