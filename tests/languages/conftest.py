@@ -8,42 +8,55 @@ import pytest
 
 from scripts.build_examples import Language
 from tests.languages.programs import NAMES, Program, language_named
+from tests.support.agents import ServedAgent
 from tests.support.served import Served, run_command
-
-RIGHTS = ("check", "write", "watch")
 
 
 class Target:
-    """A server with an API key, and what stands before it, if anything does."""
+    """A server with an API key, and before it, where the test says so, an agent's socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_agent: bool) -> None:
         self.folder = folder
         folder.mkdir()
         self.server = self._new_server("127.0.0.1:0").start()
-        rights = [word for right in RIGHTS for word in ("--right", right)]
-        made = run_command("keys", "create", "example", "--json", *rights, cwd=folder)
-        assert made.returncode == 0, made.stderr
-        self.api_key: str = json.loads(made.stdout)["key"]
+        self._agents: list[ServedAgent] = []
+        """The last one runs; the socket is that of the first."""
+        try:
+            self.api_key = self._new_key("check", "write", "watch")
+            if with_agent:
+                self._start_agent()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def process(self) -> Served:
+        """What the programs talk to."""
+        return self._agents[-1] if self._agents else self.server
 
     @property
     def address(self) -> str:
         """Where the programs connect."""
-        return self.server.address
+        return self.process.address
 
     def restart(self) -> None:
-        """Start the server again where it was; it has ended."""
-        self.server.wait()
-        self.server = self._new_server(self.server.address).start()
+        """Start what the programs talk to again, where it was; it has ended."""
+        self.process.wait()
+        if self._agents:
+            self._start_agent()
+        else:
+            self.server = self._new_server(self.server.address).start()
 
     def opt_out(self, *people: str) -> int:
-        """Record opt-outs, and return the revision of the last."""
+        """Record opt-outs at the server, and return the revision of the last."""
         with self.server.client(api_key=self.api_key) as client:
             answers = [client.opt_out(email=one, topic="news", source="tests") for one in people]
         return answers[-1].revision
 
     def close(self) -> None:
-        """End it."""
-        self.server.end()
+        """End all."""
+        for one in (*self._agents, self.server):
+            one.end()
 
     def _new_server(self, address: str) -> Served:
         return Served(
@@ -52,6 +65,22 @@ class Target:
             variables={"HEED_AUTH_REQUIRED": "true", "HEED_WATCH_HEARTBEAT_SECONDS": "0.5"},
         )
 
+    def _start_agent(self) -> None:
+        agent = ServedAgent(
+            self.folder,
+            self.server.address,
+            listen=self._agents[0].address if self._agents else "",
+            variables={"HEED_AGENT_API_KEY": self._new_key("watch")},
+        )
+        self._agents.append(agent)
+        agent.start().wait_in_step()
+
+    def _new_key(self, *rights: str) -> str:
+        flags = [word for right in rights for word in ("--right", right)]
+        made = run_command("keys", "create", "example", "--json", *flags, cwd=self.folder)
+        assert made.returncode == 0, made.stderr
+        return str(json.loads(made.stdout)["key"])
+
 
 @pytest.fixture(params=NAMES)
 def language(request: pytest.FixtureRequest) -> Language:
@@ -59,10 +88,10 @@ def language(request: pytest.FixtureRequest) -> Language:
     return language_named(request.param)
 
 
-@pytest.fixture
-def target(language: Language, tmp_path: Path) -> Iterator[Target]:
+@pytest.fixture(params=["server", "agent"])
+def target(request: pytest.FixtureRequest, language: Language, tmp_path: Path) -> Iterator[Target]:
     """What the programs ask. After `language`, so that nothing starts for one that is skipped."""
-    made = Target(tmp_path / "served")
+    made = Target(tmp_path / "served", with_agent=request.param == "agent")
     try:
         yield made
     finally:

@@ -127,15 +127,18 @@ def test_an_opt_out_is_known_at_once_and_happens_once(program: Program, target: 
     assert of_another == {"send": True, "why": "allowed"}
 
 
-def test_without_a_key_nothing_is_written_and_nothing_sent(
-    language: Language, target: Target
-) -> None:
+def test_without_a_key_nothing_is_written(language: Language, target: Target) -> None:
     stranger = Program(language=language, address=target.address)
     with stranger.start("opt-out", "ada@example.com", "news", "key-1") as writing:
         assert writing.read_to_end() == []
         assert writing.exit_code() != 0
+
+    assert target.opt_out("bob@example.com") == 1
+
+
+def test_a_key_that_is_wrong_sends_nothing(language: Language, target: Target) -> None:
+    stranger = Program(language=language, address=target.address, api_key=target.api_key[:-1])
     with stranger.start("may-send") as asking:
         answer = asking.ask("ada@example.com news mandatory")
 
     assert answer == {"send": False, "why": "refused"}
-    assert target.opt_out("bob@example.com") == 1

@@ -52,7 +52,7 @@ def test_a_stream_that_ends_is_resumed_by_its_token_without_a_gap(
         watching.wait_for("changes", lambda said: said["through"] >= before)
 
         watching.signal(signal.SIGSTOP)  # it hears of nothing until all is written
-        target.server.signal(ending)
+        target.process.signal(ending)
         target.restart()
         during = target.opt_out(*_people(6, 12))
         watching.signal(signal.SIGCONT)
@@ -75,11 +75,11 @@ def test_a_stream_that_is_silent_is_left_and_resumed(program: Program, target: T
     target.opt_out(*_people(0, 3))
     with program.start("watch", "mailer-1") as watching:
         watching.wait_for("live")
-        target.server.signal(signal.SIGSTOP)
+        target.process.signal(signal.SIGSTOP)
         try:
             lost = watching.wait_for("lost")
         finally:
-            target.server.signal(signal.SIGCONT)
+            target.process.signal(signal.SIGCONT)
         live = watching.wait_for("live")
 
     assert lost["why"] == "silent"
