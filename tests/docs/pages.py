@@ -9,7 +9,10 @@ DOCS = ROOT / "docs"
 
 def pages() -> list[Path]:
     """Every page for people, README first."""
-    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    top = [
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
+    ]
     return top + sorted(DOCS.rglob("*.md"))
 
 
