@@ -11,6 +11,7 @@ from heed.model import Instant, Revision, TenantId
 from heed.model import SubscriberStatus as Status
 from heed_server.propagation import Progress, Registry, is_propagated, unheard
 from heed_server.propagation.progress import Seen, progress_of
+from heed_server.propagation.registry import LATE_SECONDS
 from heed_server.store import Subscriber
 
 SECOND = 1_000_000
@@ -78,6 +79,15 @@ def test_the_next_stream_of_the_same_run_takes_the_place_of_the_one_before() -> 
     after = stream(stream_id="s2", instance=before.instance, open_time=Instant(NOW + 1))
 
     assert statuses(Seen(before, 0.0), Seen(after, 0.0)) == {"mailer": Status.APPLIED}
+
+
+def test_a_stream_counts_though_the_one_before_was_at_a_node_whose_clock_is_ahead() -> None:
+    """Or the clock of the node was set back: the new stream is not hidden by the old one."""
+    before = stream(close_time=NOW, open_time=Instant(NOW + 3600 * SECOND))
+    after = stream(stream_id="s2", instance=before.instance, applied_revision=Revision(6))
+
+    assert statuses(Seen(before, 0.0), Seen(after, 1.0), at=1.0) == {"mailer": Status.PENDING}
+    assert statuses(Seen(before, 0.0), Seen(after, 6.0), at=6.0) == {"mailer": Status.PENDING}
 
 
 def test_another_run_of_the_same_name_does_not() -> None:
@@ -249,6 +259,52 @@ async def test_a_wall_clock_that_jumps_forgets_nobody() -> None:
     assert await found(there) == {"mailer": Status.PENDING}
 
 
+async def test_a_node_whose_wall_clock_was_set_back_is_heard_by_the_others() -> None:
+    """Its subscriber reports, and applies nothing: it is not to be taken for gone."""
+    table, clocks, others = Table(), Clocks(), Clocks()
+    here, there = registry(table, clocks, "node-1"), registry(table, others, "node-2")
+    watch(here, "mailer", "s1")
+    await step(here)
+    await found(there)
+
+    clocks.wall -= 3600 * SECOND
+    for _ in range(10):
+        clocks.pass_seconds(1.0)
+        others.pass_seconds(1.0)
+        here.report("s1", Revision(0))
+        await step(here)
+        assert await found(there) == {"mailer": Status.PENDING}
+
+
+async def test_the_shortest_max_staleness_outlives_the_second_between_two_writes() -> None:
+    table, clocks = Table(), Clocks()
+    here, there = registry(table, clocks, "node-1"), registry(table, clocks, "node-2")
+    here.open(SHOP, "mailer", "s1", instance="run", max_staleness_seconds=1.0, applied=Revision(0))
+
+    for _ in range(5):
+        await step(here)
+        assert await found(there) == {"mailer": Status.PENDING}
+        for _ in range(3):  # the loop that writes takes its time
+            clocks.pass_seconds(0.4)
+            here.report("s1", Revision(0))
+            assert await found(there) == {"mailer": Status.PENDING}
+
+
+async def test_readers_that_come_back_again_and_again_add_no_rows() -> None:
+    table, clocks = Table(), Clocks()
+    here, there = registry(table, clocks, "node-1"), registry(table, clocks, "node-2")
+
+    for number in range(100):
+        watch(here, "mailer", f"s{number}", applied=7)
+        await step(here)
+        here.close(f"s{number}")
+        clocks.pass_seconds(1.0)
+        await found(there)
+
+    assert len(table.rows) <= 5 + LATE_SECONDS + 6  # those that count, and what one reading leaves
+    assert await found(there) == {"mailer": Status.APPLIED}
+
+
 async def test_a_stream_heard_of_for_the_first_time_counts_in_full() -> None:
     """A node that has just started cannot know how old the row of another is."""
     table, clocks = Table(), Clocks()
@@ -257,7 +313,7 @@ async def test_a_stream_heard_of_for_the_first_time_counts_in_full() -> None:
     late = registry(table, clocks, "node-2")
 
     assert await found(late) == {"mailer": Status.PENDING}
-    clocks.pass_seconds(5.1)
+    clocks.pass_seconds(5.1 + LATE_SECONDS)
     assert await found(late) == {"mailer": Status.GONE}
 
 
@@ -268,7 +324,7 @@ async def test_waiting_outlives_a_database_that_is_away_and_leaves_nobody_out() 
     await step(here)
     await found(there)
     table.is_away = True
-    clocks.pass_seconds(1.0)
+    clocks.pass_seconds(60.0)  # longer than any of them would count, were it read
 
     progress: tuple[Progress, ...] = await there.propagated(SHOP, SEVEN, 0.0)
 

@@ -5,6 +5,8 @@ Laws:
   clock; for so long its reader may allow by what it knew then. So no wall clock, right or wrong,
   lets a subscriber be forgotten too early, and one just heard of counts in full.
 - A stream that ended counts as long, unless the same run of its reader has opened another one.
+  Which of a run's streams is its last is told by when this node last saw them report: their nodes
+  stamp them by clocks of their own.
 - Who counts no more is said to be gone, or missing if it was declared; never left out.
 """
 
@@ -22,6 +24,8 @@ class Seen(NamedTuple):
 
     subscriber: Subscriber
     seen_boot_seconds: float
+    late_seconds: float = 0.0
+    """So much later than it was made a report of it may be seen here."""
 
 
 class Progress(NamedTuple):
@@ -55,10 +59,21 @@ def is_propagated(progress: Iterable[Progress]) -> bool:
     return all(one.status in {SubscriberStatus.APPLIED, SubscriberStatus.GONE} for one in progress)
 
 
+def is_heard(one: Seen, boot_seconds: float) -> bool:
+    """Whether its max_staleness is not over: its reader may still allow by what it knew."""
+    age_seconds = boot_seconds - one.seen_boot_seconds - one.late_seconds
+    return age_seconds * _MICROSECONDS <= one.subscriber.max_staleness
+
+
+def latest(one: Seen) -> tuple[float, Instant, str]:
+    """Order streams by when they were last heard of, and then by their opening."""
+    return one.seen_boot_seconds, one.subscriber.open_time, one.subscriber.stream_id
+
+
 def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds: float) -> Progress:
     streams = [one for one in rows if one.subscriber.stream_id]
     is_declared = len(streams) < len(rows)
-    counting = [one.subscriber for one in streams if _counts(one, streams, boot_seconds)]
+    counting = _counting(streams, boot_seconds)
     if counting:
         told = min(counting, key=lambda one: one.applied_revision)
         status = (
@@ -70,8 +85,7 @@ def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds:
     status = SubscriberStatus.MISSING if is_declared else SubscriberStatus.GONE
     if not streams:
         return Progress(name, status, "", Revision(0), None, None, is_declared)
-    told = max((one.subscriber for one in streams), key=lambda one: one.open_time)
-    return _told(told, status, is_declared=is_declared)
+    return _told(max(streams, key=latest).subscriber, status, is_declared=is_declared)
 
 
 def _told(stream: Subscriber, status: SubscriberStatus, *, is_declared: bool) -> Progress:
@@ -86,14 +100,11 @@ def _told(stream: Subscriber, status: SubscriberStatus, *, is_declared: bool) ->
     )
 
 
-def _counts(one: Seen, streams: Sequence[Seen], boot_seconds: float) -> bool:
-    stream = one.subscriber
-    age_seconds = boot_seconds - one.seen_boot_seconds
-    if age_seconds * _MICROSECONDS > stream.max_staleness:
-        return False
-    return not any(
-        other.subscriber.instance == stream.instance
-        and (other.subscriber.open_time, other.subscriber.stream_id)
-        > (stream.open_time, stream.stream_id)
-        for other in streams
-    )
+def _counting(streams: Sequence[Seen], boot_seconds: float) -> list[Subscriber]:
+    """Of each run the last stream, if it counts."""
+    last: dict[str, Seen] = {}
+    for one in streams:
+        if is_heard(one, boot_seconds):
+            known = last.setdefault(one.subscriber.instance, one)
+            last[one.subscriber.instance] = max(known, one, key=latest)
+    return [one.subscriber for one in last.values()]

@@ -8,7 +8,9 @@ Laws:
 - What other nodes wrote is read while somebody asks, at most every `READ_SECONDS_MIN`, and in any
   case every `READ_SECONDS_MAX`, so that a subscriber is seen to move from when it did.
 - All state is written on the event loop. A registry that cannot be written or read fails no stream;
-  what was not read again keeps counting.
+  what was not read again keeps counting: the rows of others age while they are read, and no longer.
+- Of the streams of a name that count no more the last one is kept, to be told of: readers that come
+  back again and again add no rows.
 """
 
 import asyncio
@@ -19,13 +21,23 @@ import structlog
 
 from heed.errors import HeedError
 from heed.model import Instant, Revision, TenantId
-from heed_server.propagation.progress import Progress, Seen, is_propagated, progress_of
+from heed_server.propagation.progress import (
+    Progress,
+    Seen,
+    is_heard,
+    is_propagated,
+    latest,
+    progress_of,
+)
 from heed_server.store import Subscriber, SubscriberStore
 
 WRITE_SECONDS = 1.0
 """How often the registry is written, at most."""
 READ_SECONDS_MIN = 0.1
 READ_SECONDS_MAX = 5.0
+LATE_SECONDS = 2.0
+"""How long after it was made another node's report may be read: it is written once a second, and a
+max_staleness may be as short. For so much longer a row of another node counts."""
 GONE_KEPT_SECONDS = 3_600
 """For so long a subscriber that counts no more is still told of as gone."""
 _WRITES_A_STALENESS = 3
@@ -67,6 +79,8 @@ class Registry:
         self._others: dict[_Key, Seen] = {}
         self._tenants: set[TenantId] = set()
         self._read_at: dict[TenantId, float] = {}
+        self._aged_at: dict[TenantId, float] = {}
+        """When a tenant's rows were last read; so far those of others have aged."""
         self._moved = asyncio.Event()
 
     def open(
@@ -195,12 +209,15 @@ class Registry:
         self._mine[stream.stream_id] = Seen(stream, self._boot_seconds())
 
     def _progress(self, tenant_id: TenantId, revision: Revision) -> tuple[Progress, ...]:
-        seen = [
-            one
-            for one in (*self._mine.values(), *self._others.values())
+        boot_seconds = self._boot_seconds()
+        unread_seconds = boot_seconds - self._aged_at.get(tenant_id, boot_seconds)
+        mine = [one for one in self._mine.values() if one.subscriber.tenant_id == tenant_id]
+        others = [
+            one._replace(seen_boot_seconds=one.seen_boot_seconds + unread_seconds)
+            for one in self._others.values()
             if one.subscriber.tenant_id == tenant_id
         ]
-        return progress_of(seen, revision, self._boot_seconds())
+        return progress_of((*mine, *others), revision, boot_seconds)
 
     async def _read(self, tenant_id: TenantId, *, at_least_every: float = READ_SECONDS_MIN) -> None:
         """Read what the other nodes wrote, unless that was done a moment ago."""
@@ -209,7 +226,7 @@ class Registry:
         if asked_at - self._read_at.get(tenant_id, -at_least_every) < at_least_every:
             return
         rows = await self._store.subscribers(tenant_id)
-        self._read_at[tenant_id] = asked_at
+        self._read_at[tenant_id] = self._aged_at[tenant_id] = asked_at
         others: dict[_Key, Seen] = {}
         for row in rows:
             key = (row.tenant_id, row.name, row.stream_id)
@@ -217,22 +234,34 @@ class Registry:
                 continue
             known = self._others.get(key)
             is_same = known is not None and known.subscriber.probe_time == row.probe_time
-            others[key] = Seen(row, known.seen_boot_seconds if known and is_same else asked_at)
+            others[key] = (
+                known._replace(subscriber=row)
+                if known is not None and is_same
+                else Seen(row, asked_at, LATE_SECONDS)
+            )
         kept = {key: one for key, one in self._others.items() if key[0] != tenant_id}
         self._others = kept | others
-        await self._forget_long_gone(asked_at)
+        await self._forget_gone(asked_at)
 
-    async def _forget_long_gone(self, boot_seconds: float) -> None:
+    async def _forget_gone(self, boot_seconds: float) -> None:
+        """Forget who is gone for long, and of each name all that are gone but the last."""
+        last: dict[tuple[TenantId, str], Seen] = {}
+        for one in (*self._mine.values(), *self._others.values()):
+            name = one.subscriber.tenant_id, one.subscriber.name
+            last[name] = max(last.setdefault(name, one), one, key=latest)
         gone = [
             one.subscriber
             for one in self._others.values()
             if one.subscriber.stream_id
-            and boot_seconds - one.seen_boot_seconds
-            > GONE_KEPT_SECONDS + one.subscriber.max_staleness / 1_000_000
+            and not is_heard(one, boot_seconds)
+            and (
+                last[one.subscriber.tenant_id, one.subscriber.name] is not one
+                or not is_heard(one, boot_seconds - GONE_KEPT_SECONDS)
+            )
         ]
         await self._store.forget_subscribers(gone)
-        for one in gone:
-            self._others.pop((one.tenant_id, one.name, one.stream_id), None)
+        for stream in gone:
+            self._others.pop((stream.tenant_id, stream.name, stream.stream_id), None)
 
     async def _write(self) -> None:
         boot_seconds, now = self._boot_seconds(), self._now()
@@ -270,7 +299,8 @@ def _is_due(stream: Subscriber, written: Subscriber | None, now: Instant) -> boo
         return True
     return (
         stream.probe_time != written.probe_time
-        and (now - written.probe_time) * _WRITES_A_STALENESS >= stream.max_staleness
+        # A clock that was set back is no reason to be silent, and so to be forgotten by the others.
+        and abs(now - written.probe_time) * _WRITES_A_STALENESS >= stream.max_staleness
     )
 
 
