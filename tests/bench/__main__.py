@@ -26,6 +26,7 @@ SCALE_FIGURES = (
     "import_rows_per_second",
     "p99_million_over_ten_thousand",
     "index_bytes_per_record",
+    "server_memory_mib",
     "warm_start_seconds",
     "rebuild_seconds",
 )

@@ -235,6 +235,14 @@ def cpu_seconds(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_mib(pid: int) -> tuple[float, float]:
+    """The memory that is a process's own, and what it has of mapped files."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    named = dict(line.split(":", 1) for line in lines)
+    own, mapped = (int(named[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+    return own, mapped
+
+
 def _python_path(libraries: Path | None) -> dict[str, str]:
     paths = [str(libraries)] if libraries else []
     return {"PYTHONPATH": os.pathsep.join([*paths, str(Path.cwd())])}

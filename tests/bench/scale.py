@@ -16,7 +16,7 @@ from tests.bench import messages
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, alternate, load, median_p99_ms, requests_file
-from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, cpu_seconds
+from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, cpu_seconds, memory_mib
 from tests.support.postgres import Postgres
 
 SMALL: Final = 10_000
@@ -35,6 +35,7 @@ def measure_scale(folder: Path, people: int) -> list[Figure]:
         with HeedNode(folder / "small") as small:
             _import(small, folder, SMALL)
             figures += _measure_p99(large, small, people)
+        figures += _measure_memory(large, people)
     figures += _measure_index(folder / "large" / "data" / "index", people)
     figures += _measure_starts(large, people)
     return figures
@@ -131,6 +132,25 @@ def _measure_p99(large: HeedNode, small: HeedNode, people: int) -> list[Figure]:
             value=median_p99_ms(results["large"]),
             unit="ms",
             against=f"{people:,} people, {against}",
+        ),
+    ]
+
+
+def _measure_memory(node: HeedNode, people: int) -> list[Figure]:
+    """Look at the process after an import and checks: what is its own, and what it maps."""
+    own, mapped = memory_mib(node.pid)
+    return [
+        Figure(
+            name="server_memory_mib",
+            value=own,
+            unit="MiB",
+            against=f"the server's own memory, {people:,} people, after the import and the checks",
+        ),
+        Figure(
+            name="server_mapped_mib",
+            value=mapped,
+            unit="MiB",
+            against="what it has of mapped files, which the kernel may take back: the index, code",
         ),
     ]
 
