@@ -12,6 +12,12 @@ READERS = 2
 CHANGES = 1_000
 PEOPLE_A_CHANGE = 40
 """Others who are changed with it, so that the map has to grow."""
+LOOKS_UP_FOR_EVER = """
+import lmdb, sys
+transaction = lmdb.open(sys.argv[1], readonly=True, max_dbs=4).begin()
+print("reading", flush=True)
+sys.stdin.read()
+"""
 LONG_NAME = ".".join(["marketing"] * 24)
 
 
@@ -38,6 +44,28 @@ def test_readers_see_each_revision_whole_and_never_an_earlier_one(tmp_path: Path
         told, failed = reader.communicate(timeout=60)
         assert (failed, reader.returncode) == ("", 0)
         assert int(told) > 1, "it saw only one revision"
+    index.close()
+
+
+def test_a_reader_that_died_in_a_look_up_holds_on_to_nothing(tmp_path: Path) -> None:
+    log = MemoryLog()
+    log.opt_out(HOT_PERSON, "t")
+    index = build(tmp_path / "tenant-7", log)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", LOOKS_UP_FOR_EVER, str(tmp_path / "tenant-7")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reading\n"
+
+    while_it_lives = index.forget_dead_readers()
+    reader.kill()
+    reader.communicate()
+    once_it_died = index.forget_dead_readers()
+
+    assert (while_it_lives, once_it_died) == (0, 1)
     index.close()
 
 

@@ -36,6 +36,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "propagation_p99_over_etcd_100": ("<=", 3),
     "writes_watched_over_unwatched": (">=", 0.6),
     "agent_check_over_bare": (">=", 0.8),
+    "two_workers_over_one": (">=", 1.5),
 }
 """What the design asks for (section 8, and what issue 2 must show)."""
 

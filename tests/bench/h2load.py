@@ -7,10 +7,12 @@ the program is absent, the bench says so and goes on.
 
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +45,8 @@ class H2Arm:
     in_flight: int = 64
     """Calls under way over all connections."""
     seconds: float = 2.0
+    load_cores: frozenset[int] = frozenset({LOAD_CORE})
+    """Where the load may run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class H2Round:
     calls_per_second: float
     cpu_us_per_call: float
     """Of the processes that answer; a neighbour on the machine cannot take it away."""
+    load_cpu_share: float
+    """How much of one core the load itself had."""
 
 
 H2Results = dict[str, list[H2Round]]
@@ -134,12 +140,13 @@ def _figure(
 
 
 def _load(arm: H2Arm) -> H2Round:
-    before = sum(map(_cpu_seconds, arm.pids))
+    before, load_before = sum(map(_cpu_seconds, arm.pids)), _load_seconds()
+    begun = time.perf_counter()
     base = ["-B", arm.address] if arm.address.startswith("unix:") else []
     host = "localhost" if base else arm.address
     done = subprocess.run(
         [
-            *("taskset", "-c", str(LOAD_CORE), PROGRAM),
+            *("taskset", "-c", ",".join(map(str, sorted(arm.load_cores))), PROGRAM),
             *("-D", f"{arm.seconds:g}s", "--warm-up-time", "300ms"),
             *("-c", str(arm.connections), "-m", str(arm.in_flight // arm.connections)),
             *("-d", arm.request, "-H", "content-type: application/grpc", "-H", "te: trailers"),
@@ -151,13 +158,24 @@ def _load(arm: H2Arm) -> H2Round:
         check=False,
     )
     spent = sum(map(_cpu_seconds, arm.pids)) - before
+    load_share = (_load_seconds() - load_before) / (time.perf_counter() - begun)
     rate_found, ends = _RATE.search(done.stdout), _ENDS.search(done.stdout)
     if done.returncode or rate_found is None or ends is None:
         raise BenchError(f"h2load failed:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
     succeeded, *bad = map(int, ends.groups())
     if any(bad) or not succeeded:
         raise BenchError(f"{arm.name}: {succeeded} answered, {bad} not:\n{done.stdout[-2000:]}")
-    return H2Round(calls_per_second=float(rate_found[1]), cpu_us_per_call=spent * 1e6 / succeeded)
+    return H2Round(
+        calls_per_second=float(rate_found[1]),
+        cpu_us_per_call=spent * 1e6 / succeeded,
+        load_cpu_share=load_share,
+    )
+
+
+def _load_seconds() -> float:
+    """The processor time of programs that have ended: the loads."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _cpu_seconds(pid: int) -> float:

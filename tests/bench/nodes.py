@@ -26,6 +26,7 @@ from tests.support.served import Authority
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE = _CORES[0]
 LOAD_CORE = _CORES[-1]
+EVERY_CORE = frozenset(_CORES)
 START_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 60.0
 _RIGHTS = ("--right", "check", "--right", "write")
@@ -46,8 +47,9 @@ class HeedNode:
         variables: Mapping[str, str] | None = None,
         libraries: Path | None = None,
         authority: Authority | None = None,
+        cores: frozenset[int] = frozenset({SERVER_CORE}),
     ) -> None:
-        """`libraries` is searched before the environment's own, for another grpcio; with an
+        """`cores` are those it may run on. `libraries` is searched before the environment's own, for another grpcio; with an
         `authority` the server shows a certificate of it and asks for an API key.
         """
         self.folder = folder
@@ -59,6 +61,7 @@ class HeedNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"
         self._authority = authority
+        self._cores = cores
         self.metadata: dict[str, str] = {}
         """What a call must carry: nothing, or the key that `start` made."""
         self._environment = {
@@ -93,7 +96,7 @@ class HeedNode:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
             )
-        os.sched_setaffinity(self._process.pid, {SERVER_CORE})
+        os.sched_setaffinity(self._process.pid, self._cores)
         _await_port(self.port, self._process, self._log)
         self.check(messages.email(0))
         self.start_seconds = time.perf_counter() - begun

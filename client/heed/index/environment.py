@@ -8,7 +8,8 @@
   which no transaction may outlive, is safe between any two calls.
 - Look-ups share one read transaction, which the next write ends: beginning one costs more than a
   look-up, and nothing but this process writes. Other processes may read (`heed.index.reader`):
-  LMDB's lock file, which lists them, is therefore never removed while the directory stands.
+  LMDB's lock file, which lists them, is therefore never removed while the directory stands, and
+  those that died in the middle of a look-up are forgotten now and then.
 - LMDB's errors end here, as `IndexUnusableError`.
 """
 
@@ -66,9 +67,6 @@ class Environment:
                 max_dbs=4,
                 max_spare_txns=2,
             )
-            # Other processes may be reading (`heed.index.reader`); the slots of those that died
-            # would hold on to pages.
-            self._env.reader_check()
             self._begin = self._env.begin
             self._get: Callable[[bytes], bytes | None] | None = None
             try:
@@ -114,6 +112,11 @@ class Environment:
         """Flush everything to the disk."""
         with _errors_as(Fault.REFUSED, "sync"):
             self._env.sync(True)
+
+    def forget_dead_readers(self) -> int:
+        """Let go of the pages that processes read which are gone; return how many those were."""
+        with _errors_as(Fault.DAMAGED, "read"):
+            return self._env.reader_check()
 
     def data_bytes(self) -> int:
         """The bytes of the data file that are in use or free for reuse."""

@@ -214,6 +214,10 @@ class Index:
             map_bytes=self._env.map_bytes,
         )
 
+    def forget_dead_readers(self) -> int:
+        """Let go of the pages that processes read which are gone; return how many those were."""
+        return self._env.forget_dead_readers()
+
     def close(self) -> None:
         """Flush, close and seal, so that the next `open` finds it. Takes a second for 1 GB.
 

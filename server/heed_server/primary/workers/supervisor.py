@@ -148,8 +148,8 @@ class _Supervisor:
             await child.ended.wait()
             if self._is_ending:
                 return
-            failures = 0 if loop.time() - began >= STEADY_SECONDS else failures + 1
-            pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2**failures)
+            failures = 1 if loop.time() - began >= STEADY_SECONDS else failures + 1
+            pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** (failures - 1))
             _log.error(
                 "process_ended", name=child.name, code=child.code, started_again_seconds=pause
             )

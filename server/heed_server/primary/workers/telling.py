@@ -4,6 +4,7 @@ Law: an answer that says "done" (a key revoked, a tenant made, a write taken) go
 workers were told: each of them looks before it answers.
 """
 
+import math
 from collections.abc import Sequence
 
 from heed.model import Change
@@ -14,6 +15,10 @@ from heed_server.primary.workers.place import Place
 from heed_server.primary.workers.state import State, write_state
 from heed_server.service.answering import Began
 from heed_server.store import ApiKey, Tenant
+
+DEAD_READERS_SECONDS = 10.0
+"""How often it is looked for workers that died in the middle of a look-up. Higher: the old pages
+that they held on to make the index's file larger. Lower: more is looked for in vain."""
 
 
 class Teller:
@@ -82,6 +87,7 @@ class _TenantTeller:
     def __init__(self, board: TenantBoard, follower: Follower) -> None:
         self._board = board
         self._follower = follower
+        self._looked_at = -math.inf
         follower.listen(self)
         follower.tell_age(self._be_in_step)
         self.made_anew()
@@ -101,5 +107,8 @@ class _TenantTeller:
 
     def _be_in_step(self, at: float) -> None:
         self._board.tell_in_step(at)
+        if at - self._looked_at >= DEAD_READERS_SECONDS:
+            self._looked_at = at
+            self._follower.index.forget_dead_readers()
         if self._board.is_damaged:
             self._follower.give_up("a worker met damage")
