@@ -59,9 +59,9 @@ def test_a_write_without_a_key_is_never_sent_twice() -> None:
             assert spec.name not in retried()
 
 
-def test_only_unavailable_is_retried_and_at_most_twice() -> None:
+def test_only_what_was_not_taken_is_retried_and_at_most_twice() -> None:
     for policy in retried().values():
-        assert policy["retryableStatusCodes"] == ["UNAVAILABLE"]
+        assert policy["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
         assert policy["maxAttempts"] == 3
 
 

@@ -1,7 +1,8 @@
 """The settings of a channel; docs/clients.md says what each costs.
 
 The server's smallest interval between pings is 10 s, which is well below ours: a client that pings
-as often as it may is cut off (ENHANCE_YOUR_CALM). Only UNAVAILABLE is retried, and retries stop by
+as often as it may is cut off (ENHANCE_YOUR_CALM). Only UNAVAILABLE is retried, and CANCELLED: so
+gRPC's servers end a call that comes while they stop, and which no handler saw. Retries stop by
 themselves when one in ten calls fails.
 Source: gRFC A6 (retries), A8 (keepalive), gRPC's keepalive guide.
 """
@@ -95,6 +96,6 @@ def _method_config(
             "initialBackoff": f"{first}s",
             "maxBackoff": f"{most}s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         },
     }

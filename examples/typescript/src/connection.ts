@@ -18,7 +18,7 @@ export const SERVICE_CONFIG = `{
         "initialBackoff": "0.02s",
         "maxBackoff": "0.2s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"]
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
       }
     },
     {
@@ -31,7 +31,7 @@ export const SERVICE_CONFIG = `{
         "initialBackoff": "0.1s",
         "maxBackoff": "1s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"]
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
       }
     }
   ],

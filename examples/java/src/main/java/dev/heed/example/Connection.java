@@ -34,7 +34,7 @@ final class Connection {
               "initialBackoff": "0.02s",
               "maxBackoff": "0.2s",
               "backoffMultiplier": 2,
-              "retryableStatusCodes": ["UNAVAILABLE"]
+              "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
             }
           },
           {
@@ -47,7 +47,7 @@ final class Connection {
               "initialBackoff": "0.1s",
               "maxBackoff": "1s",
               "backoffMultiplier": 2,
-              "retryableStatusCodes": ["UNAVAILABLE"]
+              "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
             }
           }
         ],
