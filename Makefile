@@ -26,7 +26,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
-	proto-check coverage test test-fast test-postgres run demo bench bench-scale check lock clean
+	proto-check coverage test test-fast test-postgres run demo bench bench-scale soak check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
@@ -107,6 +107,9 @@ bench: setup ## measure, print a table, write bench/results.json
 
 bench-scale: setup ## what a number of subjects changes, with ten million; half an hour
 	$(BIN)/python -m tests.bench --scale
+
+soak: setup ## 2,000 reconnects and an hour's changes: memory stays flat; some minutes
+	$(BIN)/python -m tests.bench.soak
 
 # In the order of how soon each fails. The last step is the whole suite.
 check: ## what CI runs: lint, types, imports, the contract, coverage, languages, then all tests
