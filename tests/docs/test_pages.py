@@ -66,3 +66,9 @@ def test_every_decision_has_the_five_parts_of_a_decision() -> None:
         for part in ("Status: ", "## Context", "## Decision", "## Consequences"):
             assert part in text, f"{page.name} lacks {part}"
         assert text.startswith(f"# {page.name[:4]} ")
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [page.name[:4] for page in sorted((DOCS / "adr").glob("*.md"))]
+
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
