@@ -166,6 +166,22 @@ def test_calls_that_are_no_checks_come_from_the_owner_through_any_worker(
     assert unknown.value.reason is ErrorReason.TENANT_UNKNOWN
 
 
+def test_a_stream_of_checks_is_answered_by_the_worker_that_has_it(tmp_path: Path) -> None:
+    with Worked(tmp_path) as server, server.clients(2) as (client, writer):
+        with client.check_stream() as stream:
+            before = stream.check(user="u", channel="in_app")
+            told = writer.set_preference(user="u", choices=[OptOut()], origin=ORIGIN)
+            after = stream.check(user="u", channel="in_app")
+        name = r"heed_calls_total\{code=\"OK\",method=\"StreamCheckSuppression\"\}"
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not sum(server.counted(name).values()):
+            assert time.monotonic() < deadline
+        counted = server.counted(name)
+
+    assert (before.allowed, after.allowed, after.revision) == (True, False, told.revision)
+    assert (counted["owner"], sum(counted.values())) == (0, 1)
+
+
 def test_a_key_opens_and_closes_every_worker_at_once(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with Worked(tmp_path, *authority.flags()) as server:

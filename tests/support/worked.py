@@ -92,9 +92,8 @@ class Worked(Served):
         assert found, f"{process} tells nothing of {name}"
         return sum(map(float, found))
 
-    def checks(self) -> dict[str, float]:
-        """How many Checks each process answered."""
-        name = r"heed_calls_total\{code=\"OK\",method=\"CheckSuppression\"\}"
+    def counted(self, name: str) -> dict[str, float]:
+        """What each process tells of a metric; 0 where it tells nothing of it."""
         counted: dict[str, float] = {}
         for process in self.names:
             try:
@@ -102,6 +101,10 @@ class Worked(Served):
             except AssertionError:
                 counted[process] = 0.0
         return counted
+
+    def checks(self) -> dict[str, float]:
+        """How many Checks each process answered."""
+        return self.counted(r"heed_calls_total\{code=\"OK\",method=\"CheckSuppression\"\}")
 
     @contextmanager
     def clients(self, count: int = CONNECTIONS, **said: Any) -> Generator[list[SyncClient]]:
