@@ -112,6 +112,30 @@ async def test_a_token_of_another_history_is_answered_with_a_snapshot(
     assert_same(hearer, log)
 
 
+async def test_what_was_applied_of_another_history_is_not_believed_of_this_one(
+    log: MemoryLog, tmp_path: Path
+) -> None:
+    """A reader that waits for its snapshot says where it stands, which is in another log."""
+    other = MemoryLog(salt=b"another")
+    other.opt_outs(200)
+    limits = replace(QUICK, snapshots_max=1)
+    first = Hearer()
+    async with station(log, tmp_path, limits=limits) as node:
+        second = standing_at(node, 200)
+        second.token = token_of(TENANT.tenant_id, other.current_head)
+        first.hold()
+        async with node.streaming(first), node.streaming(second) as told:
+            await second.until(lambda: len(second.heartbeats) == 1)
+            second.report(applied=200)
+            believed = told.applied_revision
+            first.go_on()
+            await second.reach(300)
+            second.report(applied=300)
+            at_last = told.applied_revision
+
+    assert (believed, at_last) == (0, 300)
+
+
 async def test_a_token_of_another_tenant_is_answered_with_a_snapshot(
     node: Station, log: MemoryLog
 ) -> None:

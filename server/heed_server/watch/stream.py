@@ -145,7 +145,8 @@ class Stream:
 
     def report(self, number: int, applied: Revision, source_age_seconds: float) -> None:
         """Take note of how far the reader is, and of its probe; an older one does nothing."""
-        self.applied_revision = max(self.applied_revision, min(applied, self._told))
+        if self._is_placed:  # before, what its reader has may be of another log
+            self.applied_revision = max(self.applied_revision, min(applied, self._told))
         if number <= self._last_probe:
             return
         self._last_probe = number
