@@ -9,6 +9,8 @@ whole (`snapshot`).
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -103,10 +105,29 @@ def _do(client: heed.SyncClient, said: dict[str, Any], frozen: threading.Event) 
         case "freeze":
             _freeze(frozen, said["at"])
             return "will"
+        case "fork":
+            return _fork(client)
         case "close":
             return "closing"
         case _:
             raise ValueError(said)
+
+
+def _fork(client: heed.SyncClient) -> int:
+    """Fork a process that says what the cache is to it, and then stays until it is killed."""
+    cache = client.cache
+    child = os.fork()
+    if child:
+        return child
+    sys.stdin.close()
+    _FORKED.wait(0.2)  # after the parent's answer
+    _say(cache.state)
+    while True:
+        signal.pause()
+
+
+_FORKED = threading.Event()
+"""Never set."""
 
 
 def _say(what: Any) -> None:

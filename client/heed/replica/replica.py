@@ -1,8 +1,15 @@
-"""One process's side of a cache: the state that the owner tells, and the index that it names."""
+"""One process's side of a cache: the state that the owner tells, and the index that it names.
 
+A process that was forked off has none of it: its threads are not there, LMDB's transactions are its
+parent's, and it must not hold the parent's lock when that is gone.
+"""
+
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from heed.index.faults import Fault, IndexUnusableError
 from heed.index.shared import SharedIndex
@@ -17,7 +24,16 @@ BootClock = Callable[[], int]
 class Replica:
     """A cache's folder as this process has it open. Any thread may read."""
 
-    __slots__ = ("_file", "_held", "_is_owned", "_opening", "boot", "clock", "folder")
+    __slots__ = (
+        "__weakref__",
+        "_file",
+        "_held",
+        "_is_owned",
+        "_opening",
+        "boot",
+        "clock",
+        "folder",
+    )
 
     def __init__(self, path: Path, *, identity: bytes, clock: BootClock) -> None:
         """Open nothing yet."""
@@ -29,6 +45,7 @@ class Replica:
         self._opening = threading.Lock()
         self._held: tuple[int, SharedIndex] | None = None
         self._is_owned = False
+        _OPEN.add(self)
 
     def state(self) -> SharedState:
         """Return what the owner last told."""
@@ -104,3 +121,21 @@ class Replica:
         self._file = None
         self._held = None
         self.disown()
+
+    def leave_to_parent(self) -> None:
+        """Read nothing any more, in a process that was forked off; the lock stays the parent's."""
+        self._file = None
+        self._held = None
+        self.folder.disown()
+
+
+_OPEN: "Final[weakref.WeakSet[Replica]]" = weakref.WeakSet()
+"""Those of this process."""
+
+
+def _leave_all_to_parent() -> None:
+    for replica in tuple(_OPEN):
+        replica.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_all_to_parent)
