@@ -84,7 +84,7 @@ def decode_place(entry: bytes) -> Place:
             rule_version,
             normaliser_version,
         ) = _LAYOUT.unpack_from(entry)
-        token = entry[_LAYOUT.size :].decode("ascii")
+        token = entry[_LAYOUT.size :].decode()
     except (struct.error, UnicodeDecodeError) as error:
         raise IndexUnusableError(Fault.DAMAGED, "the cache does not say where it stands") from error
     return Place(

@@ -163,6 +163,10 @@ class Follower:
             except (OSError, HeedError) as error:
                 self._note("the cache's folder cannot be used", error)
                 seconds = FOLDER_SECONDS
+            except Exception as error:  # noqa: BLE001 - the root of a thread
+                self._note("the follower failed", error)
+                _LOG.exception("the follower failed, and begins again")
+                seconds = FOLDER_SECONDS
             self._closing.wait(seconds)
 
     def _own(self) -> None:
@@ -212,9 +216,11 @@ class Follower:
                 current[1].cancel()
         if following.lived_ns() >= BACKOFF_RESET_NS:
             self._backoff.succeeded()
+        # Who is sent away at once again and again comes back ever later, as after any other end.
+        seconds = self._backoff.seconds()
         if following.reconnect_ns is not None:
-            return max(following.reconnect_ns - self._replica.clock(), 0) / 1e9
-        return self._backoff.seconds()
+            return max((following.reconnect_ns - self._replica.clock()) / 1e9, seconds)
+        return seconds
 
     def _read(self, owned: Owned, following: Following, stream: Stream) -> None:
         readers_ns = self._replica.clock() + READERS_NS
@@ -247,8 +253,14 @@ class Follower:
                 self._on_pace(self._upstream)
             except HeedError as error:
                 self.counts.probes_failed += 1
-                if error.reason is ErrorReason.STREAM_UNKNOWN and self._current is not None:
-                    self._current[1].cancel()
+                # Read once: the other thread may end the stream meanwhile.
+                current = self._current
+                if error.reason is ErrorReason.STREAM_UNKNOWN and current is not None:
+                    current[1].cancel()
+            except Exception as error:  # noqa: BLE001 - the root of a thread
+                self.counts.probes_failed += 1
+                self._note("a probe or a sample failed", error)
+                _LOG.exception("a probe or a sample failed")
 
     def _beat(self) -> None:
         current = self._current

@@ -34,6 +34,10 @@ OPENING_NS: Final = 10_000_000_000
 """So long a stream may take until its first message."""
 HEARTBEAT_NS: Final = 1_000_000_000
 """The interval where the server names none."""
+HEARTBEAT_NS_MAX: Final = 60_000_000_000
+"""The longest interval that is believed: a stream that is silent for longer tells nothing new."""
+RECONNECT_NS_MAX: Final = 30_000_000_000
+"""The longest that a server can keep a cache from opening another stream."""
 NOW_US_MAX: Final = 221_845_392_000_000_000
 """The year 9000: a source's time after it is no time."""
 PROBES_MAX: Final = 1_024
@@ -187,7 +191,8 @@ class Following:
                     self._hear(message.heartbeat)
                 case "draining":
                     wait = message.draining.reconnect_after
-                    self.reconnect_ns = self._last_ns + max(wait.ToNanoseconds(), 0)
+                    asked_ns = min(max(wait.ToNanoseconds(), 0), RECONNECT_NS_MAX)
+                    self.reconnect_ns = self._last_ns + asked_ns
                 case _:
                     raise ResyncError(Reason.UNKNOWN, "an event is of a later version")
         except watched.LaterVersionError as error:
@@ -204,7 +209,8 @@ class Following:
         ):
             raise ResyncError(Reason.UNKNOWN, "a stream's epoch or keys are of a later version")
         self._source = Source(tenant=opened.tenant, lookup_keys=keys)
-        self._interval_ns = opened.heartbeat_interval.ToNanoseconds() or HEARTBEAT_NS
+        interval_ns = opened.heartbeat_interval.ToNanoseconds()
+        self._interval_ns = min(interval_ns, HEARTBEAT_NS_MAX) if interval_ns > 0 else HEARTBEAT_NS
         place = self._owned.place
         if place is None or (place.epoch, place.tenant_id) != (opened.epoch, opened.tenant_id):
             self._owned.distrust()

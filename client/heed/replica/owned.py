@@ -54,12 +54,17 @@ class Draft:
 
         Raises:
             LaterVersionError: it says what this version does not know.
-            IndexUnusableError: REFUSED.
+            IndexUnusableError: REFUSED: the disk is full, or a record is none.
         """
         self._checksum.update(chunk)
         for key, records in watched.subjects_from(chunk):
             self.record_count += len(records)
-            self._entries.append((key, encode_records(records)))
+            try:
+                self._entries.append((key, encode_records(records)))
+            except ValueError as error:
+                raise IndexUnusableError(
+                    Fault.REFUSED, f"a record of the snapshot cannot be kept: {error}"
+                ) from error
         if len(self._entries) >= _SUBJECTS_A_WRITE:
             self._write()
 
