@@ -9,7 +9,7 @@ import pytest
 
 from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.index.place import Source
-from heed.index.shared import SharedIndex
+from heed.index.shared import SharedIndex, View
 from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import (
     RULE_VERSION,
@@ -121,8 +121,10 @@ async def test_an_age_is_of_before_the_look_up_though_the_replica_is_heard_of_me
     replica.clock.advance(timedelta(seconds=6))
     find = SharedIndex.find
 
-    def find_and_be_overtaken(index: SharedIndex, key: bytes) -> tuple[int, bytes | None]:
-        found = find(index, key)
+    def find_and_be_overtaken(
+        index: SharedIndex, key: bytes, known: View
+    ) -> tuple[bool, bytes | None]:
+        found = find(index, key, known)
         replica.hear()
         return found
 

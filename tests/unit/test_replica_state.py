@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -227,6 +228,20 @@ def test_an_index_moves_only_from_where_it_stands(tmp_path: Path) -> None:
     with pytest.raises(IndexGapError):
         index.apply((), before=place(1), after=place(3))
     assert index.find_all((), None)[0].place == place(2)
+
+
+def test_a_look_up_is_never_of_a_later_revision_than_its_view(tmp_path: Path) -> None:
+    """LMDB takes the number of a transaction first: what is read may be of two commits later."""
+    index = SharedIndex.create(tmp_path / "g")
+    index.complete(place(1), SOURCE, (), ())
+    view, _ = index.find_all((), None)
+    assert index.find(b"a" * 16, view) == (True, None)
+
+    index.apply((), before=place(1), after=place(2))
+    late = replace(view, transaction_id=view.transaction_id + 1)
+
+    assert index.find(b"a" * 16, late) == (False, None)
+    assert index.find_all((), late)[0].place == place(2)
 
 
 def test_a_snapshots_subjects_come_ascending(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ It differs from a node's (`heed.index.index`), which one process has for itself:
 - The map has one size for ever, since no process may change it under another. Address space only.
 - A look-up is one read transaction, so that any thread may make one, and what it finds is of one
   revision together with the holds and topics (`View`).
+- LMDB takes a transaction's number before it copies the roots, which may be of two commits later
+  by then. So a view is known again by its number and by its place's entry, never by one of them.
 - All stands in LMDB's main database, under prefixes: the others are opened in a write transaction,
   and a reader would wait for the writer, however long that one takes.
 - LMDB's own lock file stays: it keeps the writer from pages that another process reads, and is
@@ -66,6 +68,8 @@ _TOPICS: Final = b"t"
 _HOLDS: Final = b"h"
 _META: Final = b"m"
 """What the keys of each kind of entry begin with."""
+_PLACE: Final = _META + PLACE_KEY
+_SOURCE: Final = _META + SOURCE_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +81,10 @@ class View:
     source: Source
     topics: TopicTable
     holds: tuple[Hold, ...]
-    entry: bytes = field(repr=False)
-    """The source's entry, by which the next view knows that it is the same."""
+    place_entry: bytes = field(repr=False)
+    """What the place was read from, by which a look-up knows that it is of this revision."""
+    source_entry: bytes = field(repr=False)
+    """What the source was read from, by which the next view knows that it is the same."""
 
 
 class SharedIndex:
@@ -121,15 +127,20 @@ class SharedIndex:
         """Create one where nothing is. Raises as the constructor."""
         return cls(directory, creates=True, map_bytes=map_bytes)
 
-    def find(self, key: bytes) -> tuple[int, bytes | None]:
-        """Return what stands under a key, after the number of the transaction that it is of.
+    def find(self, key: bytes, known: View) -> tuple[bool, bytes | None]:
+        """Return whether a view is still the newest, and what stands under a key if it is.
 
         Raises:
             IndexUnusableError: DAMAGED.
         """
         try:
             transaction = self._begin()
-            return transaction.id(), transaction.get(_RECORDS + key)
+            if (
+                transaction.id() != known.transaction_id
+                or transaction.get(_PLACE) != known.place_entry
+            ):
+                return False, None
+            return True, transaction.get(_RECORDS + key)
         except lmdb.Error as error:
             raise _damaged(error) from error
 
@@ -144,8 +155,13 @@ class SharedIndex:
             IndexUnusableError: DAMAGED.
         """
         with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
-            if known is None or known.transaction_id != transaction.id():
-                known = self._view(transaction, known)
+            place_entry = transaction.get(_PLACE, b"")
+            if (
+                known is None
+                or known.transaction_id != transaction.id()
+                or known.place_entry != place_entry
+            ):
+                known = self._view(transaction, place_entry, known)
             return known, [transaction.get(_RECORDS + key) for key in keys]
 
     def apply(self, changes: Sequence[Change], *, before: Place, after: Place) -> None:
@@ -157,10 +173,10 @@ class SharedIndex:
         """
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
-            if transaction.get(_META + PLACE_KEY) != before.encode():
+            if transaction.get(_PLACE) != before.encode():
                 raise IndexGapError(f"the cache does not stand at {before.revision} any more")
             write_changes(_PARTS, _Parted(transaction), changes)
-            transaction.put(_META + PLACE_KEY, after.encode())
+            transaction.put(_PLACE, after.encode())
 
         self._write(write)
 
@@ -172,8 +188,8 @@ class SharedIndex:
         """
 
         def write(transaction: "lmdb.Transaction[bytes]") -> None:
-            transaction.put(_META + PLACE_KEY, place.encode())
-            transaction.put(_META + SOURCE_KEY, source.encode())
+            transaction.put(_PLACE, place.encode())
+            transaction.put(_SOURCE, source.encode())
 
         self._write(write)
 
@@ -208,8 +224,8 @@ class SharedIndex:
                 transaction.put(_TOPICS + topic_entry_key(topic.name), encode_topic(topic))
             for hold in holds:
                 transaction.put(_HOLDS + hold_entry_key(hold.hold_id), encode_hold(hold))
-            transaction.put(_META + SOURCE_KEY, source.encode())
-            transaction.put(_META + PLACE_KEY, place.encode())
+            transaction.put(_SOURCE, source.encode())
+            transaction.put(_PLACE, place.encode())
 
         self._write(write)
 
@@ -247,9 +263,11 @@ class SharedIndex:
         with _errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
             write(transaction)
 
-    def _view(self, transaction: "lmdb.Transaction[bytes]", known: View | None) -> View:
-        place = decode_place(transaction.get(_META + PLACE_KEY, b""))
-        entry = transaction.get(_META + SOURCE_KEY, b"")
+    def _view(
+        self, transaction: "lmdb.Transaction[bytes]", place_entry: bytes, known: View | None
+    ) -> View:
+        place = decode_place(place_entry)
+        source_entry = transaction.get(_SOURCE, b"")
         if known is not None and known.place.stops_revision == place.stops_revision:
             topics, holds = known.topics, known.holds
         else:
@@ -258,11 +276,12 @@ class SharedIndex:
             transaction_id=transaction.id(),
             place=place,
             source=known.source
-            if known is not None and known.entry == entry
-            else decode_source(entry),
+            if known is not None and known.source_entry == source_entry
+            else decode_source(source_entry),
             topics=topics,
             holds=holds,
-            entry=entry,
+            place_entry=place_entry,
+            source_entry=source_entry,
         )
 
     def _stops(self, transaction: "lmdb.Transaction[bytes]") -> tuple[TopicTable, tuple[Hold, ...]]:

@@ -163,7 +163,7 @@ class Cache:
             return None
         shared = self._state()
         try:
-            transaction_id, encoded = reading.find(key_of(_EMAIL, email))
+            is_same, encoded = reading.find(key_of(_EMAIL, email), reading.view)
         except HeedError:
             return None
         now_ns = self._clock()
@@ -175,11 +175,7 @@ class Cache:
             or now_ns > tick.until_ns
         ):
             tick = self._ticked(reading, shared, now_ns)
-        if (
-            transaction_id != reading.transaction_id
-            or shared.generation != reading.generation
-            or not shared.source_now_us
-        ):
+        if not is_same or shared.generation != reading.generation or not shared.source_now_us:
             return None
         answer = tick.of_nobody.get(asked) if encoded is None else None
         if answer is None:

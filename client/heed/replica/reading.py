@@ -64,7 +64,6 @@ class Reading:
         "prepared",
         "revision",
         "token",
-        "transaction_id",
         "view",
     )
 
@@ -87,7 +86,6 @@ class Reading:
         place = view.place
         # What every check needs, a step nearer.
         self.find = index.find
-        self.transaction_id = view.transaction_id
         self.revision = place.revision
         self.token = place.token
         self.is_capable = (

@@ -113,8 +113,8 @@ class ReplicaIndex:
         view = self._view
         if len(keys) == 1:
             # The commonest Check in the fewest steps: the view is read anew only when it moved.
-            transaction_id, encoded = self.index.find(keys[0])
-            if transaction_id == view.transaction_id and encoded is None:
+            is_same, encoded = self.index.find(keys[0], view)
+            if is_same and encoded is None:
                 return Facts(_NOTHING, view.holds, view.topics)
         records = tuple(self.records_many(keys))
         view = self._view
