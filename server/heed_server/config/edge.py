@@ -28,8 +28,8 @@ class ListenConfig(Section):
         1,
         "Processes that answer Checks, on the same addresses; a further one owns the database and "
         "its index and takes all other calls from them. 1: one process does everything.",
-        higher="some 100 MiB each; no more than there are cores",
-        lower="Checks have fewer cores; with 1, other calls are some 0.3 ms quicker",
+        higher="some 70 MiB each; no more than there are cores",
+        lower="Checks have fewer cores; with 1, other calls are some 0.6 ms quicker",
         ge=1,
         le=64,
     )
