@@ -135,6 +135,7 @@ async def test_nothing_readable_is_told(server: Running) -> None:
         ("instance", "x" * 65),
         ("channels", [1]),
         ("channels", [99]),
+        ("channels", [3] * 65),
         ("topics", ["Not A Topic"]),
         ("topics", [f"t{number}" for number in range(101)]),
         ("rule_version", -1),

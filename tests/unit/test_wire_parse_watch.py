@@ -82,6 +82,16 @@ def test_a_watch_names_only_so_many_topics() -> None:
     assert violations_of(parse_watch.watch_changes, asked).keys() == {"topics"}
 
 
+def test_a_watch_names_only_so_many_channels() -> None:
+    """A message full of them would be read for half a second, and the node does nothing else."""
+    most = limits.WATCH_CHANNELS_MAX
+    asked = watch(channels=[types.CHANNEL_SMS] * (most + 1))
+    fits = watch(channels=[types.CHANNEL_SMS] * most)
+
+    assert violations_of(parse_watch.watch_changes, asked).keys() == {"channels"}
+    assert parse_watch.watch_changes(fits.SerializeToString()).channels == {Channel.SMS}
+
+
 def test_a_report_is_read_as_it_was_made() -> None:
     report = pb.ReportAppliedRequest(tenant="shop", stream_id="s", applied_revision=7, probe=3)
 

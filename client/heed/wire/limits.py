@@ -71,6 +71,8 @@ SUBSCRIBER_CHARACTERS_MAX: Final = 128
 """Printable ASCII characters of a subscriber's name."""
 INSTANCE_CHARACTERS_MAX: Final = 64
 STREAM_ID_CHARACTERS_MAX: Final = 64
+WATCH_CHANNELS_MAX: Final = 64
+"""Channels that a stream of changes may be filtered by, those named twice too."""
 WATCH_TOPICS_MAX: Final = 100
 """Topics that a stream of changes may be filtered by."""
 STALENESS_SECONDS_MIN: Final = 1

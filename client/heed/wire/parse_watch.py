@@ -4,7 +4,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from heed.model import TOPIC_ROOT, Revision
+from heed.model import TOPIC_ROOT, Channel, Revision
 from heed.topics import covers_topic
 from heed.wire import limits, values
 from heed.wire.asked import AppliedAsked, WatchAsked
@@ -28,12 +28,7 @@ def watch_changes(data: bytes) -> WatchAsked:
             asked.instance, "instance", violations, limits.INSTANCE_CHARACTERS_MAX
         ),
         token=asked.token,
-        channels=frozenset(
-            values.QUERY_CHANNELS.read(
-                number, f"channels[{at}]", violations, values.QUERY_CHANNEL_STAND_IN
-            )
-            for at, number in enumerate(asked.channels)
-        ),
+        channels=_channels(asked, violations),
         topics=_topics(asked, violations),
         max_staleness_seconds=_staleness(asked, violations),
         rule_version=_not_negative(asked.rule_version, "rule_version", violations),
@@ -63,6 +58,22 @@ def report_applied(data: bytes) -> AppliedAsked:
     )
     violations.raise_if_any()
     return read
+
+
+def _channels(asked: pb.WatchChangesRequest, violations: Violations) -> frozenset[Channel]:
+    """The channels. Of a message full of them none is read: that would hold up the node."""
+    if len(asked.channels) > limits.WATCH_CHANNELS_MAX:
+        violations.add(
+            "channels",
+            f"has {len(asked.channels)} channels, at most {limits.WATCH_CHANNELS_MAX} are taken",
+        )
+        return frozenset()
+    return frozenset(
+        values.QUERY_CHANNELS.read(
+            number, f"channels[{at}]", violations, values.QUERY_CHANNEL_STAND_IN
+        )
+        for at, number in enumerate(asked.channels)
+    )
 
 
 def _topics(asked: pb.WatchChangesRequest, violations: Violations) -> tuple[str, ...]:

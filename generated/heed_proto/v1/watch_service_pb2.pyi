@@ -127,7 +127,7 @@ class WatchChangesRequest(_message.Message):
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Channel.ValueType]:
         """The channels whose records the caller wants; records of every channel come with each. Empty:
-        all.
+        all. At most 64.
         """
 
     @_builtins.property
