@@ -193,7 +193,7 @@ async def running_server(
             max_staleness_seconds=60.0,
         )
         watches = await opened.enter_async_context(
-            Watches(store, folder, limits=watch_limits, registrar=registry)
+            Watches(store, folder, registry, limits=watch_limits)
         )
         service = Service(
             store=store,

@@ -6,12 +6,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from heed.model import Channel, Instant, Revision
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
+from heed_server.propagation import Registry
+from heed_server.store import SubscriberStore
 from heed_server.watch import EVERYTHING, Reader, Stream, Watches, WatchFilter, WatchLimits, stream
 from heed_server.watch.hub import token_of
 from tests.support.followers import Clock, running
@@ -145,9 +148,22 @@ async def station(
     clock = Clock()
     async with (
         running(log, folder, clock=clock) as follower,
-        Watches(log, folder, limits=limits, chance=random.Random(1)) as watches,
+        Watches(log, folder, unread_registry(), limits=limits, chance=random.Random(1)) as watches,
     ):
         yield Station(log, follower, watches, clock)
+
+
+def unread_registry() -> Registry:
+    """What readers said to have applied, which nobody asks for and no database keeps."""
+    return Registry(
+        cast("SubscriberStore", None),
+        node="node",
+        run="run",
+        standing=tuple,
+        now=lambda: NOW,
+        boot_seconds=lambda: 0.0,
+        max_staleness_seconds=60.0,
+    )
 
 
 def assert_same(hearer: Knowledge, log: MemoryLog) -> None:

@@ -37,6 +37,7 @@ from heed_server.store import LogReader, Snapshot, Tenant
 from heed_server.watch import Watches
 from tests.support.memory_log import MemoryLog, MemorySnapshot
 from tests.support.stores import LOOKUP_KEY
+from tests.support.streams import unread_registry
 
 HOUR: int = 3_600_000_000
 BATCH = 500
@@ -153,7 +154,7 @@ async def served(worlds: Sequence[World], folder: Path) -> AsyncGenerator[str]:
             log, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
         ) as followers,
         Background() as background,
-        Watches(log, folder) as watches,
+        Watches(log, folder, unread_registry()) as watches,
     ):
         tenants = Tenants(lambda one: followers.follow(one, background))
         await tenants.learn(log.tenants)

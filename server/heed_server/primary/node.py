@@ -142,8 +142,8 @@ async def open_node(
             Watches(
                 store,
                 index_directory(config),
+                subscribers,
                 limits=limits_of(WatchLimits, config.watch),
-                registrar=subscribers,
             )
         )
         service = _service(

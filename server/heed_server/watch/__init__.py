@@ -3,13 +3,12 @@
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 from heed_server.watch.limits import WatchLimits
 from heed_server.watch.stream import AGE_MS_MAX, Reader, Stream
-from heed_server.watch.watches import Registrar, Watches
+from heed_server.watch.watches import Watches
 
 __all__ = [
     "AGE_MS_MAX",
     "EVERYTHING",
     "Reader",
-    "Registrar",
     "Stream",
     "WatchFilter",
     "WatchLimits",

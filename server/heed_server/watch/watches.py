@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from heed.errors import ErrorReason, ExhaustedError, NotFoundError, UnavailableError
 from heed.model import Instant, Revision, TenantId
 from heed.tokens import Token, decode_token
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
+from heed_server.propagation import Registry
 from heed_server.store import LogReader
 from heed_server.watch.hub import Hub
 from heed_server.watch.limits import WatchLimits
@@ -34,53 +35,6 @@ RECONNECT_SECONDS_MAX: Final = 1.0
 """How long a reader of a node that stops is asked to wait, at most."""
 
 
-class Registrar(Protocol):
-    """Who keeps what subscribers said to have applied. It MUST NOT raise, nor wait."""
-
-    def open(
-        self,
-        tenant_id: TenantId,
-        name: str,
-        stream_id: str,
-        *,
-        instance: str,
-        max_staleness_seconds: float,
-        applied: Revision,
-    ) -> None:
-        """Count a stream from now on."""
-        ...
-
-    def report(self, stream_id: str, applied: Revision) -> None:
-        """Note how far a stream's reader is."""
-        ...
-
-    def close(self, stream_id: str) -> None:
-        """Note that a stream ended."""
-        ...
-
-
-class Nobody(Registrar):
-    """Keeps nothing."""
-
-    def open(
-        self,
-        tenant_id: TenantId,
-        name: str,
-        stream_id: str,
-        *,
-        instance: str,
-        max_staleness_seconds: float,
-        applied: Revision,
-    ) -> None:
-        """Note nothing."""
-
-    def report(self, stream_id: str, applied: Revision) -> None:
-        """Note nothing."""
-
-    def close(self, stream_id: str) -> None:
-        """Note nothing."""
-
-
 class Watches:
     """The streams of a node. Use it in `async with`: its end gives up what is being made."""
 
@@ -88,19 +42,22 @@ class Watches:
         self,
         reader: LogReader,
         directory: Path,
+        registry: Registry,
         *,
         limits: WatchLimits | None = None,
         chance: random.Random | None = None,
-        registrar: Registrar | None = None,
     ) -> None:
-        """`directory` is where snapshots are, in files without a name."""
+        """`directory` is where snapshots are, in files without a name.
+
+        `registry` keeps what the readers of these streams say to have applied.
+        """
         self.limits = limits or WatchLimits()
         self.snapshots = Snapshots(reader, directory, self.limits)
         self.resyncs: Counter[tuple[str, str]] = Counter()
         """Snapshots that streams began with, by tenant and reason."""
         self._reader = reader
         self._chance = chance or random.SystemRandom()
-        self._registrar = registrar or Nobody()
+        self._registry = registry
         self._hubs: dict[TenantId, Hub] = {}
         self._streams: dict[str, Stream] = {}
         self._owners: dict[str, str] = {}
@@ -162,7 +119,7 @@ class Watches:
         self._streams[stream.stream_id] = stream
         self._owners[stream.stream_id] = principal
         self._of_principal[principal] += 1
-        self._registrar.open(
+        self._registry.open(
             hub.tenant_id,
             reader.subscriber,
             stream.stream_id,
@@ -181,7 +138,7 @@ class Watches:
         self._of_principal[principal] -= 1
         if not self._of_principal[principal]:
             del self._of_principal[principal]
-        self._registrar.close(stream.stream_id)
+        self._registry.close(stream.stream_id)
 
     def report(
         self,
@@ -205,7 +162,7 @@ class Watches:
                 "this node has no such stream; open another", reason=ErrorReason.STREAM_UNKNOWN
             )
         stream.report(probe, applied, source_age_seconds)
-        self._registrar.report(stream_id, stream.applied_revision)
+        self._registry.report(stream_id, stream.applied_revision)
 
     def drain(self, seconds: float) -> None:
         """Open no further stream, and end those there are, each at its own time within so long."""
