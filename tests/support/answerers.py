@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,6 +51,19 @@ def by_batch(address: str, folder: Path) -> Generator[Asks]:
             plain(answer)
             for answer in client.check_many([ask.asked() for ask in asks], tenant=tenant)
         ]
+
+
+@contextmanager
+def by_stream(address: str, folder: Path) -> Generator[Asks]:
+    """A server, over one stream by several threads."""
+    assert not folder.exists()
+    with heed.SyncClient(address, timeout=SECONDS_MAX) as client, ThreadPoolExecutor(8) as pool:
+
+        def ask(tenant: str, asks: Sequence[Ask]) -> list[str]:
+            with client.check_stream(tenant=tenant) as stream:
+                return [plain(one) for one in pool.map(lambda one: _check(stream, one), asks)]
+
+        yield ask
 
 
 @contextmanager
@@ -133,6 +147,7 @@ def by_agent(address: str, folder: Path) -> Generator[Asks]:
 ANSWERERS: dict[str, Answerer] = {
     "server": by_server,
     "server, a batch": by_batch,
+    "server, a stream": by_stream,
     "cache": by_cache,
     "shared cache": by_shared_cache,
     "agent": by_agent,
