@@ -35,11 +35,13 @@ from heed.replica.clock import boot_clock, boot_identity
 from heed.replica.folder import Folder
 from heed.replica.follower import Backoff
 from heed.replica.freshness import bounds_of, may_allow, state_of
+from heed.replica.owned import Owned
 from heed.replica.sampler import Sample, Sampler
-from heed.replica.shared_state import NOTHING, SharedState, StateFile
+from heed.replica.shared_state import NEVER, NOTHING, SharedState, StateFile
 from heed.replica.upstream import Upstream
 from heed.topics import TopicTable
 from heed_proto.v1 import preference_service_pb2 as preference
+from tests.support.replicas import Held
 
 SECOND = 1_000_000_000
 BOOT, IDENTITY = b"b" * 16, b"i" * 16
@@ -263,6 +265,23 @@ def test_what_is_not_there_is_missing_and_what_is_no_index_is_damaged(tmp_path: 
         SharedIndex.open(tmp_path / "g")
 
     assert (missing.value.fault, damaged.value.fault) == (Fault.MISSING, Fault.DAMAGED)
+
+
+@pytest.mark.parametrize(("told", "is_known"), [(7, True), (8, False)])
+def test_an_index_behind_what_was_told_of_it_is_of_no_known_age(
+    tmp_path: Path, told: int, *, is_known: bool
+) -> None:
+    """Another hand put an older file there."""
+    held = Held(tmp_path / "cache")
+    held.install({})
+    held.hear()
+    heard = held.owned.state
+    held.replica.own_state().write(replace(heard, revision=told))
+
+    taken_over = Owned(held.replica)
+
+    assert taken_over.place is not None
+    assert taken_over.state.known_ns == (heard.known_ns if is_known else NEVER)
 
 
 # ---- backing off ------------------------------------------------------------------------------

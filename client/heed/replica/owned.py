@@ -238,7 +238,14 @@ class Owned:
         self._whole = _Whole(
             generation=generation, index=index, place=view.place, source=view.source
         )
-        self._state = replace(self._state, revision=view.place.revision)
+        # An index behind what was told of it was put there by another hand: how old it is nobody
+        # knows.
+        is_older = view.place.revision < self._state.revision
+        self._state = replace(
+            self._state,
+            revision=view.place.revision,
+            known_ns=NEVER if is_older else self._state.known_ns,
+        )
 
     def _required(self) -> _Whole:
         if self._whole is None:

@@ -71,7 +71,10 @@ class _SubscriberStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Subs
     SUBSCRIBER_STATUS_MISSING: _SubscriberStatus.ValueType  # 3
     """It was declared, and no stream of it counts."""
     SUBSCRIBER_STATUS_GONE: _SubscriberStatus.ValueType  # 4
-    """No stream of it counts any more: it may allow nothing by what it knew."""
+    """No stream of it counts any more: it allows nothing by what it knew, but what it allows by older
+    knowledge than the max_staleness that it named. A cache names that of promotional messages, and
+    may allow transactional and mandatory ones for longer.
+    """
 
 class SubscriberStatus(_SubscriberStatus, metaclass=_SubscriberStatusEnumTypeWrapper):
     """Where a subscriber is, as asked about one revision."""
@@ -87,7 +90,10 @@ SUBSCRIBER_STATUS_PENDING: SubscriberStatus.ValueType  # 2
 SUBSCRIBER_STATUS_MISSING: SubscriberStatus.ValueType  # 3
 """It was declared, and no stream of it counts."""
 SUBSCRIBER_STATUS_GONE: SubscriberStatus.ValueType  # 4
-"""No stream of it counts any more: it may allow nothing by what it knew."""
+"""No stream of it counts any more: it allows nothing by what it knew, but what it allows by older
+knowledge than the max_staleness that it named. A cache names that of promotional messages, and
+may allow transactional and mandatory ones for longer.
+"""
 Global___SubscriberStatus: _TypeAlias = SubscriberStatus  # noqa: Y015
 
 @_typing.final
@@ -139,7 +145,8 @@ class WatchChangesRequest(_message.Message):
     @_builtins.property
     def max_staleness(self) -> _duration_pb2.Duration:
         """How old the caller's knowledge may become before it stops to allow: it is said to be live
-        until so long after its last probe. 1 s to 1 h. Absent: 5 s.
+        until so long after its last probe. Who has one for each class of message names the shortest.
+        1 s to 1 h. Absent: 5 s.
         """
 
     def __init__(
