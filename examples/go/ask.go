@@ -40,8 +40,9 @@ func maySend(
 // once, however often it is called.
 func optOut(
 	ctx context.Context, client heed.PreferenceServiceClient, email, topic, key string,
+	deadline time.Duration,
 ) (*heed.SetPreferenceResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	return client.SetPreference(ctx, &heed.SetPreferenceRequest{
 		IdempotencyKey: key,

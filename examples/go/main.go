@@ -4,8 +4,8 @@
 //	example opt-out EMAIL TOPIC KEY     and a check that must know of it
 //	example watch NAME                  for ever
 //
-// It writes one JSON object a line. HEED_ADDRESS, HEED_API_KEY and HEED_CHECK_SECONDS say where,
-// by what key, and how long a check may take.
+// It writes one JSON object a line. HEED_ADDRESS and HEED_API_KEY say where and by what key,
+// HEED_CHECK_SECONDS and HEED_WRITE_SECONDS how long a call may take.
 package main
 
 import (
@@ -45,7 +45,11 @@ func run(arguments []string) error {
 }
 
 func answerLines(ctx context.Context) error {
-	client, deadline, err := asking()
+	client, err := asking()
+	if err != nil {
+		return err
+	}
+	deadline, err := seconds("HEED_CHECK_SECONDS", "1")
 	if err != nil {
 		return err
 	}
@@ -59,11 +63,15 @@ func answerLines(ctx context.Context) error {
 }
 
 func optOutAndCheck(ctx context.Context, email, topic, key string) error {
-	client, deadline, err := asking()
+	client, err := asking()
 	if err != nil {
 		return err
 	}
-	answer, err := optOut(ctx, client, email, topic, key)
+	deadline, err := seconds("HEED_WRITE_SECONDS", "2")
+	if err != nil {
+		return err
+	}
+	answer, err := optOut(ctx, client, email, topic, key, deadline)
 	if err != nil {
 		return err
 	}
@@ -88,17 +96,17 @@ func watch(ctx context.Context, name string) error {
 	return nil
 }
 
-func asking() (heed.PreferenceServiceClient, time.Duration, error) {
-	seconds, err := strconv.ParseFloat(cmp.Or(os.Getenv("HEED_CHECK_SECONDS"), "1"), 64)
-	if err != nil {
-		return nil, 0, err
-	}
+func asking() (heed.PreferenceServiceClient, error) {
 	connection, err := connect(address(), os.Getenv("HEED_API_KEY"), serviceConfig)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	deadline := time.Duration(seconds * float64(time.Second))
-	return heed.NewPreferenceServiceClient(connection), deadline, nil
+	return heed.NewPreferenceServiceClient(connection), nil
+}
+
+func seconds(name, otherwise string) (time.Duration, error) {
+	said, err := strconv.ParseFloat(cmp.Or(os.Getenv(name), otherwise), 64)
+	return time.Duration(said * float64(time.Second)), err
 }
 
 func address() string {

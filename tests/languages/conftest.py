@@ -11,6 +11,9 @@ from tests.languages.programs import NAMES, Program, language_named
 from tests.support.agents import ServedAgent
 from tests.support.served import Served, run_command
 
+RIGHTS = ("check", "write", "watch")
+KINDS = ("server", "agent")
+
 
 class Target:
     """A server with an API key, and before it, where the test says so, an agent's socket."""
@@ -22,7 +25,7 @@ class Target:
         self._agents: list[ServedAgent] = []
         """The last one runs; the socket is that of the first."""
         try:
-            self.api_key = self._new_key("check", "write", "watch")
+            self.api_key = self._new_key()
             if with_agent:
                 self._start_agent()
         except BaseException:
@@ -70,13 +73,13 @@ class Target:
             self.folder,
             self.server.address,
             listen=self._agents[0].address if self._agents else "",
-            variables={"HEED_AGENT_API_KEY": self._new_key("watch")},
+            variables={"HEED_AGENT_API_KEY": self.api_key},
         )
         self._agents.append(agent)
         agent.start().wait_in_step()
 
-    def _new_key(self, *rights: str) -> str:
-        flags = [word for right in rights for word in ("--right", right)]
+    def _new_key(self) -> str:
+        flags = [word for right in RIGHTS for word in ("--right", right)]
         made = run_command("keys", "create", "example", "--json", *flags, cwd=self.folder)
         assert made.returncode == 0, made.stderr
         return str(json.loads(made.stdout)["key"])
@@ -88,17 +91,29 @@ def language(request: pytest.FixtureRequest) -> Language:
     return language_named(request.param)
 
 
-@pytest.fixture(params=["server", "agent"])
+@pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, language: Language, tmp_path: Path) -> Iterator[Target]:
-    """What the programs ask. After `language`, so that nothing starts for one that is skipped."""
-    made = Target(tmp_path / "served", with_agent=request.param == "agent")
-    try:
-        yield made
-    finally:
-        made.close()
+    """One that the test may stop. After `language`, so that nothing starts for a skip."""
+    yield from _running(tmp_path / "served", request.param)
 
 
-@pytest.fixture
-def program(language: Language, target: Target) -> Program:
+@pytest.fixture(params=KINDS, scope="session")
+def lasting_target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """One that tests share and leave running; their people and keys are their own."""
+    yield from _running(tmp_path_factory.mktemp("served") / "lasting", request.param)
+
+
+def program_at(language: Language, target: Target, api_key: str | None = None) -> Program:
     """The language's program, told where the target is."""
-    return Program(language=language, address=target.address, api_key=target.api_key)
+    key = target.api_key if api_key is None else api_key
+    return Program(language=language, address=target.address, api_key=key)
+
+
+def _running(folder: Path, kind: str) -> Iterator[Target]:
+    target = Target(folder, with_agent=kind == "agent")
+    try:
+        yield target
+    finally:
+        target.close()

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from uuid import uuid4
 
 import grpc
 import pytest
 
 from heed_proto.v1 import preference_service_pb2 as pb
 from scripts.build_examples import Language
-from tests.languages.conftest import Target
+from tests.languages.conftest import Target, program_at
 from tests.languages.programs import Program
 from tests.support.fake_server import UNUSED_ADDRESS, Answer, fake_server
 
@@ -112,14 +113,19 @@ def test_where_nothing_listens_nothing_promotional_is_sent(language: Language) -
         assert asking.ask("ada@example.com news mandatory") == {"send": True, "why": "no answer"}
 
 
-def test_an_opt_out_is_known_at_once_and_happens_once(program: Program, target: Target) -> None:
-    first = program.run("opt-out", "ada@example.com", "news", "key-1")
-    again = program.run("opt-out", "ada@example.com", "news", "key-1")
-    with program.start("may-send") as asking:
-        hers = asking.ask("ADA@example.com news.weekly")
-        of_another = asking.ask("bob@example.com news.weekly")
+def test_an_opt_out_is_known_at_once_and_happens_once(
+    language: Language, lasting_target: Target
+) -> None:
+    ada, bob, key = f"ada-{uuid4()}@example.com", f"bob-{uuid4()}@example.com", str(uuid4())
+    program = program_at(language, lasting_target)
 
-    told = {"event": "opted out", "revision": 1, "standing": 1}
+    first = program.run("opt-out", ada, "news", key)
+    again = program.run("opt-out", ada, "news", key)
+    with program.start("may-send") as asking:
+        hers = asking.ask(f"{ada.upper()} news.weekly")
+        of_another = asking.ask(f"{bob} news.weekly")
+
+    told = {"event": "opted out", "revision": first[0]["revision"], "standing": 1}
     suppressed = {"event": "check", "send": False, "why": "suppressed"}
     assert first == [{**told, "replayed": False}, suppressed]
     assert again == [{**told, "replayed": True}, suppressed]
@@ -127,17 +133,18 @@ def test_an_opt_out_is_known_at_once_and_happens_once(program: Program, target: 
     assert of_another == {"send": True, "why": "allowed"}
 
 
-def test_without_a_key_nothing_is_written(language: Language, target: Target) -> None:
-    stranger = Program(language=language, address=target.address)
-    with stranger.start("opt-out", "ada@example.com", "news", "key-1") as writing:
+def test_without_a_key_nothing_is_written(language: Language, lasting_target: Target) -> None:
+    before = lasting_target.opt_out(f"{uuid4()}@example.com")
+    stranger = program_at(language, lasting_target, api_key="")
+    with stranger.start("opt-out", "ada@example.com", "news", str(uuid4())) as writing:
         assert writing.read_to_end() == []
         assert writing.exit_code() != 0
 
-    assert target.opt_out("bob@example.com") == 1
+    assert lasting_target.opt_out(f"{uuid4()}@example.com") == before + 1
 
 
-def test_a_key_that_is_wrong_sends_nothing(language: Language, target: Target) -> None:
-    stranger = Program(language=language, address=target.address, api_key=target.api_key[:-1])
+def test_a_key_that_is_wrong_sends_nothing(language: Language, lasting_target: Target) -> None:
+    stranger = program_at(language, lasting_target, api_key=lasting_target.api_key[:-1])
     with stranger.start("may-send") as asking:
         answer = asking.ask("ada@example.com news mandatory")
 

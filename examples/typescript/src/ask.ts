@@ -62,6 +62,7 @@ export function optOut(
   email: string,
   topic: string,
   key: string,
+  deadlineSeconds: number,
 ): Promise<SetPreferenceResponse> {
   const request = SetPreferenceRequest.fromPartial({
     idempotencyKey: key,
@@ -75,7 +76,7 @@ export function optOut(
     origin: { source: "example-typescript", method: Method.METHOD_WEB_FORM },
   });
   return new Promise((resolve, reject) => {
-    const deadline = Date.now() + 2000;
+    const deadline = Date.now() + deadlineSeconds * 1000;
     client.setPreference(request, metadata, { deadline }, (error, given) =>
       error ? reject(error) : resolve(given),
     );

@@ -5,8 +5,8 @@
  *     example opt-out EMAIL TOPIC KEY    and a check that must know of it
  *     example watch NAME                 for ever
  *
- * It writes one JSON object a line. HEED_ADDRESS, HEED_API_KEY and HEED_CHECK_SECONDS say where,
- * by what key, and how long a check may take.
+ * It writes one JSON object a line. HEED_ADDRESS and HEED_API_KEY say where and by what key,
+ * HEED_CHECK_SECONDS and HEED_WRITE_SECONDS how long a call may take.
  */
 import { createInterface } from "node:readline";
 
@@ -20,6 +20,7 @@ import { say } from "./say.js";
 const ADDRESS = process.env["HEED_ADDRESS"] ?? "127.0.0.1:50051";
 const KEY = process.env["HEED_API_KEY"] ?? "";
 const CHECK_SECONDS = Number(process.env["HEED_CHECK_SECONDS"] ?? "1");
+const WRITE_SECONDS = Number(process.env["HEED_WRITE_SECONDS"] ?? "2");
 
 async function main([command, ...rest]: string[]): Promise<void> {
   const [first = "", topic = "", key = ""] = rest;
@@ -61,7 +62,7 @@ async function optOutAndCheck(
   topic: string,
   key: string,
 ): Promise<void> {
-  const answer = await optOut(client, bearer(KEY), email, topic, key);
+  const answer = await optOut(client, bearer(KEY), email, topic, key, WRITE_SECONDS);
   say("opted out", {
     revision: Number(answer.position?.revision),
     replayed: answer.replayed,
@@ -69,7 +70,7 @@ async function optOutAndCheck(
   });
   // The token makes whoever answers, another node or an agent, know of the opt-out first.
   const question = aboutEmail(email, topic, answer.position?.token);
-  say("check", await maySend(client, bearer(KEY), question, CHECK_SECONDS, false));
+  say("check", await maySend(client, bearer(KEY), question, WRITE_SECONDS, false));
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

@@ -57,9 +57,13 @@ final class Ask {
    * however often it is called.
    */
   static SetPreferenceResponse optOut(
-      PreferenceServiceBlockingStub stub, String email, String topic, String key) {
+      PreferenceServiceBlockingStub stub,
+      String email,
+      String topic,
+      String key,
+      Duration deadline) {
     Scope scope = Scope.newBuilder().setChannel(Channel.CHANNEL_EMAIL).setTopic(topic).build();
-    return stub.withDeadlineAfter(2, TimeUnit.SECONDS)
+    return stub.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS)
         .setPreference(
             SetPreferenceRequest.newBuilder()
                 .setIdempotencyKey(key)

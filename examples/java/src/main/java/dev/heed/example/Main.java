@@ -22,8 +22,8 @@ import java.util.Map;
  * example watch NAME                 for ever
  * </pre>
  *
- * It writes one JSON object a line. HEED_ADDRESS, HEED_API_KEY and HEED_CHECK_SECONDS say where, by
- * what key, and how long a check may take.
+ * It writes one JSON object a line. HEED_ADDRESS and HEED_API_KEY say where and by what key,
+ * HEED_CHECK_SECONDS and HEED_WRITE_SECONDS how long a call may take.
  */
 public final class Main {
   private static final Gson GSON = new Gson();
@@ -64,13 +64,14 @@ public final class Main {
       String[] words = line.split(" ");
       boolean mandatory = words.length == 3 && words[2].equals("mandatory");
       var question = Ask.aboutEmail(words[0], words[1], "");
-      say(Ask.maySend(stub, question, checkDeadline(), mandatory));
+      say(Ask.maySend(stub, question, seconds("HEED_CHECK_SECONDS", "1"), mandatory));
     }
   }
 
   private static void optOutAndCheck(
       PreferenceServiceBlockingStub stub, String email, String topic, String key) {
-    SetPreferenceResponse answer = Ask.optOut(stub, email, topic, key);
+    Duration deadline = seconds("HEED_WRITE_SECONDS", "2");
+    SetPreferenceResponse answer = Ask.optOut(stub, email, topic, key, deadline);
     say(
         "opted out",
         Map.of(
@@ -79,7 +80,7 @@ public final class Main {
             "standing", answer.getStandingCount()));
     // The token makes whoever answers, another node or an agent, know of the opt-out first.
     var question = Ask.aboutEmail(email, topic, answer.getPosition().getToken());
-    say(Ask.maySend(stub, question, checkDeadline(), false));
+    say(Ask.maySend(stub, question, deadline, false));
   }
 
   private static ManagedChannel connect(String config) {
@@ -87,9 +88,8 @@ public final class Main {
         setting("HEED_ADDRESS", "127.0.0.1:50051"), setting("HEED_API_KEY", ""), config);
   }
 
-  private static Duration checkDeadline() {
-    double seconds = Double.parseDouble(setting("HEED_CHECK_SECONDS", "1"));
-    return Duration.ofNanos((long) (seconds * 1e9));
+  private static Duration seconds(String name, String otherwise) {
+    return Duration.ofNanos((long) (Double.parseDouble(setting(name, otherwise)) * 1e9));
   }
 
   private static String setting(String name, String otherwise) {
