@@ -33,12 +33,9 @@ from heed.replica.sampler import SHARE, Sampler
 from heed.replica.shared_state import IDENTITY_BYTES
 from heed.replica.upstream import Upstream
 from heed.topics import validate_topic
+from heed.wire.limits import SUBSCRIBER_CHARACTERS_MAX, WATCH_TOPICS_MAX
 from heed.wire.values import ascii_name
 from heed.wire.violations import Violations
-
-TOPICS_MAX: Final = 100
-"""Topics of a filter, as the contract has it."""
-SUBSCRIBER_CHARACTERS_MAX: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +83,8 @@ def cache_spec(
     if Channel.ANY in wanted:
         raise _refusal("channels", "has any; leave it empty for every channel")
     beneath = tuple(sorted(set(topics)))
-    if len(beneath) > TOPICS_MAX:
-        raise _refusal("topics", f"has {len(beneath)} topics, at most {TOPICS_MAX} are taken")
+    if len(beneath) > WATCH_TOPICS_MAX:
+        raise _refusal("topics", f"has {len(beneath)} topics, at most {WATCH_TOPICS_MAX} are taken")
     for topic in beneath:
         validate_topic(topic)
     path = Path(path).expanduser().absolute()

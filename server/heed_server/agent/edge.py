@@ -34,6 +34,7 @@ from heed_server.rpc.server import WATCH, new_server, services
 from heed_server.rpc.standard import HEALTH_NAME, add_health, add_reflection
 from heed_server.rpc.status import Context, abort, unforeseen
 from heed_server.service.checks import Checks, SecondsLeft
+from heed_server.watch.watches import RECONNECT_SECONDS_MAX
 
 UPSTREAM_MAY_KNOW: Final = frozenset(
     {
@@ -45,9 +46,6 @@ UPSTREAM_MAY_KNOW: Final = frozenset(
     }
 )
 """The reasons for which a Check that the replica cannot answer is asked of the upstream."""
-
-RECONNECT_SECONDS_MAX: Final = 1.0
-"""How long a stream's reader is asked to wait when the agent stops, at most."""
 
 _Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 _CheckAnswer = Callable[[Checks, Principal, bytes, SecondsLeft], Awaitable[bytes]]

@@ -10,7 +10,7 @@ from heed.replica.follower import Follower
 from heed_server.agent.callers import Callers
 from heed_server.agent.edge import Asked
 from heed_server.agent.following import ReplicaFollower
-from heed_server.primary.measures import build
+from heed_server.primary.measures import build_info
 from heed_server.telemetry.metrics import Declaration, Reading
 
 
@@ -20,12 +20,7 @@ def declared(
     """Return every metric of an agent but those of calls."""
     counts = follower.counts
     return [
-        Declaration(
-            name="heed_build_info",
-            meaning="1; the labels say what runs.",
-            labels=("version", "python", "grpc"),
-            read=build,
-        ),
+        build_info(),
         _one(
             "heed_index_revision",
             "The revision that Checks are answered at.",

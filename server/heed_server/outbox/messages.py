@@ -25,13 +25,11 @@ from heed.model import (
     Instant,
     Revision,
 )
-from heed.proof import EMPTY_LOG_HASH
+from heed.proof import EMPTY_LOG_HASH, HASH_BYTES
 from heed.wire.watched import change_to
 
 TYPE_OF_BEGIN: Final = "dev.heed.v1.Begin"
 TYPE_OF_CHANGE: Final = "dev.heed.v1.Change"
-
-_HASH_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +133,7 @@ def place_of(headers: Mapping[str, str], sequence: int) -> Place:
         )
     except KeyError as missing:
         raise ValueError(f"its last message has no header {missing}") from None
-    if len(place.running_hash) != _HASH_BYTES:
+    if len(place.running_hash) != HASH_BYTES:
         raise ValueError("the running hash of its last message is cut")
     if place.sequence != place.began + place.revision:
         raise ValueError(

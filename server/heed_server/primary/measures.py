@@ -194,7 +194,7 @@ def build_info() -> Declaration:
         name="heed_build_info",
         meaning="1; the labels say what runs.",
         labels=("version", "python", "grpc"),
-        read=build,
+        read=_build,
     )
 
 
@@ -232,7 +232,6 @@ def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
     ]
 
 
-def build() -> list[Reading]:
-    """Read what runs."""
+def _build() -> list[Reading]:
     running = (version("heed-server"), platform.python_version(), version("grpcio"))
     return [Reading(value=1, labels=running)]

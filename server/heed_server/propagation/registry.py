@@ -34,7 +34,9 @@ from heed_server.store import Subscriber, SubscriberStore
 WRITE_SECONDS = 1.0
 """How often the registry is written, at most."""
 READ_SECONDS_MIN = 0.1
+"""How often the rows of other nodes are read, at most, while somebody asks."""
 READ_SECONDS_MAX = 5.0
+"""How often they are read in any case."""
 LATE_SECONDS = 2.0
 """How long after it was made another node's report may be read: it is written once a second, and a
 max_staleness may be as short. For so much longer a row of another node counts."""

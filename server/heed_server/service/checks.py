@@ -28,15 +28,13 @@ from heed_server.service.answering import (
     AnsweringIndex,
     AnsweringTenant,
 )
+from heed_server.watch import AGE_MS_MAX
 
 SecondsLeft = Callable[[], float | None]
 """How long the call may still take; None: for ever."""
 
 STREAM_TOKEN_SECONDS_MAX = 0.1
 """How long a request of a stream waits for its token's revision: all behind it wait too."""
-
-AGE_MS_MAX = 10**12
-"""What is told of an age that is infinite: of before the first catching up."""
 
 
 @dataclass(slots=True)

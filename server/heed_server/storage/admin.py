@@ -7,11 +7,10 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from heed.errors import ConflictError, ErrorReason, NotFoundError
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
+from heed.tokens import EPOCH_BYTES
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
 from heed_server.storage.statements import Row
 from heed_server.store import ApiKey, Tenant
-
-EPOCH_BYTES = 8
 
 
 def ensure_epoch(

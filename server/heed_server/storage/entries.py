@@ -50,8 +50,7 @@ def write_down(
     salts = random_bytes(SALT_BYTES * len(drafts))
     changes: list[Change] = []
     rows: list[Row] = []
-    revision: int = head.revision
-    running = head.running_hash
+    revision, running = int(head.revision), head.running_hash
     for index, draft in enumerate(drafts):
         revision += 1
         number = Revision(revision)

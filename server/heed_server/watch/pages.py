@@ -18,7 +18,10 @@ from heed_server.store import LogReader
 from heed_server.watch.batch import Batch
 
 PAGES_KEPT_MAX: Final = 8
+"""Of a tenant. Higher: more memory. Lower: streams behind at different places read more often."""
+
 READ_SECONDS_MAX: Final = 10.0
+"""How long reading one may take, before the database counts as away."""
 
 
 class Pages:
