@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol, Self, TypeVar
 
 from heed.errors import ExhaustedError, HeedError
@@ -16,7 +17,7 @@ from heed.wire.status import code_of
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.policy import OPEN, Principal
 from heed_server.rpc.methods import UnaryMethod
-from heed_server.rpc.status import STATUS_CODES, Context, abort, unforeseen
+from heed_server.rpc.status import STATUS_CODES, Context, abort, send, unforeseen
 from heed_server.service import Service
 from heed_server.service.checks import Checks
 
@@ -119,7 +120,7 @@ def watched(
             call.caller = principal.name
             asked = parse_watch.watch_changes(request)
             async with service.watch_changes(principal, asked, who_now) as stream:
-                await stream.run(context.write)
+                await stream.run(partial(send, context))
 
     return handler
 
@@ -185,7 +186,7 @@ class _Call:
 async def _send(context: Context, message: bytes, seconds_max: float) -> None:
     try:
         async with asyncio.timeout(seconds_max):
-            await context.write(message)
+            await send(context, message)
     except TimeoutError:
         raise _too_much(f"nothing was read for {seconds_max} s", "write_seconds_max") from None
 

@@ -29,7 +29,7 @@ from heed.errors import (
 )
 from heed.wire import checks, encoded
 from heed_server.auth.policy import Principal
-from heed_server.rpc.status import Context, unforeseen
+from heed_server.rpc.status import Context, send, unforeseen
 from heed_server.service.checks import Checks
 
 CHECK_STREAM = "StreamCheckSuppression"
@@ -138,15 +138,15 @@ class _Stream:
             ExhaustedError: the caller did not take an answer in time.
             HeedError: as `_answer`.
         """
-        read, write = self._context.read, self._context.write
+        context = self._context
         try:
             while not self._is_over:
                 self._is_reading = True
-                data = await read()
+                data = await context.read()
                 self._is_reading = False
                 if data is _END:
                     return
-                await write(await self._answer(data))
+                await send(context, await self._answer(data))
         except asyncio.CancelledError:
             if not self._is_interrupted or self._task is None or self._task.uncancel():
                 raise  # by the caller, or by the server's stop

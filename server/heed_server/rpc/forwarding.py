@@ -29,7 +29,7 @@ from heed.errors import (
 from heed.wire.status import DETAILS_METADATA_KEY, code_of
 from heed_server.rpc.calls import Observe
 from heed_server.rpc.methods import UNARY_METHODS
-from heed_server.rpc.status import STATUS_CODES, Context, abort
+from heed_server.rpc.status import STATUS_CODES, Context, abort, send
 
 _OWN_HEADERS: Final = frozenset({"user-agent", "content-type", "te", "host", "connection"})
 """What every hop says for itself."""
@@ -204,7 +204,7 @@ class Forwarding:
             self._endless.add(answers)
         try:
             async for message in answers:
-                await context.write(message)
+                await send(context, message)
             code = "OK"
         except aio.AioRpcError as error:
             code = self._code(method, error)
@@ -213,7 +213,7 @@ class Forwarding:
             task = asyncio.current_task()
             if farewell is None or not self._is_ending or (task is not None and task.cancelling()):
                 raise
-            await context.write(farewell())
+            await send(context, farewell())
             code = "OK"
         finally:
             self._endless.discard(answers)

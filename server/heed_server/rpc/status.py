@@ -6,13 +6,15 @@ Laws:
   that the caller does the safe thing: UNAVAILABLE, never INTERNAL or UNKNOWN. A read was not
   answered (STORE_UNAVAILABLE: suppress, or ask another node); a write may or may not have happened
   (OUTCOME_UNKNOWN: the same call with the same key tells).
-- A cancelled call is nobody's error and passes through.
+- A cancelled call is nobody's error and passes through; a caller that is gone has cancelled it.
 """
 
+import asyncio
 from typing import NoReturn
 
 import grpc
 import structlog
+from grpc import aio
 
 from heed.errors import HeedError, OutcomeUnknownError, UnavailableError
 from heed.wire.status import DETAILS_METADATA_KEY, to_status
@@ -33,6 +35,19 @@ async def abort(context: Context, error: HeedError) -> NoReturn:
         status.message,
         ((DETAILS_METADATA_KEY, status.SerializeToString()),),
     )
+
+
+async def send(context: Context, message: bytes) -> None:
+    """Send one message of a stream; returns once the transport has taken it.
+
+    Raises:
+        asyncio.CancelledError: the caller is gone. Where gRPC learns of it while it writes, it
+            says so by an error of its own, and cancels nothing.
+    """
+    try:
+        await context.write(message)
+    except aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 def unforeseen(method: str, error: Exception, *, is_write: bool) -> HeedError:
