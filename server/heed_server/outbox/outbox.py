@@ -110,6 +110,7 @@ class Outbox:
         """
         self.is_publishing = True
         _log.info("outbox_publishing", holder=self._holder)
+        lost: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(jetstream.until_lost())
@@ -121,12 +122,15 @@ class Outbox:
         except* LeaseLostError as failed:
             _log.warning("outbox_standing_by", why=str(failed.exceptions[0]))
         except* NatsAwayError as failed:
-            raise failed.exceptions[0] from None
+            # Raised below: Python before 3.11.4 would put it in a group.
+            lost = failed.exceptions[0]
         finally:
             self.is_publishing = False
             with suppress(HeedError, TimeoutError):
                 async with asyncio.timeout(_RELEASE_SECONDS_MAX):
                     await self._leases.release_lease(LEASE, self._holder)
+        if lost is not None:
+            raise lost
 
     async def _publish_all(self, jetstream: JetStream, group: asyncio.TaskGroup) -> None:
         """Start a publisher for each tenant, those too that are made later."""
