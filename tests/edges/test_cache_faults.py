@@ -1,4 +1,4 @@
-"""A cache whose stream, upstream or disk does what it should not."""
+"""A cache whose stream or upstream does what it should not."""
 
 import time
 from collections.abc import Generator
@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 import heed
-from heed.index.shared import SharedIndex
 from heed.model import Topic
 from heed.wire import format as told
 from heed_proto.v1 import watch_service_pb2 as pb
 from tests.support.caches import BootClock, CachedSyncClient, wait_until
 from tests.support.fake_watch import FakeWatch, WatchStream, fake_watch
+from tests.support.followed_cache import ADA, BOB, UNREACHABLE, live, source_of
 
-ADA = "ada@example.com"
-BOB = "bob@example.com"
 ORIGIN = heed.Origin(source="tests")
-UNREACHABLE = heed.UnavailableError("away", reason=heed.ErrorReason.STORE_UNAVAILABLE)
 
 
 @pytest.fixture
@@ -31,26 +28,6 @@ def server() -> Generator[FakeWatch]:
 def client(server: FakeWatch, tmp_path: Path) -> Generator[CachedSyncClient]:
     with CachedSyncClient(server.address, tmp_path / "cache") as cached:
         yield cached
-
-
-def live(server: FakeWatch, client: CachedSyncClient) -> WatchStream:
-    """Ada has opted out, the cache knows, and what follows is the test's to say."""
-    client.opt_out(email=ADA, source="tests")
-    server.publish()
-    client.wait_live()
-    stream = server.stream()
-    server.is_obedient = False
-    # What was echoed until now is before this one.
-    now_us = server.service.clock.instant()
-    stream.heartbeat(now_us=now_us)
-    wait_until(lambda: client.cache._replica.state().source_now_us == now_us)
-    server.asked.clear()
-    return stream
-
-
-def source_of(client: CachedSyncClient, address: str, topic: str = "news") -> tuple[bool, str]:
-    answer = client.check(email=address, channel="email", topic=topic)
-    return answer.allowed, answer.source.value
 
 
 def probe_after(server: FakeWatch, client: CachedSyncClient, by: timedelta) -> int:
@@ -408,82 +385,6 @@ def test_a_silent_stream_is_left_after_three_intervals_and_resumed(
     assert alive
     assert again.request.token == server.token(server.memory.revision)
     wait_until(lambda: stream.ended)
-
-
-def test_a_folder_that_cannot_be_made_leaves_every_check_to_the_server(
-    server: FakeWatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-
-    with CachedSyncClient(server.address, tmp_path / "file" / "cache") as client:
-        by_server = source_of(client, BOB)
-        wait_until(lambda: bool(client.cache.stats().last_error))
-        server.failure = UNREACHABLE
-        by_policy = source_of(client, BOB)
-
-    assert by_server == (True, "server")
-    assert by_policy == (False, "policy")
-
-
-def test_a_disk_that_is_full_for_the_snapshot_leaves_every_check_to_the_server(
-    server: FakeWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = SharedIndex.create
-    monkeypatch.setattr(SharedIndex, "create", lambda path: real(path, map_bytes=16_384))
-
-    with CachedSyncClient(server.address, tmp_path / "cache") as client:
-        for at in range(500):
-            client.opt_out(email=f"{at}@example.com", source="tests")
-        client.check(email=BOB, channel="email")
-        wait_until(lambda: client.cache.stats().resyncs.get("damaged", 0) > 0)
-
-        assert source_of(client, BOB) == (True, "server")
-        server.failure = UNREACHABLE
-        assert source_of(client, BOB) == (False, "policy")
-
-
-def test_a_disk_that_is_full_for_a_change_lets_the_cache_age_and_never_skips_it(
-    server: FakeWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The map's end stands for the disk's: LMDB fails alike, and the transaction is rolled back."""
-    real = SharedIndex.create
-    monkeypatch.setattr(SharedIndex, "create", lambda path: real(path, map_bytes=65_536))
-    with CachedSyncClient(server.address, tmp_path / "cache") as client:
-        client.check(email=BOB, channel="email")
-        client.wait_live()
-        stood = server.memory.revision
-        for at in range(2_000):
-            client.opt_out(email=f"{at}@example.com", source="tests")
-        client.opt_out(email=BOB, source="tests")
-
-        server.publish()
-        wait_until(lambda: client.cache.stats().resyncs.get("damaged", 0) > 0)
-        client.clock.advance(timedelta(seconds=6))
-
-        assert client.cache.stats().revision == stood
-        assert source_of(client, BOB) == (False, "server")
-
-
-def test_a_damaged_record_is_never_no_record_and_the_index_is_made_anew(
-    server: FakeWatch, client: CachedSyncClient
-) -> None:
-    live(server, client)
-    damaged = client.cache._replica._held
-    assert damaged is not None
-    ((key, encoded),) = list(damaged[1].records_by_key())
-    with damaged[1]._env.begin(write=True) as transaction:
-        transaction.put(b"r" + key, encoded[:-1] + b"\xff")
-    server.failure = UNREACHABLE
-
-    answer = source_of(client, ADA)
-    again = server.stream()
-
-    assert answer == (False, "policy")
-    assert again.request.token == ""
-    again.opened()
-    again.snapshot()
-    again.heartbeat()
-    wait_until(lambda: source_of(client, ADA) == (False, "cache"))
 
 
 def test_a_heartbeat_interval_of_nothing_is_a_second(tmp_path: Path) -> None:
