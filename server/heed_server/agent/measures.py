@@ -74,6 +74,12 @@ def declared(
             ],
             is_counter=True,
         ),
+        *_of_callers(callers),
+    ]
+
+
+def _of_callers(callers: Callers) -> list[Declaration]:
+    return [
         _one(
             "heed_agent_credentials",
             "Keys of callers that the upstream took.",
