@@ -229,3 +229,12 @@ def test_the_time_to_drain_is_shorter_than_the_time_to_be_killed() -> None:
 def test_keys_are_kept_as_long_as_mandatory_messages_are_allowed_without_the_database() -> None:
     assert Config().auth.keys_kept_seconds == StalenessConfig().mandatory_seconds
     assert StorageConfig().keys_kept_days >= 30
+
+
+def test_a_write_after_a_restart_waits_for_nobody_of_the_run_before(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Served(tmp_path) as server, server.client() as client:
+            client.opt_out(email=SOMEBODY, source="tests")
+            waited = client.opt_out(email=SOMEBODY, source="tests", wait_propagated=5)
+            assert waited.propagated, waited.waiting_for
+            assert server.stop() == 0

@@ -388,3 +388,41 @@ async def test_a_node_counts_as_a_subscriber_of_its_own() -> None:
 
     assert await found(here) == {"node/node-1": Status.APPLIED}
     assert await found(there) == {"node/node-1": Status.APPLIED}
+
+
+async def test_a_node_that_stopped_in_order_is_not_waited_for_and_one_that_was_killed_is() -> None:
+    table, clocks = Table(), Clocks()
+    stopping, killed = (
+        Registry(
+            table,
+            node=name,
+            run=f"run-of-{name}",
+            standing=lambda: [(SHOP, Revision(6))],
+            now=lambda: Instant(clocks.wall),
+            boot_seconds=lambda: clocks.boot,
+            max_staleness_seconds=60.0,
+        )
+        for name in ("stopping", "killed")
+    )
+    watch(stopping, "mailer", "s1")
+    await step(stopping)
+    await step(killed)
+
+    await stopping.leave()
+
+    assert await found(registry(table, clocks, "next")) == {
+        "node/killed": Status.PENDING,
+        "mailer": Status.PENDING,
+    }
+
+
+async def test_a_node_stops_though_the_database_is_away() -> None:
+    table, clocks = Table(), Clocks()
+    here = registry(table, clocks, "node-1")
+    watch(here, "mailer", "s1")
+    await step(here)
+    table.is_away = True
+
+    await here.leave()
+
+    assert list(table.rows) == [(SHOP, "mailer", "s1")]

@@ -120,6 +120,7 @@ async def open_node(
             _log.info("tenant_created", tenant=FIRST_TENANT)
         authenticator = await _authenticator(config, store, clock)
         followers = await opened.enter_async_context(_followers(config, store, clock))
+        after_loops = await opened.enter_async_context(AsyncExitStack())
         background = await opened.enter_async_context(Background())
 
         # Not before the database is open, which on SQLite has one owner.
@@ -138,6 +139,8 @@ async def open_node(
         wake_ups = _wake_ups(config, store, followers)
         await tenants.learn(await store.tenants())
         subscribers = _subscribers(config, store, tenants, clock)
+        if owning is None:  # of an owner's workers some may still answer
+            after_loops.push_async_callback(subscribers.leave)
         watches = await opened.enter_async_context(
             Watches(
                 store,

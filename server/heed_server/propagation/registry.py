@@ -5,6 +5,8 @@ Laws:
   most once a second, and not at all while only the time of the reports moves, until a third of the
   reader's max_staleness has passed.
 - The node itself counts as a subscriber of every tenant: its own checks are answered by its index.
+  One that stopped in order answers none, and takes its word back: nobody waits for it. One that
+  was killed counts until its max_staleness is over, like any other.
 - What other nodes wrote is read while somebody asks, at most every `READ_SECONDS_MIN`, and in any
   case every `READ_SECONDS_MAX`, so that a subscriber is seen to move from when it did.
 - All state is written on the event loop. A registry that cannot be written or read fails no stream;
@@ -40,6 +42,8 @@ READ_SECONDS_MAX = 5.0
 LATE_SECONDS = 2.0
 """How long after it was made another node's report may be read: it is written once a second, and a
 max_staleness may be as short. For so much longer a row of another node counts."""
+LEAVE_SECONDS_MAX = 2.0
+"""How long a node that stops may take to say that it answers no more."""
 GONE_KEPT_SECONDS = 3_600
 """For so long a subscriber that counts no more is still told of as gone."""
 _WRITES_A_STALENESS = 3
@@ -206,6 +210,15 @@ class Registry:
                     _log.warning("subscribers_not_kept", why=error.message)
                 is_away = True
             await asyncio.sleep(WRITE_SECONDS)
+
+    async def leave(self) -> None:
+        """Count as a subscriber no more; only once no Check is answered here, and `run` has ended."""
+        mine = [one for one in self._written.values() if one.instance == self._run_name]
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS_MAX):
+                await self._store.forget_subscribers(mine)
+        except (HeedError, TimeoutError) as error:
+            _log.warning("subscribers_not_kept", why=str(error) or type(error).__name__)
 
     def _keep(self, stream: Subscriber) -> None:
         self._mine[stream.stream_id] = Seen(stream, self._boot_seconds())
