@@ -212,7 +212,7 @@ class Registry:
             await asyncio.sleep(WRITE_SECONDS)
 
     async def leave(self) -> None:
-        """Count as a subscriber no more; only once no Check is answered here, and `run` has ended."""
+        """Count as a subscriber no more: no Check is answered here, and `run` has ended."""
         mine = [one for one in self._written.values() if one.instance == self._run_name]
         try:
             async with asyncio.timeout(LEAVE_SECONDS_MAX):
