@@ -404,6 +404,7 @@ def test_doctor_says_what_is_bad_and_exits_with_3(heed: Heed) -> None:
 
     assert nowhere.exit_code == 3
     assert nowhere.stdout.startswith("BAD connection: none to dns:///127.0.0.1:1 by plaintext")
+    assert "Connection refused" in nowhere.stdout
 
 
 def test_a_key_comes_from_a_file_or_a_variable_and_never_from_the_command_line(

@@ -27,6 +27,8 @@ SAMPLES: Final = 20
 SKEW_SECONDS_MAX: Final = 5.0
 """How far this host's clock may be off the server's: times that callers decide by would be wrong.
 """
+_WHY_SECONDS_MAX: Final = 1.0
+"""How long may take what is asked of a connection that there is not: it fails at once, or hangs."""
 _NOBODY: Final = "heed-doctor"
 """A user that nobody is; asked about, never written."""
 
@@ -70,7 +72,9 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield Finding(
                 what="connection",
                 good=False,
-                found=f"none to {target.name} by {how} within {session.timeout_seconds:g} s",
+                found=f"none to {target.name} by {how} within {session.timeout_seconds:g} s: "
+                f"{_why_not(channel)}; --address says where the server is, --ca-file that it "
+                "speaks TLS",
             )
             return
         milliseconds = (time.monotonic() - started) * 1000
@@ -83,6 +87,18 @@ def _examine(session: Session) -> Iterator[Finding]:
     with session.connect() as client:
         client.wait_ready(session.timeout_seconds)
         yield from _checks(lambda: client.check(user=_NOBODY, channel="in_app"), session)
+
+
+def _why_not(channel: grpc.Channel) -> str:
+    """Return what a call says of a channel that is not connected."""
+    ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/grpc.health.v1.Health/Check"
+    )
+    try:
+        ask(b"", timeout=_WHY_SECONDS_MAX)
+    except grpc.RpcError as error:
+        return str(error.details())
+    return "it is there only now"
 
 
 def _health(channel: grpc.Channel, session: Session) -> Iterator[Finding]:

@@ -154,6 +154,7 @@ def doctor(
     database: Database = None,
     data_dir: DataDir = None,
     insecure: Insecure = False,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at what a server needs here, without changing it: 0 all is well, 1 something is not."""
@@ -163,6 +164,7 @@ def doctor(
         short = {
             "listen.address": listen,
             "listen.insecure": insecure or None,
+            "listen.workers": workers,
             "storage.url": database,
             "storage.data_dir": data_dir,
         }
