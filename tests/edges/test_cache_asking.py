@@ -206,6 +206,13 @@ def test_what_is_no_cache_is_refused_where_the_client_is_made(
         heed.SyncClient("127.0.0.1:1", cache=tmp_path, **said)
 
 
+def test_a_max_staleness_that_is_no_time_is_refused_with_how_to_say_it(tmp_path: Path) -> None:
+    bare: Any = {"promotional": 5}
+
+    with pytest.raises(heed.InvalidArgumentError, match=r"say timedelta\(seconds=1\)"):
+        heed.SyncClient("127.0.0.1:1", cache=tmp_path, max_staleness=bare)
+
+
 def test_max_staleness_is_the_callers_to_set(server: FakeWatch, tmp_path: Path) -> None:
     longest = {"promotional": timedelta(seconds=30)}
     with live(server, tmp_path, max_staleness=longest) as client:

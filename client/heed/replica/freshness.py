@@ -12,7 +12,7 @@ Laws:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 from heed.answers import CacheState
 from heed.errors import FieldViolation, InvalidArgumentError
@@ -55,8 +55,10 @@ def bounds_of(said: Mapping[TopicClass | str, timedelta] | None) -> Bounds:
     """
     by_class = dict(MAX_STALENESS)
     for word, longest in (said or {}).items():
-        if not MAX_STALENESS_MIN <= longest <= MAX_STALENESS_MAX:
-            description = f"is {longest}; say {MAX_STALENESS_MIN} to {MAX_STALENESS_MAX}"
+        # A bare number is no timedelta, whatever the types say.
+        is_time = isinstance(cast("object", longest), timedelta)
+        if not is_time or not MAX_STALENESS_MIN <= longest <= MAX_STALENESS_MAX:
+            description = f"is {longest}; say timedelta(seconds=1) to timedelta(seconds=3600)"
             raise InvalidArgumentError(
                 f"max_staleness of {word} {description}",
                 violations=[FieldViolation("max_staleness", description)],
