@@ -180,6 +180,15 @@ def test_an_address_in_use_is_refused_and_said(tmp_path: Path) -> None:
     assert "--listen" in done.stderr
 
 
+def test_a_socket_without_its_folder_is_refused_with_what_to_make(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    done = run_command("serve", "--listen", f"unix:{folder}/heed.sock", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert f"there is no folder {folder}; make it" in done.stderr
+
+
 def test_a_second_server_of_one_sqlite_database_is_refused(tmp_path: Path) -> None:
     with Served(tmp_path) as server:
         done = run_command("serve", "--listen", "127.0.0.1:0", cwd=tmp_path)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import structlog
@@ -70,8 +71,12 @@ def _bind(
         else:
             port = server.add_secure_port(target, credentials)
     except RuntimeError as error:
-        raise UnavailableError(
-            f"cannot listen on {address}: it is in use, or is no address of this host; "
-            "choose another with --listen"
-        ) from error
+        raise UnavailableError(f"cannot listen on {address}: {_why_not(address)}") from error
     return address if address.path else replace(address, port=port)
+
+
+def _why_not(address: Address) -> str:
+    folder = Path(address.path).parent
+    if address.path and not folder.is_dir():
+        return f"there is no folder {folder}; make it, for the user that serves"
+    return "it is in use, or is no address of this host; choose another with --listen"
