@@ -158,6 +158,7 @@ def test_print_config_prints_every_setting_and_its_origin_without_secrets(tmp_pa
     ("arguments", "said"),
     [
         (("--drain-grace-second", "1"), "did you mean --drain-grace-seconds?"),
+        (("--lisen", "127.0.0.1:1"), "did you mean --listen?"),
         (("--drain-grace-seconds",), "needs a value"),
         (("--drain-grace-seconds", "soon"), "--drain-grace-seconds"),
         (("--listen", "127.0.0.1:1", "--listen-address=127.0.0.1:2"), "is given twice"),
@@ -173,6 +174,25 @@ def test_a_wrong_flag_is_refused_with_what_is_wrong(
 
     assert done.exit_code == 2
     assert said in done.output
+
+
+def test_each_wrong_setting_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "heed.toml").write_text("[drain]\ngrace = 1\n[drian]\nannounce = 1\n")
+
+    done = run_command("serve", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert [done.stderr.count(name) for name in ("drain.grace:", "drian.announce:")] == [1, 1]
+
+
+def test_doctor_takes_the_flags_that_serve_takes(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    status, _ = _doctor(tmp_path, "--listen", address, "--workers", "2")
+
+    assert status == 0
 
 
 def test_health_answers_for_each_capability(server: Served) -> None:

@@ -56,7 +56,8 @@ def settings_of(
     Raises:
         InvalidArgumentError: one is wrong, or given twice.
     """
-    flags = parse_flags(ctx.args)
+    own = [flag for parameter in ctx.command.params for flag in parameter.opts]
+    flags = parse_flags(ctx.args, own)
     for name, value in short.items():
         if value is None:
             continue
@@ -66,8 +67,10 @@ def settings_of(
     return load(flags=flags, variables=os.environ, file=config_file)
 
 
-def parse_flags(arguments: Sequence[str]) -> dict[str, object]:
+def parse_flags(arguments: Sequence[str], own: Sequence[str] = ()) -> dict[str, object]:
     """Return the settings that are given as `--section-name value`, `=value`, or alone for yes.
+
+    `own`: the flags of the command itself, one of which may have been meant.
 
     Raises:
         InvalidArgumentError: a flag that no setting has, without its value, or given twice.
@@ -79,7 +82,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, object]:
         flag, equals, value = left.pop(0).partition("=")
         name = names.get(flag)
         if name is None:
-            said = f"no setting has this flag{nearest(flag, names)}"
+            said = f"no setting has this flag{nearest(flag, [*own, *names])}"
             raise _refusal(flag, said if flag.startswith("-") else "is no flag of this command")
         if name in found:
             raise _refusal(flag, "is given twice")

@@ -206,5 +206,6 @@ def _text_of(file: Path) -> str:
 
 
 def _refusal(violations: list[FieldViolation]) -> InvalidArgumentError:
-    lines = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
-    return InvalidArgumentError(f"the settings are wrong: {lines}", violations=violations)
+    # One, as every refusal names one; whoever tells it tells those behind it too.
+    first = f"{violations[0].field}: {violations[0].description}"
+    return InvalidArgumentError(f"the settings are wrong: {first}", violations=violations)
