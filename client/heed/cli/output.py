@@ -25,21 +25,36 @@ def print_json(value: object, *, to_stderr: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """Print a table for people, or `empty` where there are no rows."""
+    """Print a table for people, or `empty` where there are no rows.
+
+    Columns that hold nothing are left out; where the terminal is too narrow for the others, each
+    row is told in lines of its own.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text  # not markup: a reason may hold brackets
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    if not table.row_count:
+    all_rows = list(rows)
+    if not all_rows:
         print(empty)
         return
-    Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES).print(table)
+    shown = [at for at in range(len(columns)) if any(row[at] for row in all_rows)]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for at in shown:
+        table.add_column(columns[at], overflow="fold")
+    for row in all_rows:
+        table.add_row(*(Text(row[at]) for at in shown))
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES)
+    unbounded = console.options.update(max_width=WIDTH_OF_PIPES)
+    if console.measure(table, options=unbounded).maximum <= console.width:
+        console.print(table)
+        return
+    width = max(len(columns[at]) for at in shown)
+    for row in all_rows:
+        print(
+            "\n".join(f"{columns[at]:<{width}}  {row[at]}" for at in shown if row[at]), end="\n\n"
+        )
 
 
 def as_json(value: object) -> Json:
