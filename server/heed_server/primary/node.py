@@ -17,7 +17,6 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from heed.keys import LOOKUP_KEY_BYTES
-from heed.model import Instant
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.key_socket import serve_key_socket, socket_path
@@ -31,6 +30,7 @@ from heed_server.config.places import (
     index_directory,
 )
 from heed_server.follow import Follower, FollowLimits
+from heed_server.outbox import Outbox
 from heed_server.primary.background import Background
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
@@ -48,6 +48,7 @@ from heed_server.propagation import Registry
 from heed_server.rpc import (
     CheckStreamLimits,
     CheckStreams,
+    Health,
     RpcLimits,
     build_server,
     health_of,
@@ -113,118 +114,132 @@ async def open_node(
     """
     require_safe_listening(config)
     certificate = server_credentials(config.tls)
-    clock = clock or SystemClock()
     async with AsyncExitStack() as opened:
-        store = await opened.enter_async_context(open_database(config, clock=clock))
-        if await ensure_tenant(store):
-            _log.info("tenant_created", tenant=FIRST_TENANT)
-        authenticator = await _authenticator(config, store, clock)
-        followers = await opened.enter_async_context(_followers(config, store, clock))
-        after_loops = await opened.enter_async_context(AsyncExitStack())
-        background = await opened.enter_async_context(Background())
-
-        # Not before the database is open, which on SQLite has one owner.
-        teller = None if owning is None else Teller(owning.place)
-        if teller is not None:
-            opened.callback(teller.close)
-
-        async def follow(tenant: Tenant) -> Follower:
-            follower = await followers.follow(tenant, background)
-            if teller is not None:
-                teller.follow(tenant, follower)
-            return follower
-
-        tenants = Tenants(follow)
-        store.on_commit(followers.publish)
-        wake_ups = _wake_ups(config, store, followers)
-        await tenants.learn(await store.tenants())
-        subscribers = _subscribers(config, store, tenants, clock)
-        if owning is None:  # of an owner's workers some may still answer
-            after_loops.push_async_callback(subscribers.leave)
-        watches = await opened.enter_async_context(
-            Watches(
-                store,
-                index_directory(config),
-                subscribers,
-                limits=limits_of(WatchLimits, config.watch),
-            )
-        )
-        service = _service(
-            config,
-            store,
-            tenants,
-            watches,
-            subscribers,
-            clock,
-            now_by_boot=(began := await _began(store, clock)).now_by_boot,
-        )
-        if teller is not None:
-            teller.begin(began, authenticator)
-        health = health_of(service)
+        parts = await _open_parts(opened, config, clock or SystemClock(), owning)
+        health = health_of(parts.service)
         await health.refresh()
-
-        outbox = outbox_of(config, store, tenants, clock)
-
         registry = CollectorRegistry()
         measures = Measures(
-            tenants=tenants,
-            followers=followers,
-            authenticator=authenticator,
-            wake_ups=wake_ups,
-            watches=watches,
-            outbox=outbox,
+            tenants=parts.tenants,
+            followers=parts.followers,
+            authenticator=parts.authenticator,
+            wake_ups=parts.wake_ups,
+            watches=parts.watches,
+            outbox=parts.outbox,
             registry=registry,
         )
-        interceptors = await tracing(opened, background, config, registry)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
         server = build_server(
-            service,
-            authenticator,
+            parts.service,
+            parts.authenticator,
             health=health,
             check_streams=check_streams,
             rpc_limits=limits_of(RpcLimits, config.limits),
             observe=observer(config, CallMetrics(registry)),
             observe_checks=config.telemetry.check_metrics,
             with_reflection=config.listen.reflection,
-            interceptors=interceptors,
+            interceptors=await tracing(opened, parts.background, config, registry),
             for_workers=owning is not None,
         )
         opened.push_async_callback(server.stop, None)  # a server that was never started, too
-        if owning is None:
-            addresses = listen(server, config, certificate)
-        else:
-            addresses = listen_to_workers(server, owning.address)
-        warn_of_exposure(config, keys_required=authenticator.is_required)
+        addresses = (
+            listen(server, config, certificate)
+            if owning is None
+            else listen_to_workers(server, owning.address)
+        )
+        warn_of_exposure(config, keys_required=parts.authenticator.is_required)
         metrics_port = await open_metrics(opened, config, registry)
-        await _open_key_socket(opened, config, store, authenticator)
+        await _open_key_socket(opened, config, parts.store, parts.authenticator)
         await server.start()
 
         def end_streams(seconds: float) -> None:
             check_streams.end()
-            watches.drain(seconds)
+            parts.watches.drain(seconds)
 
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
-
-        background.start("health", health.run())
-        background.start("keys", authenticator.run())
-        background.start("tenants", learn_tenants(store, tenants))
-        background.start("pruning", prune_keys(store, clock))
-        background.start("measures", measures.run())
-        background.start("store", watch_store(store))
-        background.start("subscribers", subscribers.run())
-        if wake_ups is not None:
-            background.start("wake-ups", wake_ups.run())
-        if outbox is not None:
-            background.start("outbox", outbox.run())
+        _start_loops(parts, health, measures)
         yield Node(
             config=config,
             addresses=addresses,
             metrics_port=metrics_port,
-            keys_required=authenticator.is_required,
-            key_count=authenticator.key_count,
-            tenants=tenants,
+            keys_required=parts.authenticator.is_required,
+            key_count=parts.authenticator.key_count,
+            tenants=parts.tenants,
             end_streams=end_streams,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What answers calls, before there is a server that takes them."""
+
+    clock: Clock
+    store: SqlStore
+    authenticator: Authenticator
+    followers: Followers
+    background: Background
+    tenants: Tenants
+    wake_ups: WakeUps | None
+    subscribers: Registry
+    watches: Watches
+    service: Service
+    outbox: Outbox | None
+
+
+async def _open_parts(
+    opened: AsyncExitStack, config: Config, clock: Clock, owning: Owning | None
+) -> _Parts:
+    """Open the database, and bring every tenant's index in step with its log."""
+    store = await opened.enter_async_context(open_database(config, clock=clock))
+    if await ensure_tenant(store):
+        _log.info("tenant_created", tenant=FIRST_TENANT)
+    authenticator = await _authenticator(config, store, clock)
+    followers = await opened.enter_async_context(_followers(config, store, clock))
+    after_loops = await opened.enter_async_context(AsyncExitStack())
+    background = await opened.enter_async_context(Background())
+    # Not before the database is open, which on SQLite has one owner.
+    teller = None if owning is None else _teller(opened, owning)
+    tenants = _tenants(followers, background, teller)
+    store.on_commit(followers.publish)
+    wake_ups = _wake_ups(config, store, followers)
+    await tenants.learn(await store.tenants())
+    subscribers = _subscribers(config, store, tenants, clock)
+    if owning is None:  # of an owner's workers some may still answer
+        after_loops.push_async_callback(subscribers.leave)
+    watches = await opened.enter_async_context(_watches(config, store, subscribers))
+    began = await _began(store, clock)
+    service = _service(config, store, tenants, watches, subscribers, clock, began)
+    if teller is not None:
+        teller.begin(began, authenticator)
+    return _Parts(
+        clock=clock,
+        store=store,
+        authenticator=authenticator,
+        followers=followers,
+        background=background,
+        tenants=tenants,
+        wake_ups=wake_ups,
+        subscribers=subscribers,
+        watches=watches,
+        service=service,
+        outbox=outbox_of(config, store, tenants, clock),
+    )
+
+
+def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
+    """Start all that runs beside the calls."""
+    start, store = parts.background.start, parts.store
+    start("health", health.run())
+    start("keys", parts.authenticator.run())
+    start("tenants", learn_tenants(store, parts.tenants))
+    start("pruning", prune_keys(store, parts.clock))
+    start("measures", measures.run())
+    start("store", watch_store(store))
+    start("subscribers", parts.subscribers.run())
+    if parts.wake_ups is not None:
+        start("wake-ups", parts.wake_ups.run())
+    if parts.outbox is not None:
+        start("outbox", parts.outbox.run())
 
 
 async def _authenticator(config: Config, store: SqlStore, clock: Clock) -> Authenticator:
@@ -246,6 +261,30 @@ def _followers(config: Config, store: SqlStore, clock: Clock) -> Followers:
         boot_seconds=clock.boot,
         limits=limits_of(FollowLimits, config.index),
     )
+
+
+def _teller(opened: AsyncExitStack, owning: Owning) -> Teller:
+    """What tells the workers what this node knows, until the node is closed."""
+    teller = Teller(owning.place)
+    opened.callback(teller.close)
+    return teller
+
+
+def _tenants(followers: Followers, background: Background, teller: Teller | None) -> Tenants:
+    """The tenants, each followed from when it is learned, and told of to the workers if any."""
+
+    async def follow(tenant: Tenant) -> Follower:
+        follower = await followers.follow(tenant, background)
+        if teller is not None:
+            teller.follow(tenant, follower)
+        return follower
+
+    return Tenants(follow)
+
+
+def _watches(config: Config, store: SqlStore, subscribers: Registry) -> Watches:
+    limits = limits_of(WatchLimits, config.watch)
+    return Watches(store, index_directory(config), subscribers, limits=limits)
 
 
 def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps | None:
@@ -293,8 +332,7 @@ def _service(
     watches: Watches,
     subscribers: Registry,
     clock: Clock,
-    *,
-    now_by_boot: Callable[[], Instant],
+    began: Began,
 ) -> Service:
     return Service(
         store=store,
@@ -305,7 +343,7 @@ def _service(
         new_hold_id=new_hold_id,
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),
         max_staleness=max_staleness_of(config),
-        now_by_boot=now_by_boot,
+        now_by_boot=began.now_by_boot,
     )
 
 
