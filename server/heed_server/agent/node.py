@@ -37,14 +37,13 @@ from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
 from heed_server.primary.background import Background
-from heed_server.primary.limits import limits_of
+from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.stopping import Stop, drain
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, RpcLimits
 from heed_server.rpc.forwarding import Forwarding, path_of
 from heed_server.rpc.server import services
 from heed_server.rpc.status import Context
-from heed_server.service import MaxStaleness
 from heed_server.telemetry.metrics import CallMetrics, Gauges
 from heed_server.telemetry.scrape import serve_metrics
 
@@ -95,17 +94,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         registry = CollectorRegistry()
         calls, asked = CallMetrics(registry), Asked()
         registry.register(Gauges(declared(known, follower, callers, asked)))
-
-        def admit(context: Context) -> None:
-            callers.credential(context.invocation_metadata() or ())
-
-        forwarding = Forwarding(
-            channel,
-            whom="the upstream",
-            observe=calls.observe,
-            admit=admit,
-            streams_max=config.agent.streams_max,
-        )
+        forwarding = _forwarding(config, channel, callers, calls)
         health = _health(config, known, channel)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
 
@@ -114,7 +103,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
             forwarding.end_streams(seconds)
 
         server = build_agent_server(
-            AgentChecks(known, _max_staleness(config)),
+            AgentChecks(known, max_staleness_of(config)),
             callers,
             forwarding,
             health=health,
@@ -168,14 +157,6 @@ def _max_staleness_seconds(config: Config) -> float:
     )
 
 
-def _max_staleness(config: Config) -> MaxStaleness:
-    return MaxStaleness(
-        promotional=config.staleness.promotional_seconds,
-        transactional=config.staleness.transactional_seconds,
-        mandatory=config.staleness.mandatory_seconds,
-    )
-
-
 def _make_private(spec: CacheSpec) -> None:
     try:
         spec.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -222,6 +203,21 @@ def _callers(
         ask_seconds_max=config.agent.ask_seconds_max,
         boot_seconds=lambda: boot_clock() / 1e9,
         start=background.start,
+    )
+
+
+def _forwarding(
+    config: Config, channel: aio.Channel, callers: Callers, calls: CallMetrics
+) -> Forwarding:
+    def admit(context: Context) -> None:
+        callers.credential(context.invocation_metadata() or ())
+
+    return Forwarding(
+        channel,
+        whom="the upstream",
+        observe=calls.observe,
+        admit=admit,
+        streams_max=config.agent.streams_max,
     )
 
 
