@@ -18,16 +18,16 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from heed.index.place import Place, Source
+from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Channel, Revision, TenantId
+from heed.proof import HASH_BYTES
 from heed.replica.owned import Draft, Owned
 from heed.replica.shared_state import NEVER
+from heed.tokens import EPOCH_BYTES
 from heed.wire import watched
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 
-EPOCH_BYTES: Final = 8
-HASH_BYTES: Final = 32
-KEY_BYTES: Final = 32
 SILENT_INTERVALS: Final = 3
 """So many heartbeat intervals without a message, and the stream is dead."""
 OPENING_NS: Final = 10_000_000_000
@@ -205,7 +205,7 @@ class Following:
         if (
             len(opened.epoch) != EPOCH_BYTES
             or not keys
-            or any(len(key) != KEY_BYTES for _, key in keys)
+            or any(len(key) != LOOKUP_KEY_BYTES for _, key in keys)
         ):
             raise ResyncError(Reason.UNKNOWN, "a stream's epoch or keys are of a later version")
         self._source = Source(tenant=opened.tenant, lookup_keys=keys)
