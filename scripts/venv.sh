@@ -15,7 +15,7 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     exit 1
   fi
 fi
-echo "installing $lock into $folder"
+echo "installing $lock into $folder; the first time takes a minute or two"
 # The lock is the whole resolution. Without --no-deps pip 23.2 resolves a requirement with
 # extras (coverage[toml]) again, takes the newest version, and then misses its hash.
 "$folder/bin/python" -m pip install --quiet --require-hashes --no-deps --only-binary :all: \

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from heed.errors import UnavailableError
+from heed.errors import InvalidArgumentError, UnavailableError
 from heed_server.storage import SchemaError, apsw_driver, migrate, open_store
 from heed_server.storage.schema import SCHEMA_VERSION, metadata
 from heed_server.storage.sqlite import SqliteBackend, is_safe_engine
@@ -202,7 +202,7 @@ async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     "url", ["", "nonsense", "mysql://host/name", "sqlite://", "sqlite:///:memory:", "://x"]
 )
 async def test_a_url_that_names_no_database_is_refused(url: str) -> None:
-    with pytest.raises(UnavailableError, match="cannot be read"):
+    with pytest.raises(InvalidArgumentError, match="cannot be read"):
         await open_store(url)
 
 

@@ -208,6 +208,14 @@ def test_the_database_and_the_index_are_their_users_alone(tmp_path: Path) -> Non
     assert {file for file, others in modes.items() if others} == set()
 
 
+def test_a_url_of_no_database_that_heed_knows_is_a_wrong_setting(tmp_path: Path) -> None:
+    done = run_command("serve", "--database", "mysql://ada:hunter2@db.example/heed", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "storage.url cannot be read; write sqlite:///path or postgresql://" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 def test_an_unreachable_database_is_said_within_seconds(tmp_path: Path) -> None:
     began = time.monotonic()
 

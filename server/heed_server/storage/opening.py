@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from heed.errors import ErrorReason, UnavailableError
+from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Revision, TenantId
 from heed_server.storage.admin import ensure_epoch
 from heed_server.storage.backend import StorageLimits
@@ -39,6 +39,7 @@ async def open_store(
     process owns, yes; on PostgreSQL, no.
 
     Raises:
+        InvalidArgumentError: the URL is of no database that heed knows.
         SchemaError: the schema is missing, older or later; says what to do.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
@@ -84,6 +85,7 @@ async def migrate(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> bool:
     """Bring a database's schema up to date, and return whether there was anything to do.
 
     Raises:
+        InvalidArgumentError: the URL is of no database that heed knows.
         SchemaError: the schema is of a later heed.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
@@ -123,8 +125,8 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _unreadable() -> UnavailableError:
-    return UnavailableError(
-        "the database's URL cannot be read; write sqlite:///path or postgresql://user@host/name",
-        reason=ErrorReason.STORE_UNAVAILABLE,
+def _unreadable() -> InvalidArgumentError:
+    said = "cannot be read; write sqlite:///path or postgresql://user@host/name"
+    return InvalidArgumentError(
+        f"storage.url {said}", violations=[FieldViolation("storage.url", said)]
     )
