@@ -221,10 +221,14 @@ class _Reading:
     async def run(self, body: Callable[[Connection], T]) -> T:
         """Return what a body reads."""
         is_first, self._has_read = not self._has_read, True
+        # Asked for before: a connection that SQLAlchemy has found to be lost gives it no more.
+        try:
+            driver = (await self._connection.get_raw_connection()).driver_connection
+        except (*_UNREACHABLE, SQLAlchemyError) as error:  # an earlier body has lost it
+            raise store_unavailable(_text(error)) from error
         try:
             return await self._connection.run_sync(body)
         except _UNREACHABLE as error:
-            driver = (await self._connection.get_raw_connection()).driver_connection
             is_passing = _is_passing(error, driver)
             await self._connection.invalidate()
             if not is_first or not is_passing:
