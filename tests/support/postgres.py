@@ -186,14 +186,12 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> None:
         assert self._binaries is not None
         done = subprocess.run(
-            [self._binaries / program, *arguments],
+            [*_as_user(self._user), self._binaries / program, *arguments],
             check=False,
             capture_output=True,
             text=True,
             cwd="/",
             env=_environment(),
-            user=self._user,
-            extra_groups=None if self._user is None else [],
         )
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
@@ -213,6 +211,7 @@ class Postgres:
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
                 [
+                    *_as_user(self._user),
                     self._binaries / "postgres",
                     *("-D", str(self._folder / "data")),
                     *(f"--{name}={value}" for name, value in settings.items()),
@@ -222,8 +221,6 @@ class Postgres:
                 stderr=log,
                 cwd="/",
                 env=_environment(),
-                user=self._user,
-                extra_groups=None if self._user is None else [],
                 # Ctrl-C in a terminal is for the tests, which then stop the server in order.
                 start_new_session=True,
             )
@@ -297,6 +294,27 @@ def _unprivileged() -> str:
     if not users:
         raise RuntimeError("PostgreSQL does not run as root, and there is no other user")
     return "nobody" if "nobody" in users else min(users, key=lambda name: -users[name])
+
+
+def _as_user(user: str | None) -> tuple[str, ...]:
+    """What becomes a command that follows it, as another user.
+
+    Python starts a program with vfork, but not where it shall be another user's: it forks then, and
+    in a process whose threads are calling gRPC at that moment the child dies of gRPC's fork
+    handlers before it is the program.
+    """
+    if user is None:
+        return ()
+    entry = pwd.getpwnam(user)
+    script = (
+        "import os, sys\n"
+        "uid, gid, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]\n"
+        "os.setgroups([])\n"
+        "os.setgid(gid)\n"
+        "os.setuid(uid)\n"
+        "os.execv(program[0], program)\n"
+    )
+    return (sys.executable, "-ISc", script, str(entry.pw_uid), str(entry.pw_gid))
 
 
 def _new_folder(user: str | None) -> Path:
