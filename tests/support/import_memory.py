@@ -6,11 +6,9 @@ python -m tests.support.import_memory FILE FORMAT
 import asyncio
 import resource
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
-from heed.connection.calls import AsyncConversation, CheckStreamSpec
 from heed.connection.methods import A, MethodSpec, Q
 from heed.importing import ImportPlan, opened_source, prepare, send
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -34,19 +32,8 @@ class Nowhere:
         assert size > 0
         return cast("A", admin.ImportRecordsResponse(added=len(request.rows)))
 
-    def stream(
-        self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
-    ) -> AsyncIterator[A]:
-        raise NotImplementedError
-
-    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
-        raise NotImplementedError
-
     async def wait_ready(self, timeout: float) -> None:
         """It is ready."""
-
-    async def close(self) -> None:
-        """It holds nothing."""
 
 
 def main(path: Path, format_name: str) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-from heed.connection.calls import AsyncCalls, AsyncConversation, CheckStreamSpec
+from heed.connection.calls import AsyncUnaryCalls
 from heed.connection.methods import A, MethodSpec, Q
 from heed.importing import ImportPlan, ImportSummary, RejectedEntry, prepare, send
 from heed.testing import FakeClient, FakeService
@@ -22,7 +22,7 @@ class HookedCalls:
     """Calls to a service in memory. Each lets other tasks run before it answers, as a network."""
 
     def __init__(self, service: FakeService, hook: Hook | None = None) -> None:
-        self._calls: AsyncCalls = FakeClient(service)._calls  # pyright: ignore[reportPrivateUsage]
+        self._calls: AsyncUnaryCalls = FakeClient(service)._calls  # pyright: ignore[reportPrivateUsage]
         self._hook = hook
         self.requests: list[admin.ImportRecordsRequest] = []
         self.in_flight = 0
@@ -54,24 +54,13 @@ class HookedCalls:
         finally:
             self.in_flight -= 1
 
-    def stream(
-        self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
-    ) -> AsyncIterator[A]:
-        raise NotImplementedError
-
-    def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
-        raise NotImplementedError
-
     async def wait_ready(self, timeout: float) -> None:
         await self._calls.wait_ready(timeout)
-
-    async def close(self) -> None:
-        await self._calls.close()
 
 
 async def run_import(
     data: bytes,
-    calls: AsyncCalls,
+    calls: AsyncUnaryCalls,
     plan: ImportPlan | None = None,
     *,
     on_rejected: Callable[[RejectedEntry], None] = lambda _: None,

@@ -58,8 +58,8 @@ class BlockingConversation(Protocol):
         ...
 
 
-class AsyncCalls(Protocol):
-    """Calls that are awaited."""
+class AsyncUnaryCalls(Protocol):
+    """Calls that are awaited, each with one answer."""
 
     async def unary(
         self,
@@ -76,6 +76,18 @@ class AsyncCalls(Protocol):
         """
         ...
 
+    async def wait_ready(self, timeout: float) -> None:
+        """Return once the server is connected to.
+
+        Raises:
+            UnavailableError: SERVER_UNREACHABLE, it was not within `timeout` seconds.
+        """
+        ...
+
+
+class AsyncCalls(AsyncUnaryCalls, Protocol):
+    """All calls that are awaited."""
+
     def stream(
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
@@ -84,14 +96,6 @@ class AsyncCalls(Protocol):
 
     def conversation(self, spec: CheckStreamSpec, *, timeout: float | None) -> AsyncConversation:
         """Return a stream of checks, to be opened. `timeout`: of each check that names none."""
-        ...
-
-    async def wait_ready(self, timeout: float) -> None:
-        """Return once the server is connected to.
-
-        Raises:
-            UnavailableError: SERVER_UNREACHABLE, it was not within `timeout` seconds.
-        """
         ...
 
     async def close(self) -> None:

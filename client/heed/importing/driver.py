@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from heed.connection.calls import AsyncCalls
+from heed.connection.calls import AsyncUnaryCalls
 from heed.connection.methods import IMPORT_RECORDS
 from heed.errors import ErrorReason, ExhaustedError, HeedError, UnavailableError
 from heed.formats import Entry, List, Options, Rejected, entries, lists
@@ -127,7 +127,7 @@ def prepare(stream: BinaryIO, plan: ImportPlan) -> Prepared:
 
 async def send(
     prepared: Prepared,
-    calls: AsyncCalls,
+    calls: AsyncUnaryCalls,
     *,
     on_rejected: Callable[[RejectedEntry], None],
     on_progress: Callable[[ImportProgress], None],
@@ -180,7 +180,7 @@ async def send(
 class _Sending:
     """One import under way. Its counts are written only on the loop that sends."""
 
-    def __init__(self, prepared: Prepared, calls: AsyncCalls, timeout: float | None) -> None:
+    def __init__(self, prepared: Prepared, calls: AsyncUnaryCalls, timeout: float | None) -> None:
         self._prepared = prepared
         self._calls = calls
         self._timeout = timeout
