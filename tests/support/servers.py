@@ -9,7 +9,7 @@ write is answered once the index has it.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,39 +172,9 @@ async def running_server(
     observed: asyncio.Queue[tuple[str, str, str, str]] = asyncio.Queue()
     async with (
         await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
-        Followers(
-            store, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
-        ) as followers,
-        Background() as background,
-        AsyncExitStack() as opened,
+        _following(store, folder, clock, tenant) as tenants,
+        _answering(store, tenants, folder, clock, max_staleness, watch_limits) as service,
     ):
-        if tenant is not None and not await store.tenants():
-            await store.create_tenant(tenant, LOOKUP_KEY)
-        tenants = Tenants(lambda one: followers.follow(one, background))
-        store.on_commit(followers.publish)
-        await tenants.learn(await store.tenants())
-        registry = Registry(
-            store,
-            node="test",
-            run="run-1",
-            standing=tenants.standing,
-            now=clock.now,
-            boot_seconds=clock.boot,
-            max_staleness_seconds=60.0,
-        )
-        watches = await opened.enter_async_context(
-            Watches(store, folder, registry, limits=watch_limits)
-        )
-        service = Service(
-            store=store,
-            registry=registry,
-            tenants=tenants,
-            watches=watches,
-            now=clock.now,
-            new_hold_id=_hold_ids(),
-            new_lookup_key=lambda: LOOKUP_KEY,
-            max_staleness=max_staleness,
-        )
         health = health_of(service)
         check_streams = CheckStreams(check_stream_limits)
         server = build_server(
@@ -216,22 +186,17 @@ async def running_server(
             observe=_noting(observed),
             observe_checks=observe_checks,
         )
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        await server.start()
-        try:
-            async with new_channel(address) as channel:
-                yield Running(
-                    address,
-                    service,
-                    store,
-                    tenants,
-                    health,
-                    check_streams,
-                    channel,
-                    observed=observed,
-                )
-        finally:
-            await server.stop(None)
+        async with _listening(server) as address, new_channel(address) as channel:
+            yield Running(
+                address=address,
+                service=service,
+                store=store,
+                tenants=tenants,
+                health=health,
+                check_streams=check_streams,
+                channel=channel,
+                observed=observed,
+            )
 
 
 def new_channel(address: str) -> aio.Channel:
@@ -244,6 +209,68 @@ def new_channel(address: str) -> aio.Channel:
             ("grpc.enable_http_proxy", 0),
         ],
     )
+
+
+@asynccontextmanager
+async def _following(
+    store: SqlStore, folder: Path, clock: Clock, tenant: str | None
+) -> AsyncGenerator[Tenants]:
+    """The tenants of a store, each followed; the first is made where there is none."""
+    async with (
+        Followers(
+            store, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
+        ) as followers,
+        Background() as background,
+    ):
+        if tenant is not None and not await store.tenants():
+            await store.create_tenant(tenant, LOOKUP_KEY)
+        tenants = Tenants(lambda one: followers.follow(one, background))
+        store.on_commit(followers.publish)
+        await tenants.learn(await store.tenants())
+        yield tenants
+
+
+@asynccontextmanager
+async def _answering(
+    store: SqlStore,
+    tenants: Tenants,
+    folder: Path,
+    clock: Clock,
+    max_staleness: MaxStaleness | None,
+    watch_limits: WatchLimits | None,
+) -> AsyncGenerator[Service]:
+    """What answers calls, and its streams of changes."""
+    registry = Registry(
+        store,
+        node="test",
+        run="run-1",
+        standing=tenants.standing,
+        now=clock.now,
+        boot_seconds=clock.boot,
+        max_staleness_seconds=60.0,
+    )
+    async with Watches(store, folder, registry, limits=watch_limits) as watches:
+        yield Service(
+            store=store,
+            registry=registry,
+            tenants=tenants,
+            watches=watches,
+            now=clock.now,
+            new_hold_id=_hold_ids(),
+            new_lookup_key=lambda: LOOKUP_KEY,
+            max_staleness=max_staleness,
+        )
+
+
+@asynccontextmanager
+async def _listening(server: aio.Server) -> AsyncGenerator[str]:
+    """A server that takes calls at an address of its own."""
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield address
+    finally:
+        await server.stop(None)
 
 
 def _hold_ids() -> Callable[[], str]:
