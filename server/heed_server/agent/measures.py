@@ -4,14 +4,11 @@ Law: numbers are read off the event loop, so each is a plain one that a single a
 the replica knows of itself is read by its state, which any thread may read.
 """
 
-from collections.abc import Callable
-
 from heed.replica.follower import Follower
 from heed_server.agent.callers import Callers
 from heed_server.agent.edge import Asked
 from heed_server.agent.following import ReplicaFollower
-from heed_server.primary.measures import build_info
-from heed_server.telemetry.metrics import Declaration, Reading
+from heed_server.telemetry.metrics import Declaration, Reading, build_info, single
 
 
 def declared(
@@ -21,28 +18,28 @@ def declared(
     counts = follower.counts
     return [
         build_info(),
-        _one(
+        single(
             "heed_index_revision",
             "The revision that Checks are answered at.",
             lambda: known.revision,
         ),
-        _one(
+        single(
             "heed_source_age_seconds",
             "How old what Checks are answered by may be.",
             known.state_age_seconds,
         ),
-        _one(
+        single(
             "heed_undeclared_topics_total",
             "Checks answered about a topic that nobody declared.",
             lambda: known.undeclared_checks,
             is_counter=True,
         ),
-        _one(
+        single(
             "heed_agent_owner",
             "1 where this process follows, 0 where another one does and this one reads.",
             lambda: follower.is_owner,
         ),
-        _one(
+        single(
             "heed_agent_streams_total",
             "Streams opened at the upstream.",
             lambda: counts.streams,
@@ -58,7 +55,7 @@ def declared(
             ],
             is_counter=True,
         ),
-        _one(
+        single(
             "heed_agent_probes_failed_total",
             "Probes that the upstream did not take.",
             lambda: counts.probes_failed,
@@ -80,26 +77,15 @@ def declared(
 
 def _of_callers(callers: Callers) -> list[Declaration]:
     return [
-        _one(
+        single(
             "heed_agent_credentials",
             "Keys of callers that the upstream took.",
             lambda: callers.known,
         ),
-        _one(
+        single(
             "heed_credentials_refused_total",
             "Calls refused for want of a key.",
             lambda: callers.refused,
             is_counter=True,
         ),
     ]
-
-
-def _one(
-    name: str, meaning: str, read: Callable[[], float], *, is_counter: bool = False
-) -> Declaration:
-    return Declaration(
-        name=name,
-        meaning=meaning,
-        read=lambda: [Reading(value=float(read()))],
-        is_counter=is_counter,
-    )

@@ -5,10 +5,7 @@ what can only be read on the loop (the size of an index) is sampled there.
 """
 
 import asyncio
-import platform
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -16,17 +13,23 @@ from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
 from heed_server.outbox import Outbox
 from heed_server.primary.followers import Followers
+from heed_server.primary.observing import of_keys
 from heed_server.primary.publishing import of_outbox
 from heed_server.primary.watch_measures import of_watches
-from heed_server.service import TenantContext, Tenants
+from heed_server.service import Tenants
 from heed_server.storage import WakeUps
-from heed_server.telemetry.metrics import Declaration, Gauges, Reading
+from heed_server.telemetry.metrics import (
+    ByTenant,
+    Declaration,
+    Gauges,
+    Reading,
+    build_info,
+    single,
+)
 from heed_server.watch import Watches
 
 SAMPLE_SECONDS = 5.0
 """How often the size of the indexes is read."""
-
-_ReadTenant = Callable[[TenantContext], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,13 @@ class Measures:
         """Adds them to the registry; without wake-ups or outbox theirs have no numbers."""
         self._tenants = tenants
         self._followers = followers
-        self._authenticator = authenticator
         # Replaced as a whole by `sample`, on the loop; read by scrapes.
         self._sizes: dict[str, _Size] = {}
         registry.register(
             Gauges(
                 [
                     *self._of_the_node(),
+                    *of_keys(authenticator),
                     *self._of_each_tenant(),
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),
@@ -91,60 +94,50 @@ class Measures:
     def _of_the_node(self) -> list[Declaration]:
         return [
             build_info(),
-            Declaration(
-                name="heed_commits_total",
-                meaning="Commits of this node to a tenant's log.",
-                read=lambda: [Reading(value=self._followers.commits)],
+            single(
+                "heed_commits_total",
+                "Commits of this node to a tenant's log.",
+                lambda: self._followers.commits,
                 is_counter=True,
             ),
-            Declaration(
-                name="heed_changes_total",
-                meaning="Changes in these commits; how many share one is their ratio.",
-                read=lambda: [Reading(value=self._followers.changes)],
-                is_counter=True,
-            ),
-            Declaration(
-                name="heed_api_keys",
-                meaning="API keys known to this node, revoked and expired ones too.",
-                read=lambda: [Reading(value=self._authenticator.key_count)],
-            ),
-            Declaration(
-                name="heed_credentials_refused_total",
-                meaning="Calls refused for want of a good API key.",
-                read=lambda: [Reading(value=self._authenticator.refused)],
+            single(
+                "heed_changes_total",
+                "Changes in these commits; how many share one is their ratio.",
+                lambda: self._followers.changes,
                 is_counter=True,
             ),
         ]
 
     def _of_each_tenant(self) -> list[Declaration]:
+        of_tenants = ByTenant(self._tenants.all)
         return [
-            self._of_tenants(
+            of_tenants(
                 "heed_head_revision",
                 "The newest revision of the tenant's log that this node has heard of.",
                 lambda context: context.follower.head_revision,
             ),
-            self._of_tenants(
+            of_tenants(
                 "heed_index_revision",
                 "The revision that this node's Checks are answered at.",
                 lambda context: context.follower.revision,
             ),
-            self._of_tenants(
+            of_tenants(
                 "heed_source_age_seconds",
                 "How old what Checks are answered by may be.",
                 lambda context: context.follower.source_age_seconds(),
             ),
-            self._of_tenants(
+            of_tenants(
                 "heed_index_usable",
                 "1 when there is an index to answer from, 0 while it is made anew.",
                 lambda context: context.follower.is_usable,
             ),
-            self._of_tenants(
+            of_tenants(
                 "heed_index_rebuilds_total",
                 "How often the index was made anew since the start.",
                 lambda context: context.follower.rebuilds,
                 is_counter=True,
             ),
-            self._of_tenants(
+            of_tenants(
                 "heed_undeclared_topics_total",
                 "Checks answered about a topic that nobody declared.",
                 lambda context: context.undeclared_checks,
@@ -174,64 +167,30 @@ class Measures:
             ),
         ]
 
-    def _of_tenants(
-        self, name: str, meaning: str, read: _ReadTenant, *, is_counter: bool = False
-    ) -> Declaration:
-        def readings() -> Iterable[Reading]:
-            return [
-                Reading(value=float(read(context)), labels=(context.tenant.name,))
-                for context in self._tenants.all()
-            ]
-
-        return Declaration(
-            name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
-        )
-
-
-def build_info() -> Declaration:
-    """Return the metric that says what runs."""
-    return Declaration(
-        name="heed_build_info",
-        meaning="1; the labels say what runs.",
-        labels=("version", "python", "grpc"),
-        read=_build,
-    )
-
 
 def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
-    def declared(
-        name: str, meaning: str, read: Callable[[WakeUps], float], *, is_counter: bool = True
-    ) -> Declaration:
-        def readings() -> Iterable[Reading]:
-            return [] if wake_ups is None else [Reading(value=float(read(wake_ups)))]
-
-        return Declaration(name=name, meaning=meaning, read=readings, is_counter=is_counter)
-
     return [
-        declared(
+        single(
             "heed_wake_ups_connected",
             "1 while this node hears of other nodes' commits, 0 while it only polls.",
-            lambda one: one.is_connected,
-            is_counter=False,
+            lambda: None if wake_ups is None else wake_ups.is_connected,
         ),
-        declared(
+        single(
             "heed_wake_ups_told_total",
             "Notifications of this node's commits.",
-            lambda one: one.told,
+            lambda: None if wake_ups is None else wake_ups.told,
+            is_counter=True,
         ),
-        declared(
+        single(
             "heed_wake_ups_heard_total",
             "Notifications heard, this node's own too.",
-            lambda one: one.heard,
+            lambda: None if wake_ups is None else wake_ups.heard,
+            is_counter=True,
         ),
-        declared(
+        single(
             "heed_wake_ups_lost_total",
             "How often the connection for wake-ups broke or could not be opened.",
-            lambda one: one.lost,
+            lambda: None if wake_ups is None else wake_ups.lost,
+            is_counter=True,
         ),
     ]
-
-
-def _build() -> list[Reading]:
-    running = (version("heed-server"), platform.python_version(), version("grpcio"))
-    return [Reading(value=1, labels=running)]

@@ -8,12 +8,13 @@ import structlog
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
+from heed_server.auth.credentials import Authenticator
 from heed_server.config import Config
 from heed_server.config.addresses import parse_address
 from heed_server.primary.background import Background
 from heed_server.rpc import Observe
 from heed_server.telemetry import otlp_is_asked_for
-from heed_server.telemetry.metrics import CallMetrics
+from heed_server.telemetry.metrics import CallMetrics, Declaration, single
 from heed_server.telemetry.scrape import serve_metrics
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
@@ -36,6 +37,23 @@ def observer(config: Config, calls: CallMetrics) -> Observe:
         )
 
     return observe
+
+
+def of_keys(authenticator: Authenticator) -> list[Declaration]:
+    """Return the metrics of who may call."""
+    return [
+        single(
+            "heed_api_keys",
+            "API keys known to this node, revoked and expired ones too.",
+            lambda: authenticator.key_count,
+        ),
+        single(
+            "heed_credentials_refused_total",
+            "Calls refused for want of a good API key.",
+            lambda: authenticator.refused,
+            is_counter=True,
+        ),
+    ]
 
 
 async def tracing(

@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-from collections.abc import Callable
 
 from heed_server.config import Config
 from heed_server.config.places import database_file
@@ -19,7 +18,7 @@ from heed_server.outbox.messages import Naming
 from heed_server.primary.limits import limits_of
 from heed_server.service import Tenants
 from heed_server.storage import Clock, SqlStore
-from heed_server.telemetry.metrics import Declaration, Reading
+from heed_server.telemetry.metrics import ByTenant, Declaration, single
 
 _ONLY_NODE = "the only node"
 
@@ -69,64 +68,41 @@ def target_of(config: Config) -> Target:
 
 def of_outbox(outbox: Outbox | None) -> list[Declaration]:
     """Return the metrics of the outbox; without one they have no numbers."""
+    of_publishers = ByTenant(lambda: () if outbox is None else tuple(outbox.publishers.values()))
     return [
-        Declaration(
-            name="heed_outbox_connected",
-            meaning="1 while NATS is there.",
-            read=lambda: [] if outbox is None else [Reading(value=outbox.is_connected)],
+        single(
+            "heed_outbox_connected",
+            "1 while NATS is there.",
+            lambda: None if outbox is None else outbox.is_connected,
         ),
-        Declaration(
-            name="heed_outbox_publishing",
-            meaning="1 while this node is the one that publishes.",
-            read=lambda: [] if outbox is None else [Reading(value=outbox.is_publishing)],
+        single(
+            "heed_outbox_publishing",
+            "1 while this node is the one that publishes.",
+            lambda: None if outbox is None else outbox.is_publishing,
         ),
-        Declaration(
-            name="heed_outbox_overtaken_total",
-            meaning="How often NATS refused what somebody else had published meanwhile.",
-            read=lambda: [] if outbox is None else [Reading(value=outbox.overtaken)],
+        single(
+            "heed_outbox_overtaken_total",
+            "How often NATS refused what somebody else had published meanwhile.",
+            lambda: None if outbox is None else outbox.overtaken,
             is_counter=True,
         ),
-        _of_publishers(
-            outbox,
+        of_publishers(
             "heed_outbox_published_total",
             "Changes that this node published.",
             lambda one: one.published,
             is_counter=True,
         ),
-        _of_publishers(
-            outbox,
+        of_publishers(
             "heed_outbox_lag_revisions",
             "How many revisions the stream is behind the log, as far as this node knows.",
             lambda one: one.lag(),
         ),
-        _of_publishers(
-            outbox,
+        of_publishers(
             "heed_outbox_refused",
             "1 while a stream cannot be published to before somebody has looked at it.",
             lambda one: bool(one.refused),
         ),
     ]
-
-
-def _of_publishers(
-    outbox: Outbox | None,
-    name: str,
-    meaning: str,
-    read: Callable[[Publisher], float],
-    *,
-    is_counter: bool = False,
-) -> Declaration:
-    def readings() -> list[Reading]:
-        if outbox is None:
-            return []
-        return [
-            Reading(value=float(read(one)), labels=(one.tenant.name,))
-            for one in tuple(outbox.publishers.values())
-        ]
-
-    return Declaration(
-        name=name, meaning=meaning, labels=("tenant",), read=readings, is_counter=is_counter
-    )
 
 
 def _holder(config: Config) -> str:

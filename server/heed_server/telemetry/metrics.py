@@ -7,12 +7,17 @@ Laws:
   pushed while it works. Only calls are counted as they end, and Checks only when asked for.
 """
 
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from heed_server.store import Tenant
 
 CALL_SECONDS_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -38,6 +43,68 @@ class Declaration:
     """Called off the event loop's thread; it reads plain numbers, takes no lock and never waits."""
     labels: Sequence[str] = ()
     is_counter: bool = False
+
+
+class OfTenant(Protocol):
+    """What belongs to one tenant."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose it is."""
+        ...
+
+
+O_co = TypeVar("O_co", bound=OfTenant, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ByTenant(Generic[O_co]):
+    """Declares metrics that have one number for each tenant."""
+
+    all_: Callable[[], Iterable[O_co]]
+    """What is read of each tenant. Called like `Declaration.read`."""
+
+    def __call__(
+        self,
+        name: str,
+        meaning: str,
+        read: Callable[[O_co], float],
+        *,
+        is_counter: bool = False,
+    ) -> Declaration:
+        """Return one of them."""
+        return Declaration(
+            name=name,
+            meaning=meaning,
+            labels=("tenant",),
+            read=lambda: [
+                Reading(value=float(read(one)), labels=(one.tenant.name,)) for one in self.all_()
+            ],
+            is_counter=is_counter,
+        )
+
+
+def single(
+    name: str, meaning: str, read: Callable[[], float | None], *, is_counter: bool = False
+) -> Declaration:
+    """Return a metric of one number; None: there is none now."""
+
+    def readings() -> Iterable[Reading]:
+        value = read()
+        return [] if value is None else [Reading(value=float(value))]
+
+    return Declaration(name=name, meaning=meaning, read=readings, is_counter=is_counter)
+
+
+def build_info() -> Declaration:
+    """Return the metric that says what runs."""
+    running = (version("heed-server"), platform.python_version(), version("grpcio"))
+    return Declaration(
+        name="heed_build_info",
+        meaning="1; the labels say what runs.",
+        labels=("version", "python", "grpc"),
+        read=lambda: [Reading(value=1, labels=running)],
+    )
 
 
 class Gauges(Collector):
