@@ -18,7 +18,6 @@ from heed_server.config.page import effective_values, masked_url
 from heed_server.config.places import database_file, database_url
 from heed_server.primary.listening import shown
 from heed_server.primary.loop import freeze_what_stays, loop_factory
-from heed_server.primary.node import open_node
 from heed_server.primary.stopping import Stop
 from heed_server.telemetry.logs import configure_logs
 
@@ -170,7 +169,10 @@ def say_first_words(node: Serving) -> None:
 
 def _open(config: Config, stop: Stop) -> AbstractAsyncContextManager[Serving]:
     """One process that does everything, or several."""
+    # Loaded only here: neither a supervisor nor an agent opens a database.
     if config.listen.workers == 1:
+        from heed_server.primary.node import open_node
+
         return open_node(config, stop)
     from heed_server.primary.workers.supervisor import open_workers
 
