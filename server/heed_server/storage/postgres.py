@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed_server.storage.backend import StorageLimits, Turns
@@ -221,11 +221,11 @@ class _Reading:
     async def run(self, body: Callable[[Connection], T]) -> T:
         """Return what a body reads."""
         is_first, self._has_read = not self._has_read, True
-        # Asked for before: a connection that SQLAlchemy has found to be lost gives it no more.
-        try:
-            driver = (await self._connection.get_raw_connection()).driver_connection
-        except (*_UNREACHABLE, SQLAlchemyError) as error:  # an earlier body has lost it
-            raise store_unavailable(_text(error)) from error
+        raw = self._raw()
+        if raw is None:
+            raise store_unavailable("the connection of this read was lost before")
+        # Asked for now: a connection that SQLAlchemy finds to be lost gives it no more.
+        driver: Any = raw.driver_connection
         try:
             return await self._connection.run_sync(body)
         except _UNREACHABLE as error:
@@ -256,14 +256,18 @@ class _Reading:
         One cancelled within its BEGIN is in a transaction that neither SQLAlchemy nor asyncpg ends
         again. Back in the pool it would show its next readers the view of now, for ever.
         """
+        raw = self._raw()
+        if raw is not None:
+            driver: Any = raw.driver_connection
+            driver.terminate()
+            raw.invalidate()
+
+    def _raw(self) -> PoolProxiedConnection | None:
+        """The connection as the pool gave it; None: it is lost, or was given back."""
         connection = self._connection.sync_connection
         if connection is None or connection.closed or connection.invalidated:
-            return
-        raw = connection.connection
-        driver: Any = raw.driver_connection
-        self._driver = driver
-        driver.terminate()
-        raw.invalidate()
+            return None
+        return connection.connection
 
     async def end(self) -> None:
         """Give the connection back."""
