@@ -23,8 +23,8 @@ from heed.errors import HeedError
 from heed.model import TenantId
 from heed.wire.status import DETAILS_METADATA_KEY, from_refusal, from_status
 from heed_server.auth.credentials import Authenticator
+from heed_server.background import Background
 from heed_server.follow import FollowLimits
-from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
 from heed_server.propagation import Registry
 from heed_server.rpc import (

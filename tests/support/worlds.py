@@ -27,8 +27,8 @@ from heed.model import (
     Topic,
 )
 from heed.requests import Query as Asked
+from heed_server.background import Background
 from heed_server.follow import FollowLimits
-from heed_server.primary.background import Background
 from heed_server.primary.followers import Followers
 from heed_server.rpc import CheckStreams, build_server, health_of
 from heed_server.service import Service, Tenants

@@ -65,7 +65,7 @@ class Callers:
         credentials_max: int,
         ask_seconds_max: float,
         boot_seconds: Callable[[], float],
-        start: Callable[[str, Coroutine[None, None, None]], None],
+        start: Callable[[str, Coroutine[None, None, None]], object],
     ) -> None:
         """`start` runs what is done behind an answer."""
         self.refused = 0

@@ -33,10 +33,10 @@ from heed_server.agent.measures import declared
 from heed_server.agent.service import AgentChecks
 from heed_server.agent.upstream import open_channel, upstream_target
 from heed_server.auth.certificates import server_credentials
+from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
-from heed_server.primary.background import Background
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.stopping import Stop, drain

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from heed.model import Revision, TenantId
+from heed_server.background import Background
 from heed_server.follow import Follower, FollowLimits
-from heed_server.primary.background import Background
 from heed_server.store import LogReader, Tenant
 from heed_server.writes import Committed
 

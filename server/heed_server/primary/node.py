@@ -20,6 +20,7 @@ from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.key_socket import serve_key_socket, socket_path
+from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
@@ -31,7 +32,6 @@ from heed_server.config.places import (
 )
 from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
-from heed_server.primary.background import Background
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
 from heed_server.primary.ids import new_hold_id

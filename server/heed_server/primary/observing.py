@@ -9,9 +9,9 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from heed_server.auth.credentials import Authenticator
+from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import parse_address
-from heed_server.primary.background import Background
 from heed_server.rpc import Observe
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics, Declaration, single

@@ -18,6 +18,7 @@ import structlog
 
 from heed.errors import ErrorReason, ExhaustedError
 from heed.model import TenantId
+from heed_server.background import Background
 from heed_server.store import LogReader
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 from heed_server.watch.hub import Hub
@@ -110,10 +111,10 @@ class Snapshots:
         self._kept: dict[_Key, SharedSnapshot] = {}
         self._users: dict[SharedSnapshot, int] = {}
         self._makers: dict[SharedSnapshot, asyncio.Task[None]] = {}
-        self._group = asyncio.TaskGroup()
+        self._background = Background()
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
+        await self._background.__aenter__()
         return self
 
     async def __aexit__(
@@ -122,13 +123,7 @@ class Snapshots:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for maker in tuple(self._makers.values()):
-            maker.cancel()
-        if isinstance(error, Exception):
-            # The block's own: in a group it would end as a group, which says nothing to a caller.
-            await self._group.__aexit__(None, None, None)
-        else:
-            await self._group.__aexit__(kind, error, trace)
+        await self._background.__aexit__(kind, error, trace)
         for snapshot in (*self._kept.values(), *self._users):
             snapshot.close()
 
@@ -147,7 +142,9 @@ class Snapshots:
             snapshot = SharedSnapshot(self._directory)
             self._kept[key] = snapshot
             self._users[snapshot] = 0
-            self._makers[snapshot] = self._group.create_task(self._make(key, snapshot, hub))
+            self._makers[snapshot] = self._background.start(
+                f"snapshot-{hub.tenant.name}", self._make(key, snapshot, hub)
+            )
         self._users[snapshot] += 1
         return snapshot
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import structlog
 
 from heed.errors import HeedError, UnavailableError
+from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address
 from heed_server.config.exposure import require_safe_listening
 from heed_server.config.places import index_directory
-from heed_server.primary.background import Background
 from heed_server.primary.listening import warn_of_exposure
 from heed_server.primary.stopping import Stop
 from heed_server.primary.workers.link import Closing, Failed, Link, Message, Order, Ready

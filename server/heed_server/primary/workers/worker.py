@@ -21,9 +21,9 @@ from heed.errors import UnavailableError
 from heed.model import Instant
 from heed.replica.clock import boot_clock
 from heed_server.auth.certificates import server_credentials
+from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
-from heed_server.primary.background import Background
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen
 from heed_server.primary.observing import observer, open_metrics, tracing

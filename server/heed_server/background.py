@@ -1,6 +1,7 @@
-"""The loops that run beside the calls, each named, all ended together.
+"""What runs beside the calls, each named, all ended together.
 
-Law: a loop that ends by an error ends the node: what nobody notices is worse than a restart.
+Law: what ends by an error ends the block, and so the node: what nobody notices is worse than a
+restart.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ class Background:
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, name: str, loop: Coroutine[None, None, None]) -> None:
-        """Run a loop until the block ends."""
+    def start(self, name: str, loop: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a loop until the block ends, or its task is cancelled."""
         task = self._group.create_task(loop, name=f"heed-{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
