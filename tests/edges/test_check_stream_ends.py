@@ -140,7 +140,7 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind(server: Running) ->
     # Between two requests it is known as one that has no more to ask.
     assert (await server.next_end())[1] in {"OK", "CANCELLED"}
     assert not server.check_streams._under_way
-    assert not server.check_streams._of_principal
+    assert not server.check_streams._room._of_principal
 
 
 @pytest.mark.parametrize("is_busy", [False, True])

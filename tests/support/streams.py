@@ -112,8 +112,8 @@ class Station:
         wanted = WatchFilter(channels=channels, topics=topics)
         return await self.watches.open(
             self.follower,
-            principal,
             Reader(
+                principal=principal,
                 subscriber="mailer",
                 instance="",
                 filter=EVERYTHING if wanted.leaves_nothing_out else wanted,

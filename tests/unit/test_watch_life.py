@@ -326,6 +326,6 @@ async def test_nothing_is_left_of_streams_that_ended(node: Station) -> None:
 
     watches: Watches = node.watches
     (watched,) = watches.hubs
-    assert (watched.members, watches._streams, watches._owners) == (set(), {}, {})
-    assert not watches._of_principal
+    assert (watched.members, watches._streams) == (set(), {})
+    assert not watches._room._of_principal
     assert not watches.snapshots.turns._granted

@@ -13,22 +13,16 @@ Laws:
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from grpc import aio
 
-from heed.errors import (
-    ErrorReason,
-    ExhaustedError,
-    HeedError,
-    RightRequiredError,
-    UnavailableError,
-)
+from heed.errors import ExhaustedError, HeedError, RightRequiredError
 from heed.wire import checks, encoded
 from heed_server.auth.policy import Principal
+from heed_server.room import Room
 from heed_server.rpc.status import Context, send, unforeseen
 from heed_server.service.checks import Checks
 
@@ -62,11 +56,17 @@ class CheckStreams:
         self, limits: CheckStreamLimits | None = None, *, chance: random.Random | None = None
     ) -> None:
         """`chance` says how long each lives, so that those opened together do not end together."""
-        self._limits = limits or CheckStreamLimits()
+        limits = self._limits = limits or CheckStreamLimits()
         self._chance = chance or random.SystemRandom()
         self._under_way: set[_Stream] = set()
-        self._of_principal: Counter[str] = Counter()
-        self._is_over = False
+        self._room = Room(
+            "streams of checks",
+            most=("check_streams_max", limits.check_streams_max),
+            most_of_principal=(
+                "check_streams_of_principal_max",
+                limits.check_streams_of_principal_max,
+            ),
+        )
 
     async def converse(
         self, service: Checks, who_now: Callable[[], Principal], context: Context
@@ -78,44 +78,25 @@ class CheckStreams:
             ExhaustedError: LIMIT_REACHED, or the caller does not read.
             HeedError: nothing more can be answered.
         """
-        principal = who_now()
-        self._require_room(principal.name)
+        principal = who_now().name
+        self._room.require(principal)
+        self._room.take(principal)
         stream = _Stream(service, who_now, context)
         seconds = self._limits.check_stream_seconds_max * self._chance.uniform(0.5, 1.0)
         timer = asyncio.get_running_loop().call_later(seconds, stream.end)
         self._under_way.add(stream)
-        self._of_principal[principal.name] += 1
         try:
             await stream.run()
         finally:
             timer.cancel()
             self._under_way.discard(stream)
-            self._of_principal[principal.name] -= 1
-            if not self._of_principal[principal.name]:
-                del self._of_principal[principal.name]
+            self._room.give_back(principal)
 
     def end(self) -> None:
         """Open no further stream, and end every one there is once what it read is answered."""
-        self._is_over = True
+        self._room.close()
         for stream in self._under_way:
             stream.end()
-
-    def _require_room(self, principal: str) -> None:
-        if self._is_over:
-            raise UnavailableError(
-                "this node is stopping; open a stream at another", reason=ErrorReason.DRAINING
-            )
-        limits, of_principal = self._limits, self._of_principal[principal]
-        for limit, value, most in (
-            ("check_streams_max", len(self._under_way), limits.check_streams_max),
-            ("check_streams_of_principal_max", of_principal, limits.check_streams_of_principal_max),
-        ):
-            if value >= most:
-                raise ExhaustedError(
-                    f"there are {value} streams of checks, and may be {most}; end some",
-                    reason=ErrorReason.LIMIT_REACHED,
-                    metadata={"limit": limit, "value": str(value)},
-                )
 
 
 class _Stream:

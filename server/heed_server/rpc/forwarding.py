@@ -19,14 +19,9 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from grpc import aio
 
-from heed.errors import (
-    ErrorReason,
-    ExhaustedError,
-    HeedError,
-    OutcomeUnknownError,
-    UnavailableError,
-)
+from heed.errors import HeedError, OutcomeUnknownError, UnavailableError
 from heed.wire.status import DETAILS_METADATA_KEY, code_of
+from heed_server.room import limit_reached
 from heed_server.rpc.calls import Observe
 from heed_server.rpc.methods import UNARY_METHODS
 from heed_server.rpc.status import STATUS_CODES, Context, abort, send
@@ -183,8 +178,10 @@ class Forwarding:
 
         async def handler(request: bytes, context: Context) -> None:
             await self._require_admitted(context)
-            if farewell is not None and len(self._endless) >= self._streams_max:
-                await abort(context, self._too_many())
+            count, most = len(self._endless), self._streams_max
+            if farewell is not None and count >= most:
+                said = f"{count} streams go through here"
+                await abort(context, limit_reached(said, "streams_max", count, most))
             timeout = context.time_remaining()
             answers = call(request, timeout=timeout, metadata=handed_on(context))
             await self._pass_on(answers, method, context, farewell)
@@ -227,14 +224,6 @@ class Forwarding:
             self._admit(context)
         except HeedError as error:
             await abort(context, error)
-
-    def _too_many(self) -> HeedError:
-        count = len(self._endless)
-        return ExhaustedError(
-            f"{count} streams go through here, and may be {self._streams_max}; end some",
-            reason=ErrorReason.LIMIT_REACHED,
-            metadata={"limit": "streams_max", "value": str(count)},
-        )
 
     def _code(self, method: MethodDescriptor, error: aio.AioRpcError) -> str:
         is_gone = not _is_told(error) and error.code() in _OF_THE_TRANSPORT

@@ -39,8 +39,8 @@ class Watching(Node):
 
         stream = await self.watches.open(
             context.follower,
-            principal.name,
             Reader(
+                principal=principal.name,
                 subscriber=asked.subscriber,
                 instance=asked.instance,
                 filter=_filter(asked),

@@ -19,13 +19,14 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from heed.errors import ErrorReason, ExhaustedError, UnavailableError
+from heed.errors import ExhaustedError, UnavailableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Head, Instant, Revision
 from heed.tokens import HASH_BYTES
 from heed.wire import format as told
 from heed.wire.watched import changes_message
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import HistoryLostError
+from heed_server.room import stopping
 from heed_server.watch.batch import Batch
 from heed_server.watch.filter import WatchFilter
 from heed_server.watch.hub import Hub, token_of
@@ -78,6 +79,7 @@ class Probe:
 class Reader:
     """Who reads a stream, and what it said of itself."""
 
+    principal: str
     subscriber: str
     instance: str
     filter: WatchFilter
@@ -375,9 +377,7 @@ class Stream:
         """Refuse to go on with a snapshot that is not to be ended any more."""
         self._require_may_watch()
         if self._is_draining and self._time() >= self._ends_at:
-            raise UnavailableError(
-                "this node is stopping; open a stream at another", reason=ErrorReason.DRAINING
-            )
+            raise stopping()
 
     def _end_now(self) -> None:
         """End: the reader comes back with its token, and is told then why it has to resync."""

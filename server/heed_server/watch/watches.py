@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from heed.errors import ErrorReason, ExhaustedError, NotFoundError, UnavailableError
+from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed.model import Instant, Revision, TenantId
 from heed.tokens import Token, decode_token
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
 from heed_server.propagation import Registry
+from heed_server.room import Room
 from heed_server.store import LogReader
 from heed_server.watch.hub import Hub
 from heed_server.watch.limits import WatchLimits
@@ -60,9 +61,11 @@ class Watches:
         self._registry = registry
         self._hubs: dict[TenantId, Hub] = {}
         self._streams: dict[str, Stream] = {}
-        self._owners: dict[str, str] = {}
-        self._of_principal: Counter[str] = Counter()
-        self._is_draining = False
+        self._room = Room(
+            "streams",
+            most=("streams_max", self.limits.streams_max),
+            most_of_principal=("streams_of_principal_max", self.limits.streams_of_principal_max),
+        )
 
     @property
     def hubs(self) -> list[Hub]:
@@ -84,7 +87,6 @@ class Watches:
     async def open(
         self,
         follower: Follower,
-        principal: str,
         reader: Reader,
         token: str,
         *,
@@ -98,10 +100,10 @@ class Watches:
             ExhaustedError: LIMIT_REACHED, or OVERLOADED: too many wait for a snapshot.
             UnavailableError: STATE_STALE, NODE_BEHIND, DRAINING.
         """
-        self._require_room(principal)
+        self._room.require(reader.principal)
         hub = self._hub(follower)
         start = await _start(hub, token, self.limits, wait_seconds)
-        self._require_room(principal)
+        self._room.require(reader.principal)
         stream = Stream(
             hub,
             self.snapshots,
@@ -116,9 +118,8 @@ class Watches:
         if start.resync is not None:
             reason = pb.ResyncReason.Name(start.resync).removeprefix("RESYNC_REASON_")
             self.resyncs[hub.tenant.name, reason] += 1
+        self._room.take(reader.principal)
         self._streams[stream.stream_id] = stream
-        self._owners[stream.stream_id] = principal
-        self._of_principal[principal] += 1
         self._registry.open(
             hub.tenant_id,
             reader.subscriber,
@@ -132,13 +133,9 @@ class Watches:
     def close(self, stream: Stream) -> None:
         """Forget a stream that ended."""
         stream.leave()
-        if self._streams.pop(stream.stream_id, None) is None:
-            return
-        principal = self._owners.pop(stream.stream_id)
-        self._of_principal[principal] -= 1
-        if not self._of_principal[principal]:
-            del self._of_principal[principal]
-        self._registry.close(stream.stream_id)
+        if self._streams.pop(stream.stream_id, None) is not None:
+            self._room.give_back(stream.reader.principal)
+            self._registry.close(stream.stream_id)
 
     def report(
         self,
@@ -156,8 +153,11 @@ class Watches:
             NotFoundError: STREAM_UNKNOWN, the principal has no such stream of the tenant here.
         """
         stream = self._streams.get(stream_id)
-        is_theirs = self._owners.get(stream_id) == principal
-        if stream is None or not is_theirs or stream.hub.tenant_id != tenant_id:
+        if (
+            stream is None
+            or stream.reader.principal != principal
+            or stream.hub.tenant_id != tenant_id
+        ):
             raise NotFoundError(
                 "this node has no such stream; open another", reason=ErrorReason.STREAM_UNKNOWN
             )
@@ -166,7 +166,7 @@ class Watches:
 
     def drain(self, seconds: float) -> None:
         """Open no further stream, and end those there are, each at its own time within so long."""
-        self._is_draining = True
+        self._room.close()
         for stream in self._streams.values():
             stream.end_in(
                 self._chance.uniform(0, seconds),
@@ -179,26 +179,6 @@ class Watches:
         if hub is None:
             hub = self._hubs[tenant_id] = Hub(self._reader, follower, self.limits)
         return hub
-
-    def _require_room(self, principal: str) -> None:
-        if self._is_draining:
-            raise UnavailableError(
-                "this node is stopping; open a stream at another", reason=ErrorReason.DRAINING
-            )
-        for limit, value, most in (
-            ("streams_max", len(self._streams), self.limits.streams_max),
-            (
-                "streams_of_principal_max",
-                self._of_principal[principal],
-                self.limits.streams_of_principal_max,
-            ),
-        ):
-            if value >= most:
-                raise ExhaustedError(
-                    f"there are {value} streams, and may be {most}; end some",
-                    reason=ErrorReason.LIMIT_REACHED,
-                    metadata={"limit": limit, "value": str(value)},
-                )
 
     def _about(self, seconds: float) -> float:
         return seconds * self._chance.uniform(1 - JITTER, 1 + JITTER)
