@@ -8,6 +8,7 @@ from heed_server.follow.log import (
     continuation,
     read_after,
     require_same_log,
+    within,
 )
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "continuation",
     "read_after",
     "require_same_log",
+    "within",
 ]

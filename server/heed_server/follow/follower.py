@@ -18,15 +18,15 @@ import asyncio
 import math
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed.index import Fault, Index, IndexGapError, IndexUnusableError
-from heed.model import Change, Revision
+from heed.model import Change, Head, Revision
 from heed_server.follow.limits import FollowLimits
 from heed_server.follow.log import (
     HistoryLostError,
@@ -34,12 +34,11 @@ from heed_server.follow.log import (
     continuation,
     read_after,
     require_same_log,
+    within,
 )
 from heed_server.follow.rebuild import rebuild_index
 from heed_server.store import LogDamagedError, LogReader, Tenant
 from heed_server.writes import Committed
-
-T = TypeVar("T")
 
 _UNUSABLE = (IndexUnusableError, IndexGapError, LogForkedError, LogDamagedError)
 """What an index cannot survive."""
@@ -147,7 +146,7 @@ class Follower:
             HeedError: the index cannot be made; the message says why.
         """
         self._require_history()
-        head = await self._ask(self._reader.head(self.tenant.tenant_id))
+        head = await self._read_head()
         try:
             self._index = Index.open(
                 self._path,
@@ -281,7 +280,7 @@ class Follower:
         index = self.index
         stood_at = index.revision
         asked_at = self._boot_seconds()
-        head = await self._ask(self._reader.head(self.tenant.tenant_id))
+        head = await self._read_head()
         require_same_log(head, epoch=index.epoch, revision=stood_at, hash_at=index.hash_at)
         self.head_revision = max(self.head_revision, head.revision)
         if head.revision - index.revision > self._limits.catch_up_changes_max:
@@ -292,6 +291,11 @@ class Follower:
             await self._read_on(index)
         self._be_in_step(asked_at)
 
+    async def _read_head(self) -> Head:
+        return await within(
+            self._limits.head_timeout_seconds, self._reader.head(self.tenant.tenant_id)
+        )
+
     def _be_in_step(self, at: float) -> None:
         self._in_step_at = at
         for told in self._told_of_age:
@@ -299,11 +303,11 @@ class Follower:
 
     async def _read_on(self, index: Index) -> None:
         stood_at = index.revision
-        changes = await self._ask(
+        changes = await within(
+            self._limits.read_timeout_seconds,
             read_after(
                 self._reader, self.tenant.tenant_id, stood_at, self._limits.read_changes_max
             ),
-            timeout_seconds=self._limits.read_timeout_seconds,
         )
         if changes[-1].revision == stood_at:
             raise LogForkedError(f"the log ends at {stood_at} and its head says that it does not")
@@ -386,14 +390,6 @@ class Follower:
                 "more: the database was put back; bring back the one that has them, or see what "
                 f"was lost and remove {self._lost_path} to go on without them"
             )
-
-    async def _ask(self, answer: Awaitable[T], *, timeout_seconds: float | None = None) -> T:
-        limit_seconds = timeout_seconds or self._limits.head_timeout_seconds
-        try:
-            async with asyncio.timeout(limit_seconds):
-                return await answer
-        except TimeoutError:
-            raise UnavailableError(f"the log did not answer within {limit_seconds} s") from None
 
     async def _pause(self, seconds: float, *, is_wakeable: bool) -> None:
         if not is_wakeable:

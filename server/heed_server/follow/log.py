@@ -7,11 +7,15 @@ early, so that this is compared each time and not only at the head; a database t
 behind heed's back, and has since given the same revisions to other changes, is found out.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import Change, Head, Revision, TenantId
 from heed_server.store import LogReader
+
+T = TypeVar("T")
 
 HashAt = Callable[[Revision], bytes | None]
 """The first bytes of the running hash that a reader remembers of a revision; None: none."""
@@ -46,6 +50,19 @@ def require_same_log(head: Head, *, epoch: bytes, revision: Revision, hash_at: H
             "the database was put back"
         )
     _require_same_hash(head.revision, head.running_hash, hash_at)
+
+
+async def within(seconds: float, answer: Awaitable[T]) -> T:
+    """Return what the database answers.
+
+    Raises:
+        UnavailableError: it did not within so long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise UnavailableError(f"the database did not answer within {seconds} s") from None
 
 
 async def read_after(

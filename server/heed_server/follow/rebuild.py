@@ -4,19 +4,15 @@ A crash or a cancellation at any point leaves no index, and the next start makes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeVar
 
-from heed.errors import UnavailableError
 from heed.index import HASHES_KEPT_MAX, HashRing, Index, IndexBuilder
 from heed.model import Record, Revision, SubjectKey, TenantId
 from heed_server.follow.limits import FollowLimits
-from heed_server.follow.log import LogForkedError
+from heed_server.follow.log import LogForkedError, within
 from heed_server.store import LogReader, Snapshot
-
-T = TypeVar("T")
 
 _ADD_RECORDS_MAX = 2000
 """Records added before the loop has its turn; each takes some 3 µs."""
@@ -33,7 +29,7 @@ async def rebuild_index(
         HeedError: the log is damaged.
     """
     async with AsyncExitStack() as opened:
-        snapshot = await _within(
+        snapshot = await within(
             limits.read_timeout_seconds, opened.enter_async_context(reader.snapshot(tenant_id))
         )
         builder = IndexBuilder(
@@ -65,7 +61,7 @@ async def _batches(
     snapshot: Snapshot, timeout_seconds: float
 ) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
     batches = aiter(snapshot.records())
-    while (batch := await _within(timeout_seconds, anext(batches, None))) is not None:
+    while (batch := await within(timeout_seconds, anext(batches, None))) is not None:
         yield batch
 
 
@@ -74,7 +70,7 @@ async def _seed_hashes(reader: LogReader, index: Index, limits: FollowLimits) ->
     after = Revision(max(0, index.revision - HASHES_KEPT_MAX))
     while after < index.revision:
         wanted = min(limits.read_changes_max, index.revision - after)
-        changes = await _within(
+        changes = await within(
             limits.read_timeout_seconds, reader.read_changes(index.tenant_id, after, wanted)
         )
         if not changes:
@@ -90,11 +86,3 @@ async def _seed_hashes(reader: LogReader, index: Index, limits: FollowLimits) ->
             index.seed_hashes(ring)
         except ValueError as error:
             raise LogForkedError(f"the log changed under the rebuild: {error}") from error
-
-
-async def _within(seconds: float, answer: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await answer
-    except TimeoutError:
-        raise UnavailableError(f"the database did not answer within {seconds} s") from None

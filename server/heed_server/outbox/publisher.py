@@ -11,8 +11,7 @@ Laws:
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import structlog
 
@@ -24,6 +23,7 @@ from heed_server.follow import (
     continuation,
     read_after,
     require_same_log,
+    within,
 )
 from heed_server.follow.log import HashAt
 from heed_server.outbox.errors import NatsAwayError, OvertakenError, StreamRefusedError
@@ -31,8 +31,6 @@ from heed_server.outbox.jetstream import JetStream
 from heed_server.outbox.limits import OutboxLimits
 from heed_server.outbox.messages import Naming, Place, begin, following
 from heed_server.store import LogDamagedError, LogReader
-
-T = TypeVar("T")
 
 TAKEN_CHANGES_MAX = 2_000
 """So many changes that the follower took are kept for the next batches; beyond it all are dropped
@@ -135,7 +133,7 @@ class Publisher:
         # The head after the stream: what another node published meanwhile must not look as if
         # the log had lost it.
         standing = await jetstream.open_stream(self._naming)
-        head = await self._within(self._reader.head(self.tenant.tenant_id))
+        head = await within(self._limits.read_seconds_max, self._reader.head(self.tenant.tenant_id))
         if standing.place is None:
             first, place = begin(self._naming, head, standing.last_sequence)
             await jetstream.publish(self._naming.stream, [(first, place)])
@@ -172,27 +170,20 @@ class Publisher:
         return [taken.popleft() for _ in range(min(len(taken), self._limits.batch_changes_max))]
 
     async def _read(self, place: Place) -> Sequence[Change]:
-        changes = await self._within(
+        changes = await within(
+            self._limits.read_seconds_max,
             read_after(
                 self._reader,
                 self.tenant.tenant_id,
                 place.revision,
                 self._limits.batch_changes_max,
-            )
+            ),
         )
         changes = continuation(changes, revision=place.revision, hash_at=_hash_of(place))
         if not changes:
             raise UnavailableError(f"the log has no change after {place.revision} yet")
         self._is_compared = True
         return changes[: self._limits.batch_changes_max]
-
-    async def _within(self, answer: Awaitable[T]) -> T:
-        seconds = self._limits.read_seconds_max
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            raise UnavailableError(f"the log did not answer within {seconds} s") from None
 
 
 def _hash_of(place: Place) -> HashAt:

@@ -6,14 +6,12 @@ them (etcd#16839: laggards that each read for themselves took the memory of the 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from heed.errors import UnavailableError
-from heed.model import Change, Revision, TenantId
+from heed.model import Revision, TenantId
 from heed.tokens import HASH_BYTES
 from heed.wire.limits import BATCH_CHANGES_MAX
-from heed_server.follow import read_after
+from heed_server.follow import read_after, within
 from heed_server.store import LogReader
 from heed_server.watch.batch import Batch
 
@@ -63,7 +61,9 @@ class Pages:
             UnavailableError: the database does not answer.
         """
         before = Revision(revision - 1)
-        changes = await _within(self._reader.read_changes(self._tenant_id, before, 1))
+        changes = await within(
+            READ_SECONDS_MAX, self._reader.read_changes(self._tenant_id, before, 1)
+        )
         return changes[0].running_hash[:HASH_BYTES] if changes else None
 
     def forget(self) -> None:
@@ -74,16 +74,10 @@ class Pages:
         after = Revision(number * BATCH_CHANGES_MAX)
         limit = min(BATCH_CHANGES_MAX, head - after)
         self.reads += 1
-        changes = await _within(read_after(self._reader, self._tenant_id, after, limit))
+        changes = await within(
+            READ_SECONDS_MAX, read_after(self._reader, self._tenant_id, after, limit)
+        )
         hash_before = None
         if changes[0].revision == after:
             hash_before, changes = changes[0].running_hash, changes[1:]
         return Batch(changes, hash_before=hash_before, tenant_id=self._tenant_id, epoch=epoch)
-
-
-async def _within(changes: Awaitable[Sequence[Change]]) -> Sequence[Change]:
-    try:
-        async with asyncio.timeout(READ_SECONDS_MAX):
-            return await changes
-    except TimeoutError:
-        raise UnavailableError(f"the log did not answer within {READ_SECONDS_MAX} s") from None

@@ -12,15 +12,16 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from heed.errors import HeedError, UnavailableError
 from heed.model import Head, Hold, Record, SubjectKey, TenantId, Topic
 from heed.records import in_order
 from heed.wire.limits import SNAPSHOT_CHUNK_BYTES_MAX
 from heed.wire.watched import chunk_message, subjects_to
+from heed_server.follow import within
 from heed_server.store import LogReader, Snapshot
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 
@@ -29,8 +30,6 @@ SUBJECTS_A_TURN: Final = 250
 
 READ_SECONDS_MAX: Final = 30.0
 """How long one batch of the database may take."""
-
-T = TypeVar("T")
 
 Subjects = list[tuple[SubjectKey, Sequence[Record]]]
 
@@ -137,7 +136,7 @@ async def _by_subject(snapshot: Snapshot, filter_: WatchFilter) -> AsyncIterator
     """Yield the subjects that have records which are wanted, ascending by key, each once."""
     batches = aiter(snapshot.records())
     begun: Subjects = []  # the last subject of a batch may go on in the next
-    while (batch := await _within(anext(batches, None))) is not None:
+    while (batch := await within(READ_SECONDS_MAX, anext(batches, None))) is not None:
         found = begun
         for key, record in batch if filter_ is EVERYTHING else _wanted(batch, filter_):
             if found and found[-1][0] == key:
@@ -158,14 +157,6 @@ def _wanted(
 def _sorted(one: tuple[SubjectKey, Sequence[Record]]) -> tuple[SubjectKey, Sequence[Record]]:
     key, records = one
     return one if len(records) == 1 else (key, in_order(records))
-
-
-async def _within(batch: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(READ_SECONDS_MAX):
-            return await batch
-    except TimeoutError:
-        raise UnavailableError(f"the database did not answer within {READ_SECONDS_MAX} s") from None
 
 
 def _write_at(file: int, message: bytes, begin: int) -> None:
