@@ -23,6 +23,7 @@ from grpc import aio
 from heed.errors import UnauthenticatedError
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as types
+from heed_server.service.checks import SecondsLeft, patience_seconds
 
 JUDGED_AT_ONCE_MAX: Final = 64
 """Credentials that are asked about again at one time, behind answers; the others wait."""
@@ -105,9 +106,7 @@ class Callers:
             )
         return ""
 
-    async def may_check(
-        self, given: Credential, tenant: str, seconds_left: Callable[[], float | None]
-    ) -> bool:
+    async def may_check(self, given: Credential, tenant: str, seconds_left: SecondsLeft) -> bool:
         """Whether who has this credential may be answered by the replica of a tenant.
 
         False: the call is the upstream's to answer, or to refuse.
@@ -123,8 +122,7 @@ class Callers:
                 self._judge_behind(given, tenant)
                 return True
             del self._taken[given]
-        left = seconds_left()
-        patience = self._ask_seconds_max if left is None else min(left / 2, self._ask_seconds_max)
+        patience = patience_seconds(seconds_left, self._ask_seconds_max)
         return await self._judge(given, tenant, patience)
 
     def require_still(self, given: Credential, tenant: str) -> None:

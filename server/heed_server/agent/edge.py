@@ -22,18 +22,17 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc import aio
 
 from heed.errors import ErrorReason, HeedError
-from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.agent.callers import Callers
 from heed_server.agent.service import CALLER, AgentChecks
 from heed_server.auth.policy import Principal
 from heed_server.rpc import CheckStreams, Health, Observe, RpcLimits
 from heed_server.rpc.check_streams import CHECK_STREAM
-from heed_server.rpc.forwarding import Forwarding, Handler, seconds_left
+from heed_server.rpc.forwarding import Forwarding
 from heed_server.rpc.methods import batch_check, check
-from heed_server.rpc.server import WATCH, new_server, services
-from heed_server.rpc.standard import HEALTH_NAME, add_health, add_reflection
+from heed_server.rpc.server import WATCH, add_contract, methods, new_server
 from heed_server.rpc.status import Context, abort, unforeseen
-from heed_server.service.checks import Checks, SecondsLeft
+from heed_server.service.checks import Checks, SecondsLeft, patience_seconds
+from heed_server.watch.stream import draining
 from heed_server.watch.watches import RECONNECT_SECONDS_MAX
 
 UPSTREAM_MAY_KNOW: Final = frozenset(
@@ -84,33 +83,24 @@ def build_agent_server(
     with_reflection: bool,
 ) -> aio.Server:
     """Return a server with every RPC, ready for its ports. `observe_checks` is told of Checks."""
-    server = new_server(rpc_limits)
-    for described in services():
-        handlers: dict[str, Handler] = {}
-        for method in described.methods:
-            answer = _CHECKS.get(method.name)
-            if method.name == CHECK_STREAM:
-                through = forwarding.many_to_many(method)
-                handlers[method.name] = grpc.stream_stream_rpc_method_handler(
-                    _conversed(service, callers, check_streams, through)
-                )
-                continue
-            if answer is None:
-                farewell = _draining if method.name == WATCH else None
-                handlers[method.name] = forwarding.handler(method, farewell=farewell)
-                continue
-            here = _AnsweredHere(
-                method, answer, service, callers, forwarding, ask_seconds_max, asked
-            )
-            handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                here.handle if observe_checks is None else _observed(here, observe_checks)
-            )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(described.full_name, handlers),)
+    contract = methods()
+    handlers = {
+        name: forwarding.handler(method, farewell=_draining if name == WATCH else None)
+        for name, method in contract.items()
+    }
+    for name, answer in _CHECKS.items():
+        here = _AnsweredHere(
+            contract[name], answer, service, callers, forwarding, ask_seconds_max, asked
         )
-    add_health(server, health.servicer, health.watches_ended)
-    if with_reflection:
-        add_reflection(server, [*(described.full_name for described in services()), HEALTH_NAME])
+        handlers[name] = grpc.unary_unary_rpc_method_handler(
+            here.handle if observe_checks is None else _observed(here, observe_checks)
+        )
+    through = forwarding.many_to_many(contract[CHECK_STREAM])
+    handlers[CHECK_STREAM] = grpc.stream_stream_rpc_method_handler(
+        _conversed(service, callers, check_streams, through)
+    )
+    server = new_server(rpc_limits)
+    add_contract(server, handlers, health=health, with_reflection=with_reflection)
     return server
 
 
@@ -161,12 +151,11 @@ class _AnsweredHere:
         self, request: bytes, context: Context, refusal: HeedError | None, *, has_credential: bool
     ) -> bytes:
         """Have the upstream answer. Without a refusal the call is its alone, for all its time."""
-        seconds_max: float | None = None
-        if refusal is not None:
-            left = seconds_left(context)
-            seconds_max = self._ask_seconds_max
-            if left is not None:
-                seconds_max = min(seconds_max, left / 2)
+        seconds_max = (
+            None
+            if refusal is None
+            else patience_seconds(context.time_remaining, self._ask_seconds_max)
+        )
         try:
             answer = await self._hand_on(request, context, seconds_max=seconds_max)
         except aio.AioRpcError as error:
@@ -254,8 +243,4 @@ def code_name(context: Context) -> str:
 
 
 def _draining() -> bytes:
-    draining = pb.Draining()
-    draining.reconnect_after.FromMilliseconds(
-        round(random.uniform(0, RECONNECT_SECONDS_MAX) * 1_000)  # noqa: S311 - to spread them
-    )
-    return pb.WatchChangesResponse(draining=draining).SerializeToString()
+    return draining(random.uniform(0, RECONNECT_SECONDS_MAX))  # noqa: S311 - to spread them

@@ -39,13 +39,13 @@ from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, warn_of_exposure
+from heed_server.primary.observing import open_metrics
 from heed_server.primary.stopping import Stop, drain
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, RpcLimits
 from heed_server.rpc.forwarding import Forwarding, path_of
-from heed_server.rpc.server import services
+from heed_server.rpc.server import methods
 from heed_server.rpc.status import Context
 from heed_server.telemetry.metrics import CallMetrics, Gauges
-from heed_server.telemetry.scrape import serve_metrics
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether the upstream is followed, for the log."""
@@ -118,7 +118,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         with _sockets_of_mode(config):
             addresses = listen(server, config, certificate)
         warn_of_exposure(config, keys_required=is_required)
-        metrics_port = await _open_metrics(opened, config, registry)
+        metrics_port = await open_metrics(opened, config, registry)
         follower.start()
         opened.push_async_callback(asyncio.to_thread, _close, follower, replica)
         await health.refresh()
@@ -186,13 +186,8 @@ def _callers(
     is_required: bool,
     trusts_sockets: bool,
 ) -> Callers:
-    (check,) = (
-        method
-        for described in services()
-        for method in described.methods
-        if method.name == "CheckSuppression"
-    )
-    ask: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path_of(check))
+    check = path_of(methods()["CheckSuppression"])
+    ask: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(check)
     return Callers(
         ask,
         is_required=is_required,
@@ -241,15 +236,6 @@ def _sockets_of_mode(config: Config) -> Generator[None]:
         yield
     finally:
         os.umask(before)
-
-
-async def _open_metrics(
-    opened: AsyncExitStack, config: Config, registry: CollectorRegistry
-) -> int | None:
-    if not config.telemetry.metrics_address:
-        return None
-    address = parse_address(config.telemetry.metrics_address)
-    return await opened.enter_async_context(serve_metrics(address, registry))
 
 
 def _close(follower: Follower, replica: Replica) -> None:

@@ -111,7 +111,7 @@ class Forwarding:
         async def hand_on(
             request: bytes, context: Context, *, seconds_max: float | None = None
         ) -> bytes:
-            left = seconds_left(context)
+            left = _seconds_left(context)
             if seconds_max is not None:
                 left = seconds_max if left is None else min(left, seconds_max)
             return await call(request, timeout=left, metadata=handed_on(context))
@@ -266,8 +266,8 @@ def handed_on(context: Context) -> tuple[tuple[str, str | bytes], ...]:
     )
 
 
-def seconds_left(context: Context) -> float | None:
-    """Return how long a call may still take; None: for ever, which gRPC's stubs leave out."""
+def _seconds_left(context: Context) -> float | None:
+    """How long a call may still take; None: for ever, which gRPC's stubs leave out."""
     return context.time_remaining()
 
 

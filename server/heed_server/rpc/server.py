@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from grpc import aio
 
 from heed.wire import limits
@@ -148,6 +148,11 @@ def services() -> list[ServiceDescriptor]:
     return [described for file in CONTRACT for described in file.services_by_name.values()]
 
 
+def methods() -> dict[str, MethodDescriptor]:
+    """Return the methods of the contract, by their names."""
+    return {method.name: method for described in services() for method in described.methods}
+
+
 def _handlers(
     service: Service,
     authenticator: Authenticator | None,
@@ -186,7 +191,7 @@ def _handlers(
 
 def _require_rows() -> None:
     """Refuse to serve a contract that this code does not answer whole."""
-    told = {method.name for described in services() for method in described.methods}
+    told = set(methods())
     answered = {*UNARY_METHODS, *STREAMS, WATCH, CHECK_STREAM}
     odd = (told ^ answered) | (told ^ set(RIGHT_OF_METHOD))
     if odd:

@@ -71,7 +71,7 @@ class Checks(Answering):
         context = self.enter("CheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
-            await _await_token(context, asked.token, _patience_seconds(seconds_left))
+            await _await_token(context, asked.token, patience_seconds(seconds_left))
         # No await from here on: the facts and the position are of one revision.
         index = context.follower.index
         facts = index.facts(keys)
@@ -97,7 +97,7 @@ class Checks(Answering):
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
-            await _await_token(context, asked.token, _patience_seconds(seconds_left))
+            await _await_token(context, asked.token, patience_seconds(seconds_left))
         done = self._decide_all(context, keys, asked)
         self._require_fresh(done.answered, context.follower.source_age_seconds())
         return done
@@ -171,6 +171,14 @@ class Checks(Answering):
         )
 
 
+def patience_seconds(
+    seconds_left: SecondsLeft, seconds_max: float = INDEX_WAIT_SECONDS_MAX
+) -> float:
+    """Return how long a call waits for one thing: half of what it has, and no longer than that."""
+    left = seconds_left()
+    return seconds_max if left is None else min(left / 2, seconds_max)
+
+
 def _answered(
     index: AnsweringIndex, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
 ) -> list[Answered]:
@@ -209,12 +217,6 @@ _THE_ONLY_ONE: Final = (0,)
 _NONE: Final[tuple[int, ...]] = ()
 # A member by name here: Python 3.11 looks one up on its enum some ten times slower.
 _ALLOWED: Final = Verdict.ALLOWED
-
-
-def _patience_seconds(seconds_left: SecondsLeft) -> float:
-    """How long a call waits for its token's revision: half of what it has, and no longer."""
-    left = seconds_left()
-    return INDEX_WAIT_SECONDS_MAX if left is None else min(left / 2, INDEX_WAIT_SECONDS_MAX)
 
 
 async def _await_token(context: AnsweringTenant, text: str, patience_seconds: float) -> None:

@@ -186,7 +186,7 @@ class Stream:
                 await self._tell_snapshot(self._resync, self._turn)
             while self._time() < self._ends_at:
                 await self._go_on()
-            await self._tell(self._draining())
+            await self._tell(draining(self._reconnect_after_seconds))
         finally:
             self.leave()
 
@@ -398,9 +398,11 @@ class Stream:
         )
         return pb.WatchChangesResponse(opened=opened).SerializeToString()
 
-    def _draining(self) -> bytes:
-        draining = pb.Draining(reconnect_after=_duration(self._reconnect_after_seconds))
-        return pb.WatchChangesResponse(draining=draining).SerializeToString()
+
+def draining(reconnect_after_seconds: float) -> bytes:
+    """Return the last message of a stream, which asks its reader to come back after so long."""
+    told_last = pb.Draining(reconnect_after=_duration(reconnect_after_seconds))
+    return pb.WatchChangesResponse(draining=told_last).SerializeToString()
 
 
 def _begin(snapshot: SharedSnapshot, head: Head, reason: "pb.ResyncReason.ValueType") -> bytes:

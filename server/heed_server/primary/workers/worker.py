@@ -37,7 +37,7 @@ from heed_server.rpc.check_streams import CHECK_STREAM
 from heed_server.rpc.forwarding import Forwarding
 from heed_server.rpc.health import PING_SECONDS_MAX, WRITE
 from heed_server.rpc.methods import CHECK_METHODS
-from heed_server.rpc.server import Handler, add_contract, new_server, services, unheard
+from heed_server.rpc.server import Handler, add_contract, methods, new_server, unheard
 from heed_server.rpc.standard import HEALTH_NAME
 from heed_server.service import Checks
 from heed_server.telemetry.metrics import CallMetrics
@@ -162,14 +162,9 @@ def _handlers(
     observe_checks: Observe | None,
 ) -> dict[str, Handler]:
     """The handler of each method of the contract, by name."""
-    checks = {method.name: method for method in CHECK_METHODS}
-    handlers: dict[str, Handler] = {}
-    for described in (method for service_ in services() for method in service_.methods):
-        check = checks.get(described.name)
-        if check is None:
-            handlers[described.name] = forwarding.handler(described)
-            continue
-        handlers[described.name] = grpc.unary_unary_rpc_method_handler(
+    handlers = {name: forwarding.handler(method) for name, method in methods().items()}
+    for check in CHECK_METHODS:
+        handlers[check.name] = grpc.unary_unary_rpc_method_handler(
             unobserved(check, service, keys)
             if observe_checks is None
             else observed(check, service, keys, observe_checks)
