@@ -27,6 +27,7 @@ import structlog
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed.index import Fault, Index, IndexGapError, IndexUnusableError
 from heed.model import Change, Head, Revision
+from heed_server.backoff import doubled_seconds
 from heed_server.follow.limits import FollowLimits
 from heed_server.follow.log import (
     HistoryLostError,
@@ -170,8 +171,8 @@ class Follower:
                 failures = 0
             except HeedError as error:
                 failures += 1
-                pause_seconds = min(
-                    self._limits.backoff_seconds_max, pause_seconds * 2 ** min(failures, 10)
+                pause_seconds = doubled_seconds(
+                    pause_seconds, failures, self._limits.backoff_seconds_max
                 )
                 if failures == 1:
                     _log.warning("log_not_followed", tenant=self.tenant.name, why=error.message)

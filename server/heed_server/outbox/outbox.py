@@ -16,6 +16,7 @@ import structlog
 
 from heed.errors import HeedError, UnavailableError
 from heed.model import TenantId
+from heed_server.backoff import doubled_seconds
 from heed_server.follow import Follower
 from heed_server.outbox.errors import NatsAwayError, OvertakenError
 from heed_server.outbox.jetstream import JetStream
@@ -90,7 +91,7 @@ class Outbox:
             finally:
                 self.is_connected = False
             await asyncio.sleep(
-                min(self._limits.retry_seconds_max, _RETRY_SECONDS_MIN * 2.0 ** min(failures, 10))
+                doubled_seconds(_RETRY_SECONDS_MIN, failures, self._limits.retry_seconds_max)
             )
 
     async def _serve(self, jetstream: JetStream) -> None:
@@ -147,17 +148,11 @@ class Outbox:
 
     async def _take_lease(self) -> bool:
         """Whether this node has the lease; where the database cannot say, it has not."""
-        asked_at = self._boot_seconds()
         try:
-            is_taken = await self._leases.take_lease(
-                LEASE, self._holder, self._limits.lease_seconds
-            )
+            return await self._ask_for_lease()
         except HeedError as error:
             _log.debug("outbox_lease_not_taken", why=error.message)
             return False
-        if is_taken:
-            self._lease_until = asked_at + self._limits.lease_seconds
-        return is_taken
 
     async def _keep_lease(self) -> None:
         """Say again and again that the lease is this node's.
@@ -167,11 +162,8 @@ class Outbox:
         """
         while True:
             await asyncio.sleep(self._limits.lease_seconds / _RENEWALS_A_LEASE)
-            asked_at = self._boot_seconds()
             try:
-                is_mine = await self._leases.take_lease(
-                    LEASE, self._holder, self._limits.lease_seconds
-                )
+                is_mine = await self._ask_for_lease()
             except HeedError as error:
                 if self._boot_seconds() >= self._lease_until:
                     raise LeaseLostError(
@@ -180,4 +172,12 @@ class Outbox:
                 continue
             if not is_mine:
                 raise LeaseLostError("another node has the lease")
-            self._lease_until = asked_at + self._limits.lease_seconds
+
+    async def _ask_for_lease(self) -> bool:
+        """Take the lease, or keep it for longer; False: another node has it. Raises: HeedError."""
+        asked_at = self._boot_seconds()
+        seconds = self._limits.lease_seconds
+        is_mine = await self._leases.take_lease(LEASE, self._holder, seconds)
+        if is_mine:
+            self._lease_until = asked_at + seconds
+        return is_mine

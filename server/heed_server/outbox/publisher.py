@@ -17,6 +17,7 @@ import structlog
 
 from heed.errors import HeedError, UnavailableError
 from heed.model import Change, Revision
+from heed_server.backoff import doubled_seconds
 from heed_server.follow import (
     Follower,
     LogForkedError,
@@ -104,7 +105,7 @@ class Publisher:
                 self.refused = error.message
             except HeedError as error:
                 failures += 1
-                pause_seconds = min(pause_seconds, _RETRY_SECONDS_MIN * 2.0 ** min(failures, 10))
+                pause_seconds = doubled_seconds(_RETRY_SECONDS_MIN, failures, pause_seconds)
                 if failures == 1:
                     _log.warning("outbox_log_not_read", tenant=self.tenant.name, why=error.message)
             finally:

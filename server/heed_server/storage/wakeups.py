@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from heed.model import Revision, TenantId
+from heed_server.backoff import doubled_seconds
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.postgres import keep_alive
 
@@ -104,7 +105,11 @@ class WakeUps:
                     _log.warning("wake_ups_lost", why=str(error) or type(error).__name__)
             finally:
                 self.is_connected = False
-            await asyncio.sleep(self._pause_seconds(failed_in_a_row))
+            await asyncio.sleep(
+                doubled_seconds(
+                    _RETRY_SECONDS_MIN, failed_in_a_row, self._limits.wake_retry_seconds_max
+                )
+            )
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Any]:
@@ -191,7 +196,3 @@ class WakeUps:
 
     def _on_end(self, _driver: object) -> None:
         self._has_work.set()
-
-    def _pause_seconds(self, failed_in_a_row: int) -> float:
-        doubled: float = _RETRY_SECONDS_MIN * 2.0 ** min(failed_in_a_row, 10)
-        return min(doubled, self._limits.wake_retry_seconds_max)

@@ -29,6 +29,7 @@ from heed.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from heed_server.backoff import doubled_seconds
 from heed_server.storage.backend import Backend, StorageLimits
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import Answered, GroupRules, append_group
@@ -279,7 +280,7 @@ class Writer:
 
     def _pause_seconds(self, attempts: int) -> float:
         """Return the wait before another attempt: doubled each time, half of it by chance."""
-        longest: float = min(_RETRY_SECONDS_MIN * 2.0**attempts, _RETRY_SECONDS_MAX)
+        longest = doubled_seconds(_RETRY_SECONDS_MIN, attempts, _RETRY_SECONDS_MAX)
         return longest * (0.5 + self._rules.random_bytes(1)[0] / 512)
 
 

@@ -23,6 +23,7 @@ import structlog
 
 from heed.errors import HeedError, UnavailableError
 from heed_server.background import Background
+from heed_server.backoff import doubled_seconds
 from heed_server.config import Config
 from heed_server.config.addresses import Address
 from heed_server.config.exposure import require_safe_listening
@@ -149,7 +150,7 @@ class _Supervisor:
             if self._is_ending:
                 return
             failures = 1 if loop.time() - began >= STEADY_SECONDS else failures + 1
-            pause = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2 ** (failures - 1))
+            pause = doubled_seconds(BACKOFF_SECONDS_MIN, failures - 1, BACKOFF_SECONDS_MAX)
             _log.error(
                 "process_ended", name=child.name, code=child.code, started_again_seconds=pause
             )
