@@ -36,10 +36,8 @@ from heed.records import DamagedRecordError, decode_records
 from heed.replica.follower import Follower
 from heed.replica.replica import Replica
 from heed.replica.shared_state import NOTHING, SharedState
-from heed.tokens import HASH_BYTES, encode_token
+from heed.tokens import HASH_BYTES
 from heed.topics import TopicTable
-from heed.wire.encoded import Position
-from heed_server.service.answering import AnsweringIndex
 
 WAITERS_MAX: Final = 1_000
 """Calls that wait for a token's revision; the next is asked of the upstream at once."""
@@ -267,8 +265,6 @@ class AgentTenant:
     """How many answers were about undeclared topics."""
     _index: ReplicaIndex | None = None
     """The last one that was found to be of this tenant."""
-    _position: Position | None = None
-    _position_of: bytes = b""
 
     @property
     def name(self) -> str:
@@ -316,16 +312,3 @@ class AgentTenant:
     async def reached(self, revision: Revision, timeout_seconds: float) -> bool:
         """Wait until the index knows a revision; False if it does not in time."""
         return await self.known.reached(revision, timeout_seconds)
-
-    def position(self, index: AnsweringIndex) -> Position:
-        """Return the position of answers by this index, encoded once a revision."""
-        if self._position is None or self._position_of != index.running_hash:
-            token = encode_token(
-                epoch=index.epoch,
-                tenant_id=self.tenant_id,
-                revision=index.revision,
-                running_hash=index.running_hash,
-            )
-            self._position = Position(index.revision, token)
-            self._position_of = index.running_hash
-        return self._position

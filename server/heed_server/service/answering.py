@@ -9,11 +9,13 @@ Laws:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from heed.decide import Facts
 from heed.keys import Keyer
 from heed.model import Hold, Instant, Record, Revision, SubjectKey, TenantId, TopicClass
+from heed.tokens import encode_token
 from heed.topics import TopicTable
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
@@ -21,6 +23,9 @@ from heed_server.auth.policy import Principal
 INDEX_WAIT_SECONDS_MAX = 3.0
 """How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
 
+POSITIONS_KEPT_MAX = 1_024
+"""So many encoded positions are kept, some 700 bytes each; a tenant needs one at a time. Higher:
+more memory. Lower: where there are more tenants than that, each answer encodes its own."""
 
 CLOCK_DOUBT_MICROSECONDS = 5_000_000
 """How far the wall clock may be from the time that has passed by the boot clock before it is
@@ -144,10 +149,6 @@ class AnsweringTenant(Protocol):
         """What makes the keys of its index."""
         ...
 
-    def position(self, index: AnsweringIndex) -> Position:
-        """Return the position of answers by this index, encoded once a revision."""
-        ...
-
 
 class Answering(ABC):
     """A clock, and how old may be what is answered by it."""
@@ -180,6 +181,21 @@ class Answering(ABC):
         """Return what time it may be instead of `now`; None while `now` is believed."""
 
 
+def position_of(tenant_id: TenantId, index: AnsweringIndex) -> Position:
+    """Return the position of answers about a tenant by an index, encoded once a revision."""
+    return _position(tenant_id, index.epoch, index.revision, index.running_hash)
+
+
 def other_time(now: Instant, by_boot: Instant) -> Instant | None:
     """Return the time by the boot clock, if it puts the wall clock's in doubt."""
     return None if abs(now - by_boot) <= CLOCK_DOUBT_MICROSECONDS else by_boot
+
+
+@lru_cache(maxsize=POSITIONS_KEPT_MAX)
+def _position(
+    tenant_id: TenantId, epoch: bytes, revision: Revision, running_hash: bytes
+) -> Position:
+    token = encode_token(
+        epoch=epoch, tenant_id=tenant_id, revision=revision, running_hash=running_hash
+    )
+    return Position(revision, token)

@@ -27,6 +27,7 @@ from heed_server.service.answering import (
     Answering,
     AnsweringIndex,
     AnsweringTenant,
+    position_of,
 )
 from heed_server.watch import AGE_MS_MAX
 
@@ -88,7 +89,7 @@ class Checks(Answering):
                 self._require_fresh((answered,), age_seconds)
         if decision.undeclared_topic:
             context.undeclared_checks += 1
-        return answered, context.position(index), now
+        return answered, position_of(context.tenant_id, index), now
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -137,7 +138,7 @@ class Checks(Answering):
                 )
             ]
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
-        return Checked(context.position(index), now, answered)
+        return Checked(position_of(context.tenant_id, index), now, answered)
 
     def _decide(self, facts: Facts, query: Query, now: Instant) -> Decision:
         """Decide, while the clock is doubted by both times that it may be."""

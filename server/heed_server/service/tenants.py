@@ -22,11 +22,9 @@ from heed.errors import (
 )
 from heed.keys import Keyer
 from heed.model import Revision, TenantId
-from heed.tokens import encode_token
-from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
-from heed_server.service.answering import AnsweringFollower, AnsweringIndex
+from heed_server.service.answering import AnsweringFollower
 from heed_server.store import Tenant
 
 LEARN_SECONDS = 2.0
@@ -46,27 +44,11 @@ class KnownTenant(Generic[F]):
     keyer: Keyer
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
-    _position: Position | None = None
-    _position_of: tuple[bytes, Revision] | None = None
 
     @property
     def tenant_id(self) -> TenantId:
         """The tenant's number."""
         return self.tenant.tenant_id
-
-    def position(self, index: AnsweringIndex) -> Position:
-        """Return the position of answers by this index, encoded once a revision."""
-        at = (index.epoch, index.revision)
-        if self._position is None or self._position_of != at:
-            token = encode_token(
-                epoch=index.epoch,
-                tenant_id=self.tenant.tenant_id,
-                revision=index.revision,
-                running_hash=index.running_hash,
-            )
-            self._position = Position(index.revision, token)
-            self._position_of = at
-        return self._position
 
 
 TenantContext: TypeAlias = KnownTenant[Follower]
