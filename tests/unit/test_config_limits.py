@@ -9,13 +9,15 @@ from pydantic import BaseModel
 from heed_server.config import (
     IndexConfig,
     LimitsConfig,
+    OutboxConfig,
     StalenessConfig,
     StorageConfig,
     WatchConfig,
 )
 from heed_server.follow import FollowLimits
+from heed_server.outbox import OutboxLimits
 from heed_server.primary.limits import limits_of
-from heed_server.rpc import RpcLimits
+from heed_server.rpc import CheckStreamLimits, RpcLimits
 from heed_server.service import MaxStaleness
 from heed_server.storage import StorageLimits
 from heed_server.watch import WatchLimits
@@ -27,7 +29,9 @@ OF_THE_CONTRACT = {"message_bytes_max"}
 @pytest.mark.parametrize(
     ("kind", "section"),
     [
+        (CheckStreamLimits, LimitsConfig()),
         (FollowLimits, IndexConfig()),
+        (OutboxLimits, OutboxConfig()),
         (RpcLimits, LimitsConfig()),
         (StorageLimits, StorageConfig()),
         (WatchLimits, WatchConfig()),

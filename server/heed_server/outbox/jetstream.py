@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 DUPLICATES_SECONDS: Final = 120
 """How long NATS knows a message again by its id alone; the condition on the sequence is enough."""
 PING_SECONDS: Final = 5
-CLOSE_SECONDS_MAX: Final = 2.0
+"""How often NATS is asked whether it is there. Higher: a connection that died without a word is
+noticed later. Lower: more small messages."""
 PINGS_MISSED_MAX: Final = 2
 """After so many pings without an answer the connection is dead."""
+CLOSE_SECONDS_MAX: Final = 2.0
+"""How long closing a connection may take. Higher: one that hangs holds up the stop, or the next
+connection, for longer. Lower: a slow one is cut off."""
 
 _WRONG_LAST_SEQUENCE: Final = 10071
 _MESSAGE_NOT_FOUND: Final = 10037

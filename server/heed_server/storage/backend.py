@@ -54,11 +54,14 @@ class StorageLimits:
     close_seconds_max: float = 20.0
     """How long closing waits for the commit under way."""
     wake_seconds_min: float = 0.005
-    """The time from one notification of this node's commits to the next; PostgreSQL only."""
+    """The time from one notification of this node's commits to the next; PostgreSQL only. Higher:
+    busy nodes' commits are known elsewhere later. Lower: more notifications, for every node."""
     wake_check_seconds: float = 3.0
-    """After how long without a notification one is sent to be heard, and how long that may take."""
+    """After how long without a notification one is sent to be heard, and how long that may take.
+    Higher: a dead connection is noticed later. Lower: a slow database counts as dead."""
     wake_retry_seconds_max: float = 5.0
-    """The longest pause before the connection for notifications is opened again."""
+    """The longest pause before the connection for notifications is opened again. Higher: wake-ups
+    come back later. Lower: the database is asked more while it is away."""
 
     def __post_init__(self) -> None:
         """Refuse to forget keys before the time that the contract promises."""

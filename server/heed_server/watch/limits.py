@@ -27,7 +27,8 @@ class WatchLimits:
     snapshots_max: int = 4
     """Snapshots that are being delivered. Higher: each is slower. Lower: others wait longer."""
     snapshots_queued_max: int = 4_000
-    """Streams that wait for theirs; one more is OVERLOADED."""
+    """Streams that wait for theirs; one more is OVERLOADED. Higher: more streams that know nothing
+    yet. Lower: new subscribers are refused sooner."""
     snapshot_kept_seconds: float = 30.0
     """How long a snapshot's file is kept for the next who ask. Higher: space on the disk, and a
     longer replay after it. Lower: it is made more often."""
