@@ -42,7 +42,7 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.stopping import Stop, drain
-from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.telling import Teller
 from heed_server.propagation import Registry
 from heed_server.rpc import (
@@ -96,7 +96,7 @@ class Owning:
 
     address: Address
     """The unix socket where it listens, and nowhere else."""
-    place: Place
+    folder: RunFolder
     """Where the workers are told what it knows."""
 
 
@@ -265,7 +265,7 @@ def _followers(config: Config, store: SqlStore, clock: Clock) -> Followers:
 
 def _teller(opened: AsyncExitStack, owning: Owning) -> Teller:
     """What tells the workers what this node knows, until the node is closed."""
-    teller = Teller(owning.place)
+    teller = Teller(owning.folder)
     opened.callback(teller.close)
     return teller
 

@@ -19,7 +19,7 @@ from typing import Final
 from heed.index import HASHES_KEPT_MAX
 from heed.index.hashes import HASH_BYTES
 from heed.model import Revision
-from heed_server.primary.workers.place import RUN_BYTES
+from heed_server.primary.workers.folder import RUN_BYTES, put
 
 _RUN_AT: Final = 64
 _HASHES_AT: Final = 4_096
@@ -175,10 +175,6 @@ def _is_of(path: Path, size: int, run: bytes) -> bool:
 
 def _make(path: Path, size: int, run: bytes) -> None:
     """Make a board, in the place of one of an earlier run, which somebody may still have mapped."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        # Written, not left sparse: a store to a mapped page that a full disk has no room for kills
-        # the process.
-        file.write(bytes(_RUN_AT) + run + bytes(size - _RUN_AT - len(run)))
-    draft.replace(path)
+    # Written, not left sparse: a store to a mapped page that a full disk has no room for kills
+    # the process.
+    put(path, bytes(_RUN_AT) + run + bytes(size - _RUN_AT - len(run)))

@@ -19,7 +19,7 @@ from heed.model import Instant, Revision
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.policy import Principal, require
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
-from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.state import State, read_state
 from heed_server.service import Checks, KnownTenant, MaxStaleness
 from heed_server.service.answering import Began, other_time
@@ -36,10 +36,14 @@ class BoardFollower:
     """Reads the index that the owner keeps in step for one tenant."""
 
     def __init__(
-        self, board: TenantBoard, place: Place, tenant: Tenant, boot_seconds: Callable[[], float]
+        self,
+        board: TenantBoard,
+        folder: RunFolder,
+        tenant: Tenant,
+        boot_seconds: Callable[[], float],
     ) -> None:
         self._board = board
-        self._path = place.index(tenant.tenant_id)
+        self._path = folder.index(tenant.tenant_id)
         self._boot_seconds = boot_seconds
         self._reader: IndexReader | None = None
         self._generation = 0
@@ -119,19 +123,19 @@ class BoardFollower:
 class Known:
     """All that the owner told. Its keys and tenants are as the board's version has them."""
 
-    def __init__(self, place: Place, *, boot_seconds: Callable[[], float]) -> None:
+    def __init__(self, folder: RunFolder, *, boot_seconds: Callable[[], float]) -> None:
         """Read what is there.
 
         Raises:
             OSError: the owner of this run has told nothing yet.
         """
-        self.board = NodeBoard(place.node_board, run=place.run)
+        self.board = NodeBoard(folder.node_board, run=folder.run)
         self.tenants: dict[str, KnownTenant[BoardFollower]] = {}
         """By name. Written only by `look`."""
-        self._place = place
+        self._folder = folder
         self._boot_seconds = boot_seconds
         self._version = 0
-        self.state = read_state(place.state)
+        self.state = read_state(folder.state)
         self._take(self.state)
 
     def look(self) -> bool:
@@ -142,7 +146,7 @@ class Known:
         """
         if self.board.version == self._version:
             return False
-        self._take(read_state(self._place.state))
+        self._take(read_state(self._folder.state))
         return True
 
     async def api_keys(self) -> Sequence[ApiKey]:
@@ -161,10 +165,12 @@ class Known:
     def _take(self, state: State) -> None:
         for tenant in state.tenants:
             if tenant.name not in self.tenants:
-                board = TenantBoard(self._place.tenant_board(tenant.tenant_id), run=self._place.run)
+                board = TenantBoard(
+                    self._folder.tenant_board(tenant.tenant_id), run=self._folder.run
+                )
                 self.tenants[tenant.name] = KnownTenant(
                     tenant=tenant,
-                    follower=BoardFollower(board, self._place, tenant, self._boot_seconds),
+                    follower=BoardFollower(board, self._folder, tenant, self._boot_seconds),
                     keyer=Keyer(tenant.lookup_key),
                 )
         self.state = state

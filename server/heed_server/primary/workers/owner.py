@@ -7,11 +7,11 @@ from heed_server.config import Config
 from heed_server.config.addresses import parse_address
 from heed_server.primary.node import Node, Owning, open_node
 from heed_server.primary.stopping import Stop
-from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.folder import RunFolder
 
 
 @asynccontextmanager
-async def open_owner(config: Config, place: Place, stop: Stop) -> AsyncGenerator[Node]:
+async def open_owner(config: Config, folder: RunFolder, stop: Stop) -> AsyncGenerator[Node]:
     """Serve the workers within the block. It is told to stop when they have ended.
 
     Raises:
@@ -21,8 +21,8 @@ async def open_owner(config: Config, place: Place, stop: Stop) -> AsyncGenerator
     config = config.model_copy(
         update={"drain": config.drain.model_copy(update={"announce_seconds": 0.0})}
     )
-    with place.socket_address() as address:
+    with folder.socket_address() as address:
         async with open_node(
-            config, stop, owning=Owning(address=parse_address(address), place=place)
+            config, stop, owning=Owning(address=parse_address(address), folder=folder)
         ) as node:
             yield node

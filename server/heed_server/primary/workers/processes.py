@@ -21,8 +21,8 @@ from heed_server.config import Config
 from heed_server.config.addresses import Address
 from heed_server.primary.loop import freeze_what_stays, loop_factory
 from heed_server.primary.stopping import Stop
+from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.link import Closing, Link, Message, Order, Ready, failed
-from heed_server.primary.workers.place import Place
 from heed_server.telemetry.logs import configure_logs
 
 SUPERVISOR = "the supervisor"
@@ -36,7 +36,7 @@ class Spec:
     """What a process is to be."""
 
     config: Config
-    place: Place
+    folder: RunFolder
     number: int
     """0: the owner; else which worker."""
     restarts: int
@@ -105,7 +105,7 @@ async def _opened(
 
         async with open_worker(
             spec.config,
-            spec.place,
+            spec.folder,
             stop,
             addresses=spec.addresses,
             number=spec.number,
@@ -116,7 +116,7 @@ async def _opened(
         return
     from heed_server.primary.workers.owner import open_owner
 
-    async with open_owner(spec.config, spec.place, stop) as node:
+    async with open_owner(spec.config, spec.folder, stop) as node:
         on_end_streams(lambda: node.end_streams(spec.config.drain.grace_seconds / 2))
         yield Ready(
             metrics_port=node.metrics_port,

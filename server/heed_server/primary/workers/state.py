@@ -7,12 +7,12 @@ Laws:
   this user's alone.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from heed.model import Instant
+from heed_server.primary.workers.folder import put
 from heed_server.store import ApiKey, Tenant
 
 
@@ -38,11 +38,7 @@ def write_state(path: Path, state: State) -> None:
     Raises:
         OSError: the disk is full.
     """
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(state))
-    draft.replace(path)
+    put(path, msgspec.json.encode(state))
 
 
 def read_state(path: Path) -> State:

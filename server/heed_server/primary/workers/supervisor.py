@@ -30,8 +30,8 @@ from heed_server.config.exposure import require_safe_listening
 from heed_server.config.places import index_directory
 from heed_server.primary.listening import warn_of_exposure
 from heed_server.primary.stopping import Stop
+from heed_server.primary.workers.folder import RUN_BYTES, RunFolder
 from heed_server.primary.workers.link import Closing, Failed, Link, Message, Order, Ready
-from heed_server.primary.workers.place import RUN_BYTES, Place
 from heed_server.primary.workers.ports import kept_ports, require_workers_can_serve
 from heed_server.primary.workers.processes import Spec, run
 
@@ -77,11 +77,11 @@ async def open_workers(config: Config, stop: Stop) -> AsyncGenerator[Supervised]
     """
     require_safe_listening(config)
     require_workers_can_serve(config)
-    place = Place(index_directory=index_directory(config), run=secrets.token_bytes(RUN_BYTES))
-    place.make()
+    folder = RunFolder(index_directory=index_directory(config), run=secrets.token_bytes(RUN_BYTES))
+    folder.make()
     with kept_ports(config) as addresses:
         async with Background() as background:
-            supervisor = _Supervisor(config, place, addresses)
+            supervisor = _Supervisor(config, folder, addresses)
             try:
                 owner = await supervisor.start(0)
                 numbers = range(1, config.listen.workers + 1)
@@ -104,9 +104,9 @@ async def open_workers(config: Config, stop: Stop) -> AsyncGenerator[Supervised]
 class _Supervisor:
     """The processes, by their numbers; 0 is the owner."""
 
-    def __init__(self, config: Config, place: Place, addresses: tuple[Address, ...]) -> None:
+    def __init__(self, config: Config, folder: RunFolder, addresses: tuple[Address, ...]) -> None:
         self._config = config
-        self._place = place
+        self._folder = folder
         self._addresses = addresses
         self._children: dict[int, _Child] = {}
         self._is_ending = False
@@ -119,7 +119,7 @@ class _Supervisor:
         """
         spec = Spec(
             config=self._config,
-            place=self._place,
+            folder=self._folder,
             number=number,
             restarts=restarts,
             addresses=self._addresses if number else (),

@@ -11,7 +11,7 @@ from heed.model import Change
 from heed_server.auth.credentials import Authenticator
 from heed_server.follow import Follower
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
-from heed_server.primary.workers.place import Place
+from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.state import State, write_state
 from heed_server.service.answering import Began
 from heed_server.store import ApiKey, Tenant
@@ -27,9 +27,9 @@ class Teller:
     Make it only where the database is this process's: another owner may be writing else.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._board = NodeBoard(place.node_board, run=place.run, is_owner=True)
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._board = NodeBoard(folder.node_board, run=folder.run, is_owner=True)
         self._tenants: list[Tenant] = []
         self._keys: tuple[Sequence[ApiKey], bool] = ((), False)
         self._began: Began | None = None
@@ -43,12 +43,12 @@ class Teller:
 
     def close(self) -> None:
         """Tell nothing more: what holds keys goes."""
-        self._place.state.unlink(missing_ok=True)
+        self._folder.state.unlink(missing_ok=True)
 
     def follow(self, tenant: Tenant, follower: Follower) -> None:
         """Tell of a tenant, whose follower has just started, and of its index from now on."""
         board = TenantBoard(
-            self._place.tenant_board(tenant.tenant_id), run=self._place.run, is_owner=True
+            self._folder.tenant_board(tenant.tenant_id), run=self._folder.run, is_owner=True
         )
         _TenantTeller(board, follower)
         self._tenants.append(tenant)
@@ -68,7 +68,7 @@ class Teller:
         keys, keys_required = self._keys
         version = self._board.version + 1
         write_state(
-            self._place.state,
+            self._folder.state,
             State(
                 version=version,
                 keys=tuple(keys),

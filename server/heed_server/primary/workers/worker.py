@@ -28,9 +28,9 @@ from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.stopping import Stop, drain
+from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.known import Known, KnownKeys, WorkerChecks
 from heed_server.primary.workers.measures import register_measures
-from heed_server.primary.workers.place import Place
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, Observe, RpcLimits
 from heed_server.rpc.calls import conversed, observed, unobserved
 from heed_server.rpc.check_streams import CHECK_STREAM
@@ -56,7 +56,7 @@ class WorkerNode:
 @asynccontextmanager
 async def open_worker(
     config: Config,
-    place: Place,
+    folder: RunFolder,
     stop: Stop,
     *,
     addresses: tuple[Address, ...],
@@ -76,7 +76,7 @@ async def open_worker(
     certificate = server_credentials(config.tls)
     async with AsyncExitStack() as opened:
         background = await opened.enter_async_context(Background())
-        known = _known(place)
+        known = _known(folder)
         opened.callback(known.close)
         keys = KnownKeys(
             known,
@@ -84,7 +84,7 @@ async def open_worker(
             now=_now,
             boot_seconds=_boot_seconds,
         )
-        address = opened.enter_context(place.socket_address())
+        address = opened.enter_context(folder.socket_address())
         channel = await opened.enter_async_context(_channel(address))
         registry = CollectorRegistry()
         register_measures(registry, known, keys, restarts=restarts)
@@ -135,9 +135,9 @@ def _config_of(config: Config, addresses: tuple[Address, ...], number: int) -> C
     return config.model_copy(update={"listen": listening, "telemetry": telemetry})
 
 
-def _known(place: Place) -> Known:
+def _known(folder: RunFolder) -> Known:
     try:
-        return Known(place, boot_seconds=_boot_seconds)
+        return Known(folder, boot_seconds=_boot_seconds)
     except OSError as error:
         raise UnavailableError(f"the owner of the log told nothing yet: {error}") from error
 

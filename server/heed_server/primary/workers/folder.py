@@ -16,7 +16,7 @@ _SOCKET = "owner.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RunFolder:
     """The folder of one run."""
 
     index_directory: Path
@@ -29,28 +29,28 @@ class Place:
             UnavailableError: it cannot be made.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise UnavailableError(f"{self.folder} cannot be made: {error.strerror}") from error
+            raise UnavailableError(f"{self.path} cannot be made: {error.strerror}") from error
 
     @property
-    def folder(self) -> Path:
+    def path(self) -> Path:
         """Where the files are."""
         return self.index_directory / "workers"
 
     @property
     def state(self) -> Path:
         """The file of what changes now and then: keys and tenants."""
-        return self.folder / "state"
+        return self.path / "state"
 
     @property
     def node_board(self) -> Path:
         """The mapped file of what changes all the time."""
-        return self.folder / "node.board"
+        return self.path / "node.board"
 
     def tenant_board(self, tenant_id: TenantId) -> Path:
         """The same of one tenant."""
-        return self.folder / f"tenant-{tenant_id}.board"
+        return self.path / f"tenant-{tenant_id}.board"
 
     def index(self, tenant_id: TenantId) -> Path:
         """The index of a tenant."""
@@ -62,8 +62,21 @@ class Place:
 
         It goes by an open descriptor, because a socket's path must be shorter than folders may be.
         """
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            yield f"unix:/proc/self/fd/{folder}/{_SOCKET}"
+            yield f"unix:/proc/self/fd/{descriptor}/{_SOCKET}"
         finally:
-            os.close(folder)
+            os.close(descriptor)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Put a file, this user's alone, in the place of the last one, which some may still have open.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    draft = path.with_name(path.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    draft.replace(path)
