@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, literal, make_url, select
 
 from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
 from heed.model import Revision
@@ -156,6 +156,52 @@ async def test_a_restart_of_the_server_is_ridden_out(
     assert (await shop.ask(chooses("bob"))).appended.revision == 2
     heads = await asyncio.gather(*(shop.store.head(shop.tenant_id) for _ in range(4)))
     assert {head.revision for head in heads} == {2}
+
+
+def _read_by_sqlalchemy(connection: Connection) -> int:
+    return connection.execute(select(literal(1))).scalar_one()
+
+
+def _read_by_driver(connection: Connection) -> int:
+    cursor = connection.connection.cursor()
+    cursor.execute("SELECT 1")
+    return int(cursor.fetchall()[0][0])
+
+
+@pytest.mark.parametrize("read", [_read_by_sqlalchemy, _read_by_driver])
+async def test_what_was_read_holds_though_its_connection_cannot_be_given_back(
+    postgres: Postgres,
+    database: Database,
+    proxy: CuttingProxy,
+    read: Callable[[Connection], int],
+) -> None:
+    """The server says that it ends the connection, and is not seen to have done so yet.
+
+    More often than there are connections, so that one which is not given back is missed.
+    """
+    limits = StorageLimits(readers_max=1, streams_max=1, read_wait_seconds_max=5)
+    store = (await new_shop(await database.open(limits=limits))).store
+    proxy.keeps_open = True
+    for _ in range(5):
+        proxy.has_server_closed.clear()
+        async with store._backend.reading() as reading:
+            assert await reading.run(read) == 1
+            assert await ask_server(postgres, _END_READERS) == [True]
+            await proxy.has_server_closed.wait()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+
+        assert await store.tenants()
+    proxy.keeps_open = False
+
+
+TURNS = 100
+"""Of the loop, in which what has arrived is taken note of."""
+
+_END_READERS = (
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+    " WHERE application_name = 'heed reader' AND state = 'idle in transaction'"
+)
 
 
 async def test_writes_outlive_a_crash_of_the_server(postgres: Postgres, database: Database) -> None:

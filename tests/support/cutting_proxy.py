@@ -29,6 +29,10 @@ class CuttingProxy:
         self.cuts: deque[Cut] = deque()
         """What becomes of the next COMMITs; those after them pass."""
         self.goes_down_after_cut = False
+        self.keeps_open = False
+        """What the server closes stays open to the client."""
+        self.has_server_closed = asyncio.Event()
+        """The server has closed a connection, and its last words were passed on."""
         self._connections: set[asyncio.StreamWriter] = set()
         self._hushed: set[asyncio.StreamWriter] = set()
         self._port = 0
@@ -120,6 +124,9 @@ class CuttingProxy:
             if writer not in self._hushed:
                 writer.write(chunk)
                 await writer.drain()
+        self.has_server_closed.set()
+        if self.keeps_open:
+            await writer.wait_closed()
         raise EOFError
 
     def _after_cut(self) -> None:

@@ -270,8 +270,11 @@ class _Reading:
         return connection.connection
 
     async def end(self) -> None:
-        """Give the connection back."""
-        await self._connection.close()
+        """Give the connection back; one that cannot be is left, and what was read from it holds."""
+        try:
+            await self._connection.close()
+        except (*_UNREACHABLE, SQLAlchemyError):
+            self._break_off()
 
 
 async def migrate_postgres(
