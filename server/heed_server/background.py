@@ -1,28 +1,60 @@
 """What runs beside the calls, each named, all ended together.
 
-Law: what ends by an error ends the block, and so the node: what nobody notices is worse than a
-restart.
+Laws:
+- What ends by an error ends the block, and so the node: what nobody notices is worse than a
+  restart.
+- A loop that is to go on for ever and ends all the same, by whatever, is such an error.
 """
 
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+from heed.task_group import TaskGroup
+
+CANCELLED_AGAIN_SECONDS: Final = 10.0
+"""How often what still runs at the end is asked again to end, since who meets an error of a group
+at the same moment forgets that it was cancelled. Higher: such an end takes longer. Lower than what
+a task does at its end: that is cut off."""
+
+
+class LoopEndedError(RuntimeError):
+    """Something that is to go on for ever has ended: a fault of ours."""
 
 
 class Background:
     """A task group whose tasks are cancelled when its block ends."""
 
     def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
+        self._group = TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_ending = False
 
-    def start(self, name: str, loop: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run a loop until the block ends, or its task is cancelled."""
-        task = self._group.create_task(loop, name=f"heed-{name}")
+    def keep(self, name: str, loop: Coroutine[None, None, None]) -> None:
+        """Run a loop until the block ends; if it ends before, that is an error."""
+        self.start(name, self._kept(name, loop))
+
+    def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run something until it ends, its task is cancelled, or the block ends."""
+        task = self._group.create_task(work, name=f"heed-{name}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._is_ending = True  # the group cancels the others now
+
+    async def _kept(self, name: str, loop: Coroutine[None, None, None]) -> None:
+        try:
+            await loop
+        except asyncio.CancelledError as error:
+            if self._is_ending:
+                raise
+            raise LoopEndedError(f"{name} was cancelled, by nobody who may") from error
+        raise LoopEndedError(f"{name} has ended by itself")
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -34,8 +66,14 @@ class Background:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
+        self._is_ending = True
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            try:
+                await asyncio.wait(self._tasks, timeout=CANCELLED_AGAIN_SECONDS)
+            except asyncio.CancelledError as cancelled:
+                kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
         try:
             if isinstance(error, Exception):  # the block's own: it goes on by itself
                 await self._group.__aexit__(None, None, None)

@@ -20,6 +20,7 @@ from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import Failed, failure
 from heed.connection.target import Target
 from heed.errors import HeedError
+from heed.task_group import TaskGroup
 from heed_proto.v1 import preference_service_pb2 as preference
 
 
@@ -99,7 +100,7 @@ class AioConversation:
         start: Any = (await self._connected()).stream_stream(self._spec.path)
         call = start(metadata=self._target.metadata)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 writing = group.create_task(self._write(call))
                 error = await self._read(call)
                 writing.cancel()

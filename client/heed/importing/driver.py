@@ -19,6 +19,7 @@ from heed.errors import ErrorReason, ExhaustedError, HeedError, UnavailableError
 from heed.formats import Entry, List, Options, Rejected, entries, lists
 from heed.importing.chunks import CHUNK_ROWS_MAX, Chunk, chunks_of
 from heed.importing.naming import batch_name
+from heed.task_group import TaskGroup
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 
@@ -158,7 +159,7 @@ async def send(
     damage: HeedError | None = None
     failed: HeedError | None = None
     try:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             try:
                 for chunk in chunks_of(entries(prepared.lists)):
                     await places.acquire()

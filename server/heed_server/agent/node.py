@@ -124,8 +124,8 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         await health.refresh()
         await server.start()
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
-        background.start("health", health.run())
-        background.start("replica", _tell_of_following(config, known, follower))
+        background.keep("health", health.run())
+        background.keep("replica", _tell_of_following(config, known, follower))
         yield AgentNode(
             config=config,
             addresses=addresses,

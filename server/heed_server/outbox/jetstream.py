@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from heed.errors import FieldViolation, InvalidArgumentError
+from heed.task_group import TaskGroup
 from heed_server.outbox.errors import NatsAwayError, OvertakenError, StreamRefusedError
 from heed_server.outbox.limits import OutboxLimits
 from heed_server.outbox.messages import Message, Naming, Place, message_id, place_of
@@ -183,7 +184,7 @@ class JetStream:
                 it, were not stored.
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 for message, place in messages:
                     group.create_task(self._publish(stream, message, place))
         except ExceptionGroup as failed:

@@ -16,6 +16,7 @@ import structlog
 
 from heed.errors import HeedError, UnavailableError
 from heed.model import TenantId
+from heed.task_group import TaskGroup
 from heed_server.backoff import doubled_seconds
 from heed_server.follow import Follower
 from heed_server.outbox.errors import NatsAwayError, OvertakenError
@@ -113,7 +114,7 @@ class Outbox:
         _log.info("outbox_publishing", holder=self._holder)
         lost: Exception | None = None
         try:
-            async with asyncio.TaskGroup() as group:
+            async with TaskGroup() as group:
                 group.create_task(jetstream.until_lost())
                 group.create_task(self._keep_lease())
                 group.create_task(self._publish_all(jetstream, group))
@@ -133,7 +134,7 @@ class Outbox:
         if lost is not None:
             raise lost
 
-    async def _publish_all(self, jetstream: JetStream, group: asyncio.TaskGroup) -> None:
+    async def _publish_all(self, jetstream: JetStream, group: TaskGroup) -> None:
         """Start a publisher for each tenant, those too that are made later."""
         started = set[TenantId]()
         while True:

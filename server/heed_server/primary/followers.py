@@ -53,7 +53,7 @@ class Followers:
             await follower.close()
             raise
         self._by_tenant[tenant.tenant_id] = follower
-        background.start(f"follow-{tenant.name}", follower.run())
+        background.keep(f"follow-{tenant.name}", follower.run())
         return follower
 
     def publish(self, committed: Committed) -> None:

@@ -228,18 +228,18 @@ async def _open_parts(
 
 def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
     """Start all that runs beside the calls."""
-    start, store = parts.background.start, parts.store
-    start("health", health.run())
-    start("keys", parts.authenticator.run())
-    start("tenants", learn_tenants(store, parts.tenants))
-    start("pruning", prune_keys(store, parts.clock))
-    start("measures", measures.run())
-    start("store", watch_store(store))
-    start("subscribers", parts.subscribers.run())
+    keep, store = parts.background.keep, parts.store
+    keep("health", health.run())
+    keep("keys", parts.authenticator.run())
+    keep("tenants", learn_tenants(store, parts.tenants))
+    keep("pruning", prune_keys(store, parts.clock))
+    keep("measures", measures.run())
+    keep("store", watch_store(store))
+    keep("subscribers", parts.subscribers.run())
     if parts.wake_ups is not None:
-        start("wake-ups", parts.wake_ups.run())
+        keep("wake-ups", parts.wake_ups.run())
     if parts.outbox is not None:
-        start("outbox", parts.outbox.run())
+        keep("outbox", parts.outbox.run())
 
 
 async def _authenticator(config: Config, store: SqlStore, clock: Clock) -> Authenticator:

@@ -67,7 +67,7 @@ async def tracing(
 
     running = version("heed-server")
     tracer = await opened.enter_async_context(export_traces(running))
-    background.start("otlp", export_metrics(registry, running))
+    background.keep("otlp", export_metrics(registry, running))
     return (TracingInterceptor(tracer),)
 
 

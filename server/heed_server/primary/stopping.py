@@ -23,6 +23,7 @@ from contextlib import contextmanager
 import structlog
 from grpc import aio
 
+from heed.task_group import TaskGroup
 from heed_server.config import DrainConfig
 from heed_server.rpc import Health
 
@@ -87,7 +88,7 @@ async def drain(
             await stop.hurried.wait()
     health.end_watches()  # they never end by themselves, and would take all the time there is
     grace_seconds = None if stop.hurried.is_set() else config.grace_seconds
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         hurrying = group.create_task(_cancel_calls(server, stop))
         # After the server began to stop: a reader that is told to go must not come back to it.
         group.create_task(_end_streams(end_streams, (grace_seconds or 0) / 2))

@@ -16,6 +16,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from heed.errors import InvalidArgumentError
+from heed.task_group import TaskGroup
 from heed.wire.parse import message
 from heed_server.rpc.status import abort
 
@@ -37,7 +38,7 @@ def add_health(
 
     async def watch(data: bytes, context: Any) -> None:
         asked = await _read(health_pb2.HealthCheckRequest, data, context)
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             watching = group.create_task(servicer.Watch(asked, context))
             await watches_ended.wait()
             watching.cancel()

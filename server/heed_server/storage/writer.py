@@ -127,6 +127,14 @@ class Writer:
             raise _overloaded("writes_queued_max", f"{limits.writes_queued_max} calls")
 
     async def _run(self) -> None:
+        try:
+            await self._commit_groups()
+        finally:
+            if not self._is_draining:  # nobody would notice, and every write wait for ever
+                self._stop("the task that writes has ended")
+                self._refuse_waiting(partial(store_unavailable, self.failure))
+
+    async def _commit_groups(self) -> None:
         while not self._is_draining:
             await self._wake.wait()
             self._wake.clear()

@@ -37,6 +37,8 @@ from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric as Family
 
+from heed.task_group import TaskGroup
+
 SCOPE = "heed_server"
 _log = structlog.stdlib.get_logger(SCOPE)
 LAST_SECONDS_MAX = 1.0
@@ -97,7 +99,7 @@ def metrics_of(
 
 async def _last(work: Callable[[], object], interrupt: Callable[[], object]) -> None:
     """Do the last of the sending, which `interrupt` cuts short: no collector holds up a stop."""
-    async with asyncio.TaskGroup() as group:
+    async with TaskGroup() as group:
         working = group.create_task(asyncio.to_thread(work))
         await asyncio.wait({working}, timeout=LAST_SECONDS_MAX)
         interrupt()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import structlog
 
 from heed.errors import HeedError, UnavailableError
+from heed.task_group import TaskGroup
 from heed_server.background import Background
 from heed_server.backoff import doubled_seconds
 from heed_server.config import Config
@@ -170,7 +171,7 @@ class _Supervisor:
         patience_seconds = drain.announce_seconds + drain.grace_seconds + END_SECONDS_MAX
         owner = self._children.get(0)
         workers = [child for number, child in self._children.items() if number]
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             hurrying = group.create_task(self._hurry(stop))
             for worker in workers:
                 worker.say(Order.STOP)

@@ -120,7 +120,7 @@ async def open_worker(
             closing()  # those of changes are the owner's to end
 
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
-        background.start("health", health.run())
+        background.keep("health", health.run())
         yield WorkerNode(metrics_port=metrics_port)
 
 
