@@ -26,6 +26,7 @@ async def test_the_consumer_runs_as_it_stands(tmp_path: Path) -> None:
         Served(tmp_path, variables={"HEED_OUTBOX_NATS_URL": nats.url}) as server,
         server.client() as client,
     ):
+        server.wait_for("outbox_begun")  # what was written before is not published one by one
         for number in range(30):
             client.opt_out(user=f"u-{number}", source="docs")
         client.set_preference(user="u-3", choices=[OptOut(topic="news")], origin=ORIGIN)

@@ -266,6 +266,7 @@ async def test_streams_of_two_nodes_outlive_a_postgresql_that_goes_and_comes(
             channel = await opened.enter_async_context(channel_to(node))
             subscribers.append(Subscriber(channel, f"mailer-{number}"))
             streams.append(await opened.enter_async_context(subscribers[-1].stream()))
+            await streams[-1].reach(0)  # no snapshot is had from a database that is away
         clients = [
             await opened.enter_async_context(heed.Client(node.address, timeout=10))
             for node in (first, second)
