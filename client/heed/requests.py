@@ -7,9 +7,11 @@ Laws:
 - No `repr` shows whom a value is about: it would end up in logs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import cast
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
@@ -274,7 +276,32 @@ def require_zone(instant: datetime | None, field: str) -> None:
         f"{instant.isoformat()} has no time zone; give one, as `datetime.now(UTC)` "
         "or `when.replace(tzinfo=ZoneInfo('Europe/Vienna'))` do"
     )
-    raise InvalidArgumentError(
+    raise _refusal(field, description)
+
+
+def require_seconds(seconds: float | None, field: str) -> None:
+    """Return if the length of time, where there is one, is a number of seconds.
+
+    Raises:
+        InvalidArgumentError: it is none, whatever the types say; `field` names the argument.
+    """
+    said = cast("object", seconds)
+    match said:
+        case None:
+            return
+        case int() | float() if not (isinstance(said, bool) or math.isnan(said)):
+            return
+        case timedelta():
+            description = "takes a number of seconds, not a timedelta; give its `total_seconds()`"
+        case float():
+            description = "takes a number of seconds, and nan is none; give one, as 2.5"
+        case _:
+            description = f"takes a number of seconds, not a {type(said).__name__}; give 2.5, say"
+    raise _refusal(field, description)
+
+
+def _refusal(field: str, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
         f"{field}: {description}",
         violations=[FieldViolation(field, description)],
         metadata={"field": field},

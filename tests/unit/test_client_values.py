@@ -1,5 +1,6 @@
 """What callers hand in, and what they get back."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 import heed
 from heed.names import named, words_of
-from heed.testing import FakeSyncClient
+from heed.testing import FakeClient, FakeSyncClient
 from heed.wire import ask, read
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -240,3 +241,88 @@ def _newer(record: pb.Record, **numbers: int) -> pb.Record:
     for name, number in numbers.items():
         setattr(record.scope if name == "channel" else record, name, number)
     return record
+
+
+WRONG_SECONDS = [
+    pytest.param(timedelta(seconds=5), "not a timedelta; give its `total_seconds()`", id="time"),
+    pytest.param("5", "a number of seconds, not a str", id="text"),
+    pytest.param(True, "a number of seconds, not a bool", id="bool"),
+    pytest.param(float("nan"), "nan is none", id="nan"),
+]
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize(("wrong", "advice"), WRONG_SECONDS)
+@pytest.mark.parametrize("make", [lambda: heed.SyncClient(NOWHERE), FakeSyncClient])
+def test_what_is_no_number_of_seconds_is_refused_by_its_argument(
+    make: Callable[[], heed.SyncClient], wrong: Any, advice: str
+) -> None:
+    with make() as client:
+        calls: list[tuple[str, Callable[[], object]]] = [
+            (
+                "wait_propagated",
+                lambda: client.opt_out(user="u", source="s", wait_propagated=wrong),
+            ),
+            ("timeout", lambda: client.opt_out(user="u", source="s", timeout=wrong)),
+            ("timeout", lambda: client.check(user="u", channel="email", timeout=wrong)),
+            ("timeout", lambda: list(client.export_records(timeout=wrong))),
+            ("timeout", lambda: client.check_stream(timeout=wrong)),
+            ("timeout", lambda: client.wait_ready(wrong)),
+        ]
+        for field, call in calls:
+            with pytest.raises(heed.InvalidArgumentError) as caught:
+                call()
+
+            assert caught.value.metadata == {"field": field}
+            assert [one.field for one in caught.value.violations] == [field]
+            assert advice in caught.value.message
+            assert caught.value.message.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(("wrong", "advice"), WRONG_SECONDS)
+@pytest.mark.parametrize("make", [lambda: heed.Client(NOWHERE), FakeClient])
+async def test_what_is_no_number_of_seconds_is_refused_where_it_is_awaited(
+    make: Callable[[], heed.Client], wrong: Any, advice: str
+) -> None:
+    async with make() as client:
+        calls: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+            (
+                "wait_propagated",
+                lambda: client.opt_out(user="u", source="s", wait_propagated=wrong),
+            ),
+            ("timeout", lambda: client.opt_out(user="u", source="s", timeout=wrong)),
+            ("timeout", lambda: client.check(user="u", channel="email", timeout=wrong)),
+            ("timeout", lambda: anext(aiter(client.export_records(timeout=wrong)))),
+            ("timeout", lambda: client.wait_ready(wrong)),
+        ]
+        for field, call in calls:
+            with pytest.raises(heed.InvalidArgumentError) as caught:
+                await call()
+
+            assert caught.value.metadata == {"field": field}
+            assert advice in caught.value.message
+
+
+@pytest.mark.parametrize("make", [heed.Client, heed.SyncClient])
+def test_a_timeout_of_a_client_that_is_no_number_is_refused_where_it_is_made(
+    make: Callable[..., object],
+) -> None:
+    with pytest.raises(heed.InvalidArgumentError, match=r"^timeout: .*not a timedelta"):
+        make(NOWHERE, timeout=timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("seconds", [1e300, 10**400, float("inf"), float("-inf")])
+def test_a_wait_that_no_message_can_hold_is_refused(seconds: float) -> None:
+    with FakeSyncClient() as client, pytest.raises(heed.InvalidArgumentError) as caught:
+        client.opt_out(user="u", source="s", wait_propagated=seconds)
+
+    assert [one.field for one in caught.value.violations] == ["wait_propagated"]
+    assert "give 30 s at most" in caught.value.message
+
+
+@pytest.mark.parametrize("seconds", [0, 2, 2.5])
+def test_a_number_of_seconds_may_be_whole(seconds: float) -> None:
+    with FakeSyncClient() as client:
+        answer = client.opt_out(user="u", source="s", wait_propagated=seconds, timeout=seconds)
+
+    assert answer.propagated

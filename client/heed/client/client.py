@@ -62,8 +62,8 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationM
         `subscriber` names this cache to operators, the host's name and the folder's if empty.
 
         Raises:
-            InvalidArgumentError: the address or the key is none, `tls` contradicts `insecure`, or
-                something said of the cache is none.
+            InvalidArgumentError: the address or the key is none, `tls` contradicts `insecure`,
+                `timeout` is no number of seconds, or something said of the cache is none.
         """
         target = target_of(address, tls=tls, insecure=insecure, api_key=api_key)
         open_cache: Callable[[], CacheLease] | None = None
@@ -92,6 +92,7 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationM
 
         Raises:
             UnavailableError: SERVER_UNREACHABLE, none was within `timeout` seconds.
+            InvalidArgumentError: `timeout` is no number of seconds.
         """
         await self._calls.wait_ready(timeout)
 

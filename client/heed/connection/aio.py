@@ -22,6 +22,7 @@ from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+from heed.requests import require_seconds
 
 
 class AioCalls:
@@ -29,6 +30,7 @@ class AioCalls:
 
     def __init__(self, target: Target, *, timeout: float | None) -> None:
         """`timeout`, in seconds, replaces the methods' own; None: they stand."""
+        require_seconds(timeout, "timeout")
         self._target = target
         self._timeout = timeout
         self._channel: grpc.aio.Channel | None = None
@@ -50,7 +52,7 @@ class AioCalls:
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
-        seconds = self._seconds(spec, timeout)
+        seconds = spec.seconds_within(timeout, self._timeout)
         try:
             data = await call(
                 request.SerializeToString(), timeout=seconds, metadata=self._target.metadata
@@ -69,7 +71,7 @@ class AioCalls:
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None
     ) -> AsyncIterator[A]:
         """Call, and yield the messages of the answer."""
-        seconds = self._seconds(spec, timeout)
+        seconds = spec.seconds_within(timeout, self._timeout)
         channel = await self._connected(timeout)
         start: Any = channel.unary_stream(spec.path)
         call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
@@ -93,11 +95,12 @@ class AioCalls:
             spec,
             self._target,
             connected=lambda: self._connected(None),
-            seconds=self._seconds(spec, timeout),
+            seconds=spec.seconds_within(timeout, self._timeout),
         )
 
     async def wait_ready(self, timeout: float) -> None:
         """Return once the server is connected to."""
+        require_seconds(timeout, "timeout")
         try:
             async with asyncio.timeout(timeout):
                 await self._opened().channel_ready()
@@ -114,11 +117,6 @@ class AioCalls:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
-
-    def _seconds(self, spec: MethodSpec[Q, A], timeout: float | None) -> float:
-        if timeout is not None:
-            return timeout
-        return self._timeout if self._timeout is not None else spec.timeout_seconds
 
     async def _connected(self, timeout: float | None) -> grpc.aio.Channel:
         """The channel; before the first call, once its first connection is made or has failed."""

@@ -57,7 +57,7 @@ class AioConversation:
         """Ask about one message."""
         if self._running is None:
             raise RuntimeError("this stream is not open: use it in `async with`")
-        seconds = self._seconds if timeout is None else timeout
+        seconds = self._seconds if timeout is None else self._spec.seconds_within(timeout)
         answer: asyncio.Future[CheckAnswer | HeedError] = asyncio.get_running_loop().create_future()
 
         def settle(told: CheckAnswer | HeedError) -> None:

@@ -18,6 +18,7 @@ from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
+from heed.requests import require_seconds
 
 
 class GrpcCalls:
@@ -25,6 +26,7 @@ class GrpcCalls:
 
     def __init__(self, target: Target, *, timeout: float | None) -> None:
         """`timeout`, in seconds, replaces the methods' own; None: they stand."""
+        require_seconds(timeout, "timeout")
         self._target = target
         self._timeout = timeout
         self._channel: grpc.Channel = _open(target)
@@ -47,7 +49,7 @@ class GrpcCalls:
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
-        seconds = self._seconds(spec, timeout)
+        seconds = spec.seconds_within(timeout, self._timeout)
         try:
             data = call(
                 request.SerializeToString(), timeout=seconds, metadata=self._target.metadata
@@ -64,7 +66,7 @@ class GrpcCalls:
 
     def stream(self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None) -> Iterator[A]:
         """Call, and yield the messages of the answer."""
-        seconds = self._seconds(spec, timeout)
+        seconds = spec.seconds_within(timeout, self._timeout)
         start: Any = self._connected(timeout).unary_stream(spec.path)
         call = start(request.SerializeToString(), timeout=seconds, metadata=self._target.metadata)
         try:
@@ -87,11 +89,12 @@ class GrpcCalls:
             spec,
             self._target,
             connected=lambda: self._connected(None),
-            seconds=self._seconds(spec, timeout),
+            seconds=spec.seconds_within(timeout, self._timeout),
         )
 
     def wait_ready(self, timeout: float) -> None:
         """Return once the server is connected to."""
+        require_seconds(timeout, "timeout")
         ready = grpc.channel_ready_future(self._opened())
         try:
             ready.result(timeout=timeout)
@@ -107,11 +110,6 @@ class GrpcCalls:
         """Close; calls under way fail."""
         self._is_closed = True
         self._close()
-
-    def _seconds(self, spec: MethodSpec[Q, A], timeout: float | None) -> float:
-        if timeout is not None:
-            return timeout
-        return self._timeout if self._timeout is not None else spec.timeout_seconds
 
     def _connected(self, timeout: float | None) -> grpc.Channel:
         """The channel; before the first call, once its first connection is made or has failed."""

@@ -57,7 +57,7 @@ class GrpcConversation:
         self, request: preference.CheckSuppressionRequest, *, timeout: float | None
     ) -> CheckAnswer:
         """Ask about one message."""
-        seconds = self._seconds if timeout is None else timeout
+        seconds = self._seconds if timeout is None else self._spec.seconds_within(timeout)
         answer: Future[CheckAnswer | HeedError] = Future()
         question = Question(request=request, settle=answer.set_result)
         with self._changed:

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from heed.requests import require_seconds
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -50,6 +51,18 @@ class MethodSpec(Generic[Q_co, A_co]):
     def path(self) -> str:
         """What the call is named on the wire."""
         return f"/{self.service}/{self.name}"
+
+    def seconds_within(self, *said: float | None) -> float:
+        """How long a call may take: the first time that a caller said, else its own.
+
+        Raises:
+            InvalidArgumentError: what was said is no number of seconds.
+        """
+        for timeout in said:
+            if timeout is not None:
+                require_seconds(timeout, "timeout")
+                return timeout
+        return self.timeout_seconds
 
 
 _PREFERENCES: Final = "heed.v1.PreferenceService"

@@ -11,7 +11,7 @@ from heed.connection import methods
 from heed.connection.blocking import aside, pause
 from heed.connection.calls import BlockingCalls
 from heed.errors import ErrorReason, UnavailableError
-from heed.requests import Query
+from heed.requests import Query, require_seconds
 from heed.sync_client.calling import Calling
 from heed.wire import ask, read
 
@@ -71,9 +71,11 @@ class CachedCalling(Calling):
 
         Raises:
             UnavailableError: STATE_STALE, it does not within `timeout` seconds.
+            InvalidArgumentError: `timeout` is no number of seconds.
             RuntimeError: the client has no cache.
         """
         cache = self.cache
+        require_seconds(timeout, "timeout")
         waited = 0.0
         while cache.state is not CacheState.LIVE:
             if waited >= timeout:
@@ -105,6 +107,7 @@ class CachedCalling(Calling):
     def _check_cached(
         self, cache: "Cache", query: Query, token: str, tenant: str | None, timeout: float | None
     ) -> CheckAnswer:
+        require_seconds(timeout, "timeout")  # not only once a server must be asked
         found = cache.check(query, token, tenant)
         if not isinstance(found, CheckAnswer) and found.wait_revision:
             self._catch_up(cache, found.wait_revision)
@@ -126,6 +129,7 @@ class CachedCalling(Calling):
         tenant: str | None,
         timeout: float | None,
     ) -> tuple[CheckAnswer, ...]:
+        require_seconds(timeout, "timeout")
         found = cache.check_many(queries, token, tenant)
         waits = max(
             (one.wait_revision for one in found if not isinstance(one, CheckAnswer)), default=0

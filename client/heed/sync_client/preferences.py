@@ -188,7 +188,7 @@ class PreferenceMethods(CachedCalling):
         )
         if wait_propagated is not None and timeout is None:
             # The server waits for nine tenths of what is left, and then still has to answer.
-            timeout = methods.SET_PREFERENCE.timeout_seconds + wait_propagated / 0.9
+            timeout = methods.SET_PREFERENCE.timeout_seconds + max(wait_propagated, 0) / 0.9
         answer = self._calls.unary(
             methods.SET_PREFERENCE, request, timeout=timeout, idempotency_key=key
         )

@@ -9,6 +9,7 @@ from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import advised, unreachable
 from heed.connection.methods import A, MethodSpec, Q
 from heed.errors import HeedError
+from heed.requests import require_seconds
 from heed.sync_client import SyncClient
 from heed.testing.clock import FakeClock
 from heed.testing.service import FakeService
@@ -57,9 +58,10 @@ class _BlockingCalls:
         spec: MethodSpec[Q, A],
         request: Q,
         *,
-        timeout: float | None,  # noqa: ARG002 - nothing takes time
+        timeout: float | None,
         idempotency_key: str = "",
     ) -> A:
+        spec.seconds_within(timeout)  # nothing takes time, but it must be one
         if not self._service.is_reachable:
             raise unreachable(spec, "the fake", "it was told to be", idempotency_key)
         answer = self._service.answer(spec.name, request.SerializeToString())
@@ -70,23 +72,23 @@ class _BlockingCalls:
         spec: MethodSpec[Q, A],
         request: Q,
         *,
-        timeout: float | None,  # noqa: ARG002 - nothing takes time
+        timeout: float | None,
     ) -> Iterator[A]:
+        spec.seconds_within(timeout)
         if not self._service.is_reachable:
             raise unreachable(spec, "the fake", "it was told to be", "")
         for message in self._service.export(request.SerializeToString()):
             yield spec.answer.FromString(message)
 
     def conversation(
-        self,
-        spec: CheckStreamSpec,
-        *,
-        timeout: float | None,  # noqa: ARG002 - nothing takes time
+        self, spec: CheckStreamSpec, *, timeout: float | None
     ) -> "_BlockingConversation":
+        spec.seconds_within(timeout)
         return _BlockingConversation(self, spec)
 
     def wait_ready(self, timeout: float) -> None:
         """It is ready."""
+        require_seconds(timeout, "timeout")
 
     def close(self) -> None:
         """It holds nothing."""
@@ -117,6 +119,7 @@ class _AsyncCalls:
 
     async def wait_ready(self, timeout: float) -> None:
         """It is ready."""
+        require_seconds(timeout, "timeout")
 
     async def close(self) -> None:
         """It holds nothing."""

@@ -38,9 +38,10 @@ from heed.requests import (
     PersonChoices,
     Query,
     Suppression,
+    require_seconds,
     require_zone,
 )
-from heed.wire.limits import PAGE_SIZE_MAX
+from heed.wire.limits import PAGE_SIZE_MAX, WAIT_PROPAGATED_SECONDS_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -108,7 +109,7 @@ def set_preference(
         subjects=[_subject(one) for one in person.named_subjects()],
         choices=[_choice(choice) for choice in person.choices],
         origin=_origin(origin),
-        wait_propagated=_duration(wait_propagated),
+        wait_propagated=_duration(wait_propagated, "wait_propagated"),
     )
 
 
@@ -478,11 +479,20 @@ def _reach(reach: Reach | str | None) -> pb.Reach.ValueType:
     return pb.Reach.ValueType(named(Reach, reach, "reach") if reach is not None else 0)
 
 
-def _duration(seconds: float | None) -> Duration | None:
+def _duration(seconds: float | None, field: str) -> Duration | None:
+    require_seconds(seconds, field)
     if seconds is None:
         return None
     duration = Duration()
-    duration.FromMicroseconds(round(seconds * 1_000_000))
+    try:
+        duration.FromMicroseconds(round(seconds * 1_000_000))
+    except (OverflowError, ValueError):
+        description = f"is no time that can be said; give {WAIT_PROPAGATED_SECONDS_MAX} s at most"
+        raise InvalidArgumentError(
+            f"{field}: {description}",
+            violations=[FieldViolation(field, description)],
+            metadata={"field": field},
+        ) from None
     return duration
 
 
