@@ -289,7 +289,9 @@ def require_seconds(seconds: float | None, field: str) -> None:
     match said:
         case None:
             return
-        case int() | float() if not (isinstance(said, bool) or math.isnan(said)):
+        case int() if not isinstance(said, bool):
+            return
+        case float() if not math.isnan(said):
             return
         case timedelta():
             description = "takes a number of seconds, not a timedelta; give its `total_seconds()`"

@@ -311,7 +311,10 @@ def test_a_timeout_of_a_client_that_is_no_number_is_refused_where_it_is_made(
         make(NOWHERE, timeout=timedelta(seconds=5))
 
 
-@pytest.mark.parametrize("seconds", [1e300, 10**400, float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "seconds",
+    [1e300, pytest.param(10**400, id="no float"), float("inf"), float("-inf")],
+)
 def test_a_wait_that_no_message_can_hold_is_refused(seconds: float) -> None:
     with FakeSyncClient() as client, pytest.raises(heed.InvalidArgumentError) as caught:
         client.opt_out(user="u", source="s", wait_propagated=seconds)
