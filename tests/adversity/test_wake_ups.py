@@ -193,6 +193,8 @@ async def test_after_a_restart_of_postgresql_wake_ups_come_back(
         for number in range(2, 6):
             await second.knows((await first.opt_out(f"u-{number}")).revision)
 
+        assert second.follower.revision == 5
+
 
 # ---- one node's connection -------------------------------------------------------------------
 

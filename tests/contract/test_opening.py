@@ -216,8 +216,9 @@ async def test_a_server_that_is_not_there_is_told_without_its_password() -> None
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
 async def test_a_drivers_name_in_the_url_changes_nothing(tmp_path: Path, scheme: str) -> None:
     store = await open_store(f"{scheme}:///{tmp_path / 'heed.db'}")
-
     await store.close()
+
+    assert (tmp_path / "heed.db").is_file()
 
 
 @pytest.mark.postgres

@@ -332,10 +332,14 @@ async def test_a_page_begins_in_the_index_where_the_one_before_ended(
 ) -> None:
     """Otherwise the last of many pages reads all of those before it. Both share the statement."""
     async with new_database("sqlite", tmp_path, None) as database:
-        await require_plan(database, await new_shop(await database.open()), causes)
+        await assert_page_begins_in_the_index(
+            database, await new_shop(await database.open()), causes
+        )
 
 
-async def require_plan(database: Database, shop: Shop, causes: frozenset[Cause]) -> None:
+async def assert_page_begins_in_the_index(
+    database: Database, shop: Shop, causes: frozenset[Cause]
+) -> None:
     await shop.ask(adds(*(protection(f"p{n}") for n in range(3))))
     filter_ = RecordFilter(causes=causes)
     first = await shop.store.list_suppressions(shop.tenant_id, filter_, "", 1)

@@ -422,6 +422,8 @@ def test_a_sample_that_the_server_answers_otherwise_is_counted(
             client.check(email=ADA, channel="email")
         wait_until(lambda: client.cache.stats().disagreements > 0)
 
+        assert client.cache.stats().inconclusive == 0
+
 
 def _opt_out(revision: int) -> Record:
     return Record(

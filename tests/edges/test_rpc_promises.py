@@ -335,7 +335,7 @@ async def test_a_write_that_the_index_does_not_follow_is_not_acknowledged(
 
 
 async def test_a_check_with_the_token_of_a_write_is_never_stale(server: Running) -> None:
-    await opt_out_and_check_many(server, server, people=400)
+    await assert_never_stale(server, server, people=400)
 
 
 @pytest.mark.postgres
@@ -348,12 +348,12 @@ async def test_a_check_on_another_node_with_the_token_of_a_write_is_never_stale(
             running_server(tmp_path / "one", url=database.url) as one,
             running_server(tmp_path / "two", url=database.url) as two,
         ):
-            await opt_out_and_check_many(one, two, people=200)
-            await opt_out_and_check_many(two, one, people=200, first=200)
+            await assert_never_stale(one, two, people=200)
+            await assert_never_stale(two, one, people=200, first=200)
             assert await one.head() == await two.head() == 400
 
 
-async def opt_out_and_check_many(
+async def assert_never_stale(
     writer: Running, reader: Running, *, people: int, first: int = 0
 ) -> None:
     """64 people at a time opt out on one node and are checked on another, and by another

@@ -46,11 +46,15 @@ async def test_a_loop_that_ends_ends_the_block(
 async def test_work_may_end_and_be_cancelled() -> None:
     async with Background() as background:
         background.keep("loop", wait_for_ever())
-        await background.start("work", end())
+        work = background.start("work", end())
+        await work
         cancelled = background.start("more", wait_for_ever())
         await asyncio.sleep(0)
         cancelled.cancel()
         await asyncio.wait({cancelled})
+
+    assert not work.cancelled()
+    assert cancelled.cancelled()
 
 
 async def test_the_end_of_the_block_ends_its_loops_without_an_error() -> None:

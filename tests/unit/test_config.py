@@ -267,12 +267,7 @@ CERTIFICATE = {"tls.certificate_file": "server.pem", "tls.private_key_file": "se
 def test_beyond_loopback_both_tls_and_keys_are_needed(
     flags: dict[str, object], missing: set[str]
 ) -> None:
-    config = _listening("127.0.0.1:1,0.0.0.0:50051", **flags)
-
-    with pytest.raises(InvalidArgumentError) as refused:
-        require_safe_listening(config)
-
-    assert {violation.field for violation in refused.value.violations} == missing
+    assert _missing(_listening("127.0.0.1:1,0.0.0.0:50051", **flags)) == missing
 
 
 @pytest.mark.parametrize(
@@ -287,7 +282,16 @@ def test_beyond_loopback_both_tls_and_keys_are_needed(
 def test_a_safe_listener_or_one_that_is_meant_is_let_be(
     text: str, flags: dict[str, object]
 ) -> None:
-    require_safe_listening(_listening(text, **flags))
+    assert _missing(_listening(text, **flags)) == set()
+
+
+def _missing(config: Config) -> set[str]:
+    """What must be set for these listeners to be let be."""
+    try:
+        require_safe_listening(config)
+    except InvalidArgumentError as refused:
+        return {violation.field for violation in refused.violations}
+    return set()
 
 
 @pytest.mark.parametrize(

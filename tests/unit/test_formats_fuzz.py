@@ -64,4 +64,5 @@ def test_any_bytes_are_read_or_refused(data: bytes, name: str) -> None:
     with suppress(UnusableInputError):
         told = lists(io.BytesIO(data), options(format_name=name, topic="t", cause="opt_out"))
         for chunk in chunks_of(entries(told)):
+            assert chunk.read >= len(chunk.entries) + len(chunk.rejected)
             chunk.rows.SerializeToString()

@@ -20,7 +20,9 @@ async def wait_for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def use_group_that_fails(block: Callable[[], Awaitable[None]] | None = None) -> None:
+async def errors_of_group(block: Callable[[], Awaitable[None]] | None = None) -> list[type]:
+    """Use a group of which one task fails, and return what it raises."""
+
     async def use() -> None:
         async with TaskGroup() as group:
             group.create_task(wait_for_ever())
@@ -30,18 +32,18 @@ async def use_group_that_fails(block: Callable[[], Awaitable[None]] | None = Non
 
     with pytest.raises(ExceptionGroup) as raised:
         await use()
-    assert [type(error) for error in raised.value.exceptions] == [FailedError]
+    return [type(error) for error in raised.value.exceptions]
 
 
 async def test_a_group_that_failed_while_it_was_waited_for_left_no_request_to_cancel() -> None:
     for _ in range(3):
-        await use_group_that_fails()
+        await errors_of_group()
 
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 
 async def test_a_timeout_after_such_a_group_is_a_timeout() -> None:
-    await use_group_that_fails()
+    await errors_of_group()
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
@@ -49,9 +51,8 @@ async def test_a_timeout_after_such_a_group_is_a_timeout() -> None:
 
 
 async def test_a_block_that_runs_when_a_task_fails_is_cancelled_and_the_error_told() -> None:
-    await use_group_that_fails()
-
-    await use_group_that_fails(wait_for_ever)
+    assert await errors_of_group() == [FailedError]
+    assert await errors_of_group(wait_for_ever) == [FailedError]
 
 
 async def test_cancelling_whoever_waits_cancels_the_tasks() -> None:

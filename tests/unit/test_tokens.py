@@ -31,7 +31,7 @@ def encoded(token: Token) -> str:
     )
 
 
-def refused(token: str) -> None:
+def assert_refused(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as raised:
         decode_token(token)
 
@@ -87,7 +87,7 @@ def test_a_token_has_one_spelling(token: Token, data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(noise=st.text(max_size=60))
 def test_noise_is_refused(noise: str) -> None:
-    refused(noise)
+    assert_refused(noise)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_noise_is_refused(noise: str) -> None:
     ],
 )
 def test_what_is_no_token_is_refused(token: str) -> None:
-    refused(token)
+    assert_refused(token)
 
 
 def test_a_token_in_the_other_alphabet_is_refused() -> None:
@@ -115,11 +115,11 @@ def test_a_token_in_the_other_alphabet_is_refused() -> None:
         epoch=b"\xff" * 8, tenant_id=TenantId(1), revision=Revision(1), running_hash=b"\xff" * 8
     )
 
-    refused(written.replace("_", "/"))
+    assert_refused(written.replace("_", "/"))
 
 
 def test_a_version_not_known_here_is_refused() -> None:
-    refused(urlsafe_b64encode(b"\x02" + bytes(28)).decode().rstrip("="))
+    assert_refused(urlsafe_b64encode(b"\x02" + bytes(28)).decode().rstrip("="))
 
 
 @pytest.mark.parametrize(("epoch", "running_hash"), [(b"7 bytes", bytes(32)), (bytes(8), bytes(7))])

@@ -222,6 +222,8 @@ async def test_one_stream_more_than_may_be_is_refused(
 async def test_another_principal_has_streams_of_its_own(log: MemoryLog, tmp_path: Path) -> None:
     async with station(log, tmp_path, limits=replace(QUICK, streams_of_principal_max=1)) as node:
         await node.open(Hearer())
+        with pytest.raises(ExhaustedError):
+            await node.open(Hearer())
 
         await node.open(Hearer(), principal="another")
 
