@@ -109,7 +109,7 @@ bench-scale: setup ## what a number of subjects changes, with ten million; half 
 	$(BIN)/python -m tests.bench --scale
 
 soak: setup ## 2,000 reconnects and an hour's changes: memory stays flat; some minutes
-	$(BIN)/python -m tests.bench.soak
+	$(BIN)/python -m tests.bench --only server_growth_mib --strict
 
 # In the order of how soon each fails. The last step is the whole suite.
 check: ## what CI runs: lint, types, imports, the contract, coverage, languages, then all tests

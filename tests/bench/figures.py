@@ -37,6 +37,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "writes_watched_over_unwatched": (">=", 0.6),
     "agent_check_over_bare": (">=", 0.8),
     "two_workers_over_one": (">=", 1.5),
+    "server_growth_mib": ("<=", 8),
+    "client_growth_mib": ("<=", 8),
 }
 """What the design asks for (section 8, and what issue 2 must show)."""
 
