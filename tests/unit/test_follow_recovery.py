@@ -10,9 +10,11 @@ import pytest
 from heed.errors import UnavailableError
 from heed.index import IndexClaimedError
 from heed.model import Hold, Revision, Topic
+from heed_server.follow.position import KEPT_SECONDS, kept_position
 from heed_server.store import LogDamagedError
 from tests.support.followers import (
     QUICK,
+    Clock,
     assert_history_lost,
     assert_in_step,
     assert_refuses,
@@ -129,6 +131,59 @@ class TestStarting:
         log.opt_outs(more)
 
         await assert_history_lost(log, tmp_path)
+
+    @pytest.mark.parametrize("left", [0, 9, 10])
+    async def test_it_does_not_start_on_a_log_that_was_put_back_after_a_kill(
+        self, log: MemoryLog, tmp_path: Path, left: int
+    ) -> None:
+        """No index is left that knew of the change; the position beside it does."""
+        log.opt_outs(10)
+        log.opt_out("lost")
+        (await leave_index(log, tmp_path)).joinpath("seal").unlink()
+        log.put_back(left)
+        log.opt_outs(10 - left)
+        log.opt_out("ada")
+
+        await assert_history_lost(log, tmp_path)
+
+    async def test_after_a_kill_it_starts_on_a_log_that_went_on(
+        self, log: MemoryLog, tmp_path: Path
+    ) -> None:
+        log.opt_outs(10)
+        (await leave_index(log, tmp_path)).joinpath("seal").unlink()
+        log.opt_outs(5)
+
+        async with started(log, tmp_path) as follower:
+            assert_in_step(follower, log)
+
+    @pytest.mark.parametrize("is_cut", [True, False])
+    async def test_a_position_that_was_not_written_whole_says_nothing(
+        self, log: MemoryLog, tmp_path: Path, *, is_cut: bool
+    ) -> None:
+        log.opt_outs(10)
+        (await leave_index(log, tmp_path)).joinpath("seal").unlink()
+        (position,) = tmp_path.glob("*.position")
+        kept = position.read_bytes()
+        position.write_bytes(kept[:-1] if is_cut else kept[:-1] + bytes([kept[-1] ^ 1]))
+        log.put_back(3)
+
+        async with started(log, tmp_path) as follower:
+            assert_in_step(follower, log)
+
+    async def test_a_position_is_kept_while_it_follows(
+        self, log: MemoryLog, tmp_path: Path
+    ) -> None:
+        clock = Clock()
+        async with running(log, tmp_path, clock=clock) as follower:
+            (position,) = tmp_path.glob("*.position")
+            log.opt_outs(10)
+            assert await follower.reached(Revision(10), 10)
+            await log.asked(2)
+            clock.seconds += KEPT_SECONDS
+            while (kept := kept_position(position)) is None or kept.revision < 10:
+                await log.asked(1)
+
+            assert kept.running_hash == follower.index.running_hash
 
     async def test_without_the_database_it_does_not_start(
         self, log: MemoryLog, tmp_path: Path

@@ -3,9 +3,10 @@
 Laws:
 - The index is usable or it is not: one that could not take a change, met damage, or stands in
   another log than the database's gives no answer at all until it is made anew.
-- Where changes that this index held are gone from the log of the same epoch, the node gives no
-  answer for this tenant, also after a restart, until an operator takes away the file that says so
-  (docs/operations.md): the lost changes may be opt-outs.
+- Where changes that this node knew of are gone from the log of the same epoch, it gives no answer
+  for this tenant, also after a restart, until an operator takes away the file that says so
+  (docs/operations.md): the lost changes may be opt-outs. The index knows of them; what is kept
+  beside it (`position`) does too, when the index was not closed.
 - What this node commits is applied at once, before the write is acknowledged; what others commit
   is found by asking for the head, which a wake-up only makes sooner.
 - Age counts, on the boot clock, from the *asking* of the head that the index has caught up with:
@@ -17,6 +18,7 @@ Laws:
 import asyncio
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +39,7 @@ from heed_server.follow.log import (
     require_same_log,
     within,
 )
+from heed_server.follow.position import KEPT_SECONDS, Position, keep_position, kept_position
 from heed_server.follow.rebuild import rebuild_index
 from heed_server.store import LogDamagedError, LogReader, Tenant
 from heed_server.writes import Committed
@@ -81,6 +84,10 @@ class Follower:
         self._path = directory / f"tenant-{tenant.tenant_id}"
         self._lost_path = directory / f"tenant-{tenant.tenant_id}.history-lost"
         self._history_lost = False
+        self._position_path = directory / f"tenant-{tenant.tenant_id}.position"
+        self._keeping = threading.Lock()  # a thread may still write when the index is closed
+        self._kept_revision = Revision(-1)
+        self._kept_at = -math.inf
         self._boot_seconds = boot_seconds
         self._limits = limits or FollowLimits()
         self._index: Index | None = None
@@ -157,7 +164,9 @@ class Follower:
             )
         except IndexUnusableError as error:
             _log.info("index_not_opened", tenant=self.tenant.name, why=error.message)
+            await self._require_kept_position(head)
         await self._step()
+        await self._keep_position()
 
     async def run(self) -> None:
         """Follow until cancelled. Outlives whatever the database or the index does."""
@@ -166,6 +175,7 @@ class Follower:
             pause_seconds = self._limits.poll_seconds
             try:
                 await self._step()
+                await self._keep_position()
                 if failures:
                     _log.info("log_followed_again", tenant=self.tenant.name, failures=failures)
                 failures = 0
@@ -231,6 +241,7 @@ class Follower:
         index, self._index = self._index, None
         if index is None:
             return
+        self._keep(_position_of(index))
         try:
             index.close()
         except (HeedError, OSError) as error:
@@ -257,6 +268,43 @@ class Follower:
         except _UNUSABLE as error:
             self._refuse(error)
             raise
+
+    async def _require_kept_position(self, head: Head) -> None:
+        """Refuse a log that has not what an earlier run knew of; its index cannot say so."""
+        kept = kept_position(self._position_path)
+        if kept is None or kept.epoch != head.epoch or not kept.revision:
+            return
+
+        def hash_at(revision: Revision) -> bytes | None:
+            return kept.running_hash if revision == kept.revision else None
+
+        try:
+            require_same_log(head, epoch=kept.epoch, revision=kept.revision, hash_at=hash_at)
+            changes = await within(
+                self._limits.read_timeout_seconds,
+                read_after(self._reader, self.tenant.tenant_id, kept.revision, 0),
+            )
+            continuation(changes, revision=kept.revision, hash_at=hash_at)
+        except HistoryLostError as error:
+            self._mark_history_lost(error)
+            self._require_history()
+
+    async def _keep_position(self) -> None:
+        """Write down now and then where the index stands, in a thread: it waits for the disk."""
+        index, now = self.index, self._boot_seconds()
+        if index.revision == self._kept_revision or now - self._kept_at < KEPT_SECONDS:
+            return
+        self._kept_at = now
+        await asyncio.to_thread(self._keep, _position_of(index))
+
+    def _keep(self, position: Position) -> None:
+        try:
+            with self._keeping:
+                keep_position(self._position_path, position)
+        except OSError as error:
+            _log.error("position_not_kept", tenant=self.tenant.name, why=str(error))
+        else:
+            self._kept_revision = position.revision
 
     async def _rebuild(self) -> None:
         begun = self._boot_seconds()
@@ -381,6 +429,8 @@ class Follower:
                 marker.write(f"{error.message}\n")
                 marker.flush()
                 os.fsync(marker.fileno())
+            # From now on the file says it; once that is taken away, what is there is believed.
+            self._position_path.unlink(missing_ok=True)
         except OSError as failure:
             _log.critical("history_loss_not_kept", tenant=self.tenant.name, why=str(failure))
 
@@ -402,3 +452,7 @@ class Follower:
         except TimeoutError:
             pass
         self._wake.clear()
+
+
+def _position_of(index: Index) -> Position:
+    return Position(epoch=index.epoch, revision=index.revision, running_hash=index.running_hash)
