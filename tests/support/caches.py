@@ -45,8 +45,8 @@ class GoingClock(BootClock):
         return boot_clock() + self.ns
 
 
-class Leased:
-    """A lease of a cache that nobody else has."""
+class UsedAlone:
+    """A use of a cache that nobody else uses."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
@@ -83,7 +83,7 @@ class CachedSyncClient(heed.SyncClient):
             max_staleness=said.get("max_staleness"),
         )
 
-        def open_cache() -> Leased:
+        def open_cache() -> UsedAlone:
             cache = make_cache(
                 spec,
                 WatchCalls(target),
@@ -92,7 +92,7 @@ class CachedSyncClient(heed.SyncClient):
                 pace_seconds_max=0.01,
             )
             cache.start()
-            return Leased(cache)
+            return UsedAlone(cache)
 
         super(heed.SyncClient, self).__init__(
             GrpcCalls(target, timeout=timeout),

@@ -24,8 +24,8 @@ CATCH_UP_SECONDS = 0.05
 """How long a check waits for the revision of its token before it asks a server."""
 
 
-class CacheLease(Protocol):
-    """A share of a cache."""
+class CacheUse(Protocol):
+    """A use of a cache, which others may use too."""
 
     cache: "Cache"
 
@@ -43,7 +43,7 @@ class CachedCalling(Calling):
         *,
         tenant: str,
         new_key: Callable[[], str],
-        open_cache: Callable[[], CacheLease] | None = None,
+        open_cache: Callable[[], CacheUse] | None = None,
     ) -> None:
         """`open_cache` is called once, at the first use; None: there is no cache."""
         super().__init__(calls, tenant=tenant, new_key=new_key)
@@ -91,11 +91,11 @@ class CachedCalling(Calling):
             return None
         with self._opening:
             if self._open_cache is not None:
-                lease = self._open_cache()
+                use = self._open_cache()
                 self._open_cache = None
                 # Also at exit, and where a client is let go without being closed.
-                self._release_cache = weakref.finalize(self, lease.release)
-                self._cache = lease.cache
+                self._release_cache = weakref.finalize(self, use.release)
+                self._cache = use.cache
         return self._cache
 
     async def _close_cache(self) -> None:

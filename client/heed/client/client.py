@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from heed.client.administration import AdministrationMethods
-from heed.client.cached import CacheLease
+from heed.client.cached import CacheUse
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
 from heed.client.propagation import PropagationMethods
@@ -66,7 +66,7 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationM
                 `timeout` is no number of seconds, or something said of the cache is none.
         """
         target = target_of(address, tls=tls, insecure=insecure, api_key=api_key)
-        open_cache: Callable[[], CacheLease] | None = None
+        open_cache: Callable[[], CacheUse] | None = None
         if cache is not None:
             from heed.connection import caching  # it brings LMDB
 
@@ -79,7 +79,7 @@ class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationM
                 topics=topics,
                 max_staleness=max_staleness,
             )
-            open_cache = functools.partial(caching.lease, spec)
+            open_cache = functools.partial(caching.use, spec)
         super().__init__(
             AioCalls(target, timeout=timeout),
             tenant=tenant,

@@ -147,26 +147,26 @@ def make_follower(
     return replica, follower
 
 
-class Lease:
-    """A client's share of a cache: the first starts it, the last closes it."""
+class CacheUse:
+    """A client's use of a cache: the first starts it, the last closes it."""
 
     __slots__ = ("_is_released", "_key", "cache")
 
     def __init__(self, key: str, cache: Cache) -> None:
-        """Others call `lease`."""
+        """Others call `use`."""
         self._key = key
         self.cache = cache
         self._is_released = False
 
     def release(self) -> None:
         """Let go; releasing twice is releasing once."""
-        with _LEASING:
+        with _SHARING:
             if self._is_released:
                 return
             self._is_released = True
             shared = _SHARED[self._key]
-            shared.leases -= 1
-            if shared.leases:
+            shared.uses -= 1
+            if shared.uses:
                 return
             del _SHARED[self._key]
             shared.cache.close()
@@ -176,22 +176,22 @@ class Lease:
 class _Shared:
     cache: Cache
     spec: CacheSpec
-    leases: int
+    uses: int
 
 
-_LEASING: Final = threading.Lock()
+_SHARING: Final = threading.Lock()
 _SHARED: Final[dict[str, _Shared]] = {}
-"""The caches of this process by their folder. Touched only under `_LEASING`."""
+"""The caches of this process by their folder. Touched only under `_SHARING`."""
 
 
-def lease(spec: CacheSpec) -> Lease:
+def use(spec: CacheSpec) -> CacheUse:
     """Open and start a cache, or share the one that this process has at the same folder.
 
     Raises:
         InvalidArgumentError: it has one there that asks for something else.
     """
     key = os.path.realpath(spec.path)
-    with _LEASING:
+    with _SHARING:
         shared = _SHARED.get(key)
         if shared is None:
             cache = make_cache(spec, WatchCalls(spec.target))
@@ -203,8 +203,8 @@ def lease(spec: CacheSpec) -> Lease:
                 f"is at {spec.path}, where this process has one of another server, tenant, "
                 "filter or max_staleness; give each a folder of its own",
             )
-        shared.leases += 1
-        return Lease(key, shared.cache)
+        shared.uses += 1
+        return CacheUse(key, shared.cache)
 
 
 def _duration(time: timedelta) -> Duration:

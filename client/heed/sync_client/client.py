@@ -13,7 +13,7 @@ from heed.connection.blocking import GrpcCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
 from heed.sync_client.administration import AdministrationMethods
-from heed.sync_client.cached import CacheLease
+from heed.sync_client.cached import CacheUse
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
 from heed.sync_client.propagation import PropagationMethods
@@ -66,7 +66,7 @@ class SyncClient(PreferenceMethods, AdministrationMethods, ListMethods, Propagat
                 `timeout` is no number of seconds, or something said of the cache is none.
         """
         target = target_of(address, tls=tls, insecure=insecure, api_key=api_key)
-        open_cache: Callable[[], CacheLease] | None = None
+        open_cache: Callable[[], CacheUse] | None = None
         if cache is not None:
             from heed.connection import caching  # it brings LMDB
 
@@ -79,7 +79,7 @@ class SyncClient(PreferenceMethods, AdministrationMethods, ListMethods, Propagat
                 topics=topics,
                 max_staleness=max_staleness,
             )
-            open_cache = functools.partial(caching.lease, spec)
+            open_cache = functools.partial(caching.use, spec)
         super().__init__(
             GrpcCalls(target, timeout=timeout),
             tenant=tenant,
