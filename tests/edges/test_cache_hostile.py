@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from heed.replica.follower import Backoff
 from heed.replica.following import RECONNECT_NS_MAX
+from heed.wire.limits import TOKEN_CHARACTERS_MAX
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 from tests.support.cache_process import CacheProcess
@@ -143,6 +144,28 @@ def test_a_token_of_another_alphabet_is_kept_as_it_was_said(
     client.wait_for(revision + 1)
 
     assert client.check(email="a@example.com", channel="email", topic="news").token == "é"
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_token_is_kept_unless_it_is_longer_than_any(
+    server: FakeWatch, client: CachedSyncClient, monkeypatch: pytest.MonkeyPatch, excess: int
+) -> None:
+    monkeypatch.setattr("heed.replica.follower.BACKOFF_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr("heed.replica.follower.BACKOFF_MAX_SECONDS", 0.01)
+    revision = server.memory.revision
+    stream = server.stream()
+    server.is_obedient = False
+
+    token = "x" * (TOKEN_CHARACTERS_MAX + excess)
+    stream.changes(after=revision, through=revision + 1, token=token)
+    if not excess:
+        client.wait_for(revision + 1)
+    stream.end()
+    again = server.stream()
+
+    assert again.request.token == ("" if excess else token)
+    assert client.cache.stats().revision == revision + 1 - excess
+    assert client.cache.stats().resyncs.get("unknown", 0) == excess
 
 
 def test_a_process_that_was_forked_off_keeps_no_cache_from_its_next_owner(

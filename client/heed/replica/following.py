@@ -25,6 +25,7 @@ from heed.replica.owned import Draft, Owned
 from heed.replica.shared_state import NEVER
 from heed.tokens import EPOCH_BYTES
 from heed.wire import watched
+from heed.wire.limits import TOKEN_CHARACTERS_MAX
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 
@@ -246,6 +247,7 @@ class Following:
             )
         if begin is None or opened is None or len(end.running_hash) != HASH_BYTES:
             raise ResyncError(Reason.DAMAGED, "a snapshot does not say where it stands")
+        _require_short(end.token)
         place = Place(
             tenant_id=TenantId(opened.tenant_id),
             epoch=opened.epoch,
@@ -275,6 +277,7 @@ class Following:
             )
         if message.through == place.revision:
             return
+        _require_short(message.token)
         changes = [watched.change_from(change) for change in message.changes]
         self._owned.apply(
             changes,
@@ -320,6 +323,15 @@ class Following:
         if self._draft is None:
             raise ResyncError(Reason.GAP, "a part of a snapshot came before its begin")
         return self._draft
+
+
+def _require_short(token: str) -> None:
+    """Take no token that is none: it stands in every place, and every look-up compares that."""
+    if len(token) > TOKEN_CHARACTERS_MAX:
+        raise ResyncError(
+            Reason.UNKNOWN,
+            f"a token has {len(token)} characters, at most {TOKEN_CHARACTERS_MAX} are taken",
+        )
 
 
 def _is_ascending(message: pb.Changes) -> bool:

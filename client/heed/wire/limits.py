@@ -29,6 +29,7 @@ QUERIES_MAX: Final = 10_000
 STREAM_QUERIES_MAX: Final = 100
 """Messages asked about in one request of StreamCheckSuppression."""
 TOKEN_CHARACTERS_MAX: Final = 128
+"""Characters of a token of any version, as a follower takes it; this version's have 39."""
 
 CHOICES_MAX: Final = 50
 """Choices of one person in one call."""
