@@ -27,6 +27,7 @@ from heed.model import ChangeKind, Instant, Revision, SubjectKey, TenantId
 
 SALT_BYTES = 16
 HASH_BYTES = 32
+"""Of every hash here; a token has only the first `heed.tokens.TOKEN_HASH_BYTES` of one."""
 ENTRY_BYTES = 90
 NO_SUBJECT = bytes(HASH_BYTES)
 """Stands in an entry for the commitment of a change without a subject."""

@@ -14,7 +14,7 @@ from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError
 from heed.model import Revision, TenantId
 
 EPOCH_BYTES = 8
-HASH_BYTES = 8
+TOKEN_HASH_BYTES = 8
 """How much of a running hash a token holds."""
 
 _VERSION = 1
@@ -37,13 +37,13 @@ def encode_token(
     *, epoch: bytes, tenant_id: TenantId, revision: Revision, running_hash: bytes
 ) -> str:
     """Return the token of a position; of the running hash only the first 8 bytes are taken."""
-    if len(epoch) != EPOCH_BYTES or len(running_hash) < HASH_BYTES:
+    if len(epoch) != EPOCH_BYTES or len(running_hash) < TOKEN_HASH_BYTES:
         raise ValueError(
-            f"a token needs {EPOCH_BYTES} bytes of epoch and at least {HASH_BYTES} of hash, not "
-            f"{len(epoch)} and {len(running_hash)}"
+            f"a token needs {EPOCH_BYTES} bytes of epoch and at least {TOKEN_HASH_BYTES} of hash, "
+            f"not {len(epoch)} and {len(running_hash)}"
         )
     try:
-        packed = _LAYOUT.pack(_VERSION, epoch, tenant_id, revision, running_hash[:HASH_BYTES])
+        packed = _LAYOUT.pack(_VERSION, epoch, tenant_id, revision, running_hash[:TOKEN_HASH_BYTES])
     except struct.error as error:
         raise ValueError(f"tenant {tenant_id} or revision {revision} does not fit") from error
     return urlsafe_b64encode(packed).decode().rstrip("=")

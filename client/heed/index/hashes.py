@@ -5,12 +5,10 @@ ring, has no hash here.
 """
 
 from heed.model import Revision
+from heed.tokens import TOKEN_HASH_BYTES
 
 HASHES_KEPT_MAX = 65_536
 """So many revisions a tenant, 512 KiB: higher checks older tokens against the log's history."""
-
-HASH_BYTES = 8
-"""The first bytes of the running hash that a token carries."""
 
 
 class HashRing:
@@ -23,7 +21,7 @@ class HashRing:
     ) -> None:
         """Begin with one revision; hashes may be given whole or cut."""
         self._kept_max = kept_max
-        self._hashes = bytearray(HASH_BYTES * kept_max)
+        self._hashes = bytearray(TOKEN_HASH_BYTES * kept_max)
         self._kept = 0
         self.newest = revision - 1
         self.push(running_hash)
@@ -32,20 +30,20 @@ class HashRing:
         """Add the hash of the revision after the newest."""
         self.newest += 1
         self._kept = min(self._kept + 1, self._kept_max)
-        start = self.newest % self._kept_max * HASH_BYTES
-        self._hashes[start : start + HASH_BYTES] = running_hash[:HASH_BYTES]
+        start = self.newest % self._kept_max * TOKEN_HASH_BYTES
+        self._hashes[start : start + TOKEN_HASH_BYTES] = running_hash[:TOKEN_HASH_BYTES]
 
     def get(self, revision: Revision) -> bytes | None:
         """Return the hash at a revision, or None when it is not kept (any more, or yet)."""
         if not self.newest - self._kept < revision <= self.newest:
             return None
-        start = revision % self._kept_max * HASH_BYTES
-        return bytes(self._hashes[start : start + HASH_BYTES])
+        start = revision % self._kept_max * TOKEN_HASH_BYTES
+        return bytes(self._hashes[start : start + TOKEN_HASH_BYTES])
 
     def dump(self) -> bytes:
         """Return the hashes kept, oldest first."""
-        hashes, start = bytes(self._hashes), (self.newest + 1) % self._kept_max * HASH_BYTES
-        return (hashes[start:] + hashes[:start])[-self._kept * HASH_BYTES :]
+        hashes, start = bytes(self._hashes), (self.newest + 1) % self._kept_max * TOKEN_HASH_BYTES
+        return (hashes[start:] + hashes[:start])[-self._kept * TOKEN_HASH_BYTES :]
 
 
 def load(newest: Revision, dumped: bytes, *, kept_max: int = HASHES_KEPT_MAX) -> HashRing:
@@ -54,11 +52,11 @@ def load(newest: Revision, dumped: bytes, *, kept_max: int = HASHES_KEPT_MAX) ->
     Raises:
         ValueError: there are none, or a part of one.
     """
-    count, rest = divmod(len(dumped), HASH_BYTES)
+    count, rest = divmod(len(dumped), TOKEN_HASH_BYTES)
     if rest or not count:
-        raise ValueError(f"{len(dumped)} bytes are not hashes of {HASH_BYTES} bytes each")
+        raise ValueError(f"{len(dumped)} bytes are not hashes of {TOKEN_HASH_BYTES} bytes each")
     first = Revision(newest - count + 1)
-    ring = HashRing(first, dumped[:HASH_BYTES], kept_max=kept_max)
-    for start in range(HASH_BYTES, len(dumped), HASH_BYTES):
-        ring.push(dumped[start : start + HASH_BYTES])
+    ring = HashRing(first, dumped[:TOKEN_HASH_BYTES], kept_max=kept_max)
+    for start in range(TOKEN_HASH_BYTES, len(dumped), TOKEN_HASH_BYTES):
+        ring.push(dumped[start : start + TOKEN_HASH_BYTES])
     return ring

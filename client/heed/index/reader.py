@@ -17,12 +17,12 @@ import lmdb
 from heed.decide import Facts
 from heed.index.environment import MAP_BYTES_MIN
 from heed.index.faults import Fault, IndexUnusableError, os_errors_as
-from heed.index.hashes import HASH_BYTES
 from heed.index.meta import META_KEY, IndexMeta, decode_meta
 from heed.index.seal import DATA_FILE
 from heed.index.stops import in_order, read_stops
 from heed.model import Hold, Record, Revision, SubjectKey
 from heed.records import DamagedRecordError, decode_records
+from heed.tokens import TOKEN_HASH_BYTES
 from heed.topics import TopicTable
 
 
@@ -106,7 +106,7 @@ class IndexReader:
     def hash_at(self, revision: Revision) -> bytes | None:
         """Return the first 8 bytes of the running hash at a revision; None: it is not known."""
         if revision == self.revision:
-            return self.running_hash[:HASH_BYTES]
+            return self.running_hash[:TOKEN_HASH_BYTES]
         return self._hash_at(revision)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from heed.errors import InvalidArgumentError
 from heed.index.place import Place
 from heed.model import TopicClass
 from heed.replica.tick import Tick
-from heed.tokens import HASH_BYTES, decode_token
+from heed.tokens import TOKEN_HASH_BYTES, decode_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,6 @@ def judged(token: str, place: Place) -> tuple[int, bool]:
     if asked.revision > place.revision:
         return asked.revision, False
     is_here = asked.revision < place.revision or (
-        asked.running_hash == place.running_hash[:HASH_BYTES]
+        asked.running_hash == place.running_hash[:TOKEN_HASH_BYTES]
     )
     return 0, is_here

@@ -36,7 +36,7 @@ from heed.records import DamagedRecordError, decode_records
 from heed.replica.follower import Follower
 from heed.replica.replica import Replica
 from heed.replica.shared_state import NOTHING, SharedState
-from heed.tokens import HASH_BYTES
+from heed.tokens import TOKEN_HASH_BYTES
 from heed.topics import TopicTable
 
 WAITERS_MAX: Final = 1_000
@@ -136,7 +136,7 @@ class ReplicaIndex:
         """Return the first bytes of the running hash where the index stands; None elsewhere."""
         self.records_many(())
         place = self._view.place
-        return place.running_hash[:HASH_BYTES] if revision == place.revision else None
+        return place.running_hash[:TOKEN_HASH_BYTES] if revision == place.revision else None
 
 
 class ReplicaFollower:

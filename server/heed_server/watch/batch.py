@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from heed.model import Change, Record, Revision, TenantId
-from heed.tokens import HASH_BYTES, encode_token
+from heed.tokens import TOKEN_HASH_BYTES, encode_token
 from heed.wire.watched import change_part, changes_message
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 
@@ -73,8 +73,8 @@ class Batch:
     def hash_at(self, revision: Revision) -> bytes | None:
         """Return the first bytes of the running hash at a revision of it, or before it if known."""
         if revision == self.after:
-            return None if self._hash_before is None else self._hash_before[:HASH_BYTES]
-        return self._hashes[revision - self.after - 1][:HASH_BYTES]
+            return None if self._hash_before is None else self._hash_before[:TOKEN_HASH_BYTES]
+        return self._hashes[revision - self.after - 1][:TOKEN_HASH_BYTES]
 
     def message(self, filter_: WatchFilter, position: Revision, told: Revision) -> bytes | None:
         """Return the message that brings whoever stands at a position here; None: none is needed.

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Final
 
 from heed.model import Revision, TenantId
-from heed.tokens import HASH_BYTES
+from heed.tokens import TOKEN_HASH_BYTES
 from heed.wire.limits import BATCH_CHANGES_MAX
 from heed_server.follow import read_after, within
 from heed_server.store import LogReader
@@ -64,7 +64,7 @@ class Pages:
         changes = await within(
             READ_SECONDS_MAX, self._reader.read_changes(self._tenant_id, before, 1)
         )
-        return changes[0].running_hash[:HASH_BYTES] if changes else None
+        return changes[0].running_hash[:TOKEN_HASH_BYTES] if changes else None
 
     def forget(self) -> None:
         """Forget every page: the log may be another."""

@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from heed.errors import ExhaustedError, UnavailableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Head, Instant, Revision
-from heed.tokens import HASH_BYTES
+from heed.tokens import TOKEN_HASH_BYTES
 from heed.wire import format as told
 from heed.wire.watched import changes_message
 from heed_proto.v1 import watch_service_pb2 as pb
@@ -235,7 +235,7 @@ class Stream:
         message = batch.message(self.reader.filter, self.position, self._told)
         self.position = batch.through
         self._token, self._running_hash = batch.token, batch.running_hash
-        self._hash = batch.running_hash[:HASH_BYTES]
+        self._hash = batch.running_hash[:TOKEN_HASH_BYTES]
         if message is not None:
             self._told = batch.through
             await self._tell(message)
@@ -312,7 +312,7 @@ class Stream:
                 _require_made(snapshot)
                 await self._wait_alive()
         self._token = token_of(self.hub.tenant_id, head)
-        self._running_hash, self._hash = head.running_hash, head.running_hash[:HASH_BYTES]
+        self._running_hash, self._hash = head.running_hash, head.running_hash[:TOKEN_HASH_BYTES]
         self.position = self._told = head.revision
         self._is_placed = True
         end = pb.SnapshotEnd(

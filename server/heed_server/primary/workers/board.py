@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from heed.index import HASHES_KEPT_MAX
-from heed.index.hashes import HASH_BYTES
 from heed.model import Revision
+from heed.tokens import TOKEN_HASH_BYTES
 from heed_server.primary.workers.folder import RUN_BYTES, put
 
 _RUN_AT: Final = 64
 _HASHES_AT: Final = 4_096
 _NODE_BYTES: Final = 4_096
-_TENANT_BYTES: Final = _HASHES_AT + HASHES_KEPT_MAX * HASH_BYTES
+_TENANT_BYTES: Final = _HASHES_AT + HASHES_KEPT_MAX * TOKEN_HASH_BYTES
 
 # The words of a tenant's board, by their place.
 _GENERATION, _IN_STEP_AT, _CLAIMED, _NEWEST, _OLDEST, _DAMAGED = range(6)
@@ -114,8 +114,8 @@ class TenantBoard(_Board):
         words = self._words
         if revision > words[_NEWEST]:
             return None
-        start = _HASHES_AT + revision % HASHES_KEPT_MAX * HASH_BYTES
-        found = self._map[start : start + HASH_BYTES]
+        start = _HASHES_AT + revision % HASHES_KEPT_MAX * TOKEN_HASH_BYTES
+        found = self._map[start : start + TOKEN_HASH_BYTES]
         # Read after it: what the owner has begun to write over is not what was asked for.
         if revision < words[_OLDEST] or revision <= words[_CLAIMED] - HASHES_KEPT_MAX:
             return None
@@ -144,10 +144,11 @@ class TenantBoard(_Board):
         """Tell that another index is to be read, and its hashes, the last of which is its own."""
         words = self._words
         words[_OLDEST] = _NONE_YET
-        count = len(hashes) // HASH_BYTES
+        count = len(hashes) // TOKEN_HASH_BYTES
         for at in range(count):
             self._put(
-                Revision(revision - count + 1 + at), hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]
+                Revision(revision - count + 1 + at),
+                hashes[at * TOKEN_HASH_BYTES : (at + 1) * TOKEN_HASH_BYTES],
             )
         words[_CLAIMED] = words[_NEWEST] = revision
         words[_OLDEST] = revision - count + 1
@@ -156,12 +157,12 @@ class TenantBoard(_Board):
     def push(self, revision: Revision, running_hash: bytes) -> None:
         """Tell the running hash of the next revision."""
         self._words[_CLAIMED] = revision
-        self._put(revision, running_hash[:HASH_BYTES])
+        self._put(revision, running_hash[:TOKEN_HASH_BYTES])
         self._words[_NEWEST] = revision
 
     def _put(self, revision: Revision, running_hash: bytes) -> None:
-        start = _HASHES_AT + revision % HASHES_KEPT_MAX * HASH_BYTES
-        self._map[start : start + HASH_BYTES] = running_hash
+        start = _HASHES_AT + revision % HASHES_KEPT_MAX * TOKEN_HASH_BYTES
+        self._map[start : start + TOKEN_HASH_BYTES] = running_hash
 
 
 def _is_of(path: Path, size: int, run: bytes) -> bool:
