@@ -346,6 +346,19 @@ async def test_closing_does_not_wait_for_ever_for_a_commit_that_hangs(
     assert isinstance(results[0], OutcomeUnknownError)
 
 
+async def test_closing_does_not_wait_for_connections_whose_server_says_nothing(
+    database: Database, proxy: CuttingProxy
+) -> None:
+    shop = await new_shop(
+        await database.open(limits=StorageLimits(read_seconds_max=WAIT_SECONDS_MAX))
+    )
+    await asyncio.gather(*(shop.store.head(shop.tenant_id) for _ in range(4)))
+    proxy.hush()
+
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        await shop.store.close()
+
+
 async def test_a_server_without_fsync_is_refused(tmp_path: Path) -> None:
     with Postgres(settings={"fsync": "off"}) as careless:
         url = careless.create_database("careless")

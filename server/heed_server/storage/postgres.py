@@ -13,7 +13,7 @@ Laws:
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, func, select
@@ -53,7 +53,8 @@ _TRY_AGAIN: Final = frozenset(
 _IDLE_SECONDS_MAX: Final = 30
 """After how long in an open transaction the server ends a writer that says nothing."""
 _CLOSE_SECONDS_MAX: Final = 1.0
-"""How long closing still waits for a transaction; the writer has waited for its own before."""
+"""How long closing still waits for a transaction, for which the writer has waited before, and for
+connections to say farewell."""
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_PROBES: Final = 3
 
@@ -123,7 +124,10 @@ class PostgresBackend:
             self._driver.terminate()
             await asyncio.wait(self._transactions)
         await self._drop_writer()
-        await self._pool.dispose()
+        # One whose server says nothing any more is left to the end of the process.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS_MAX):
+                await self._pool.dispose()
         await self._writing.dispose()
 
     def _forget(self, transaction: "asyncio.Task[Any]") -> None:
