@@ -8,8 +8,9 @@ from heed.errors import InvalidArgumentError
 from heed_server.config import Config, Effective, ListenConfig, load
 from heed_server.config.addresses import parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
+from heed_server.config.masking import masked_url
 from heed_server.config.model import settings
-from heed_server.config.page import effective_lines, effective_values, masked_url, settings_page
+from heed_server.config.page import effective_lines, effective_values, settings_page
 from heed_server.config.sources import flag_of, variable_of
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,6 +6,7 @@ import json
 import logging
 import urllib.request
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import structlog
@@ -13,7 +14,9 @@ from opentelemetry.sdk.metrics.export import Histogram, Sum
 from prometheus_client import CollectorRegistry
 
 from heed.errors import UnavailableError
+from heed_server.config import load
 from heed_server.config.addresses import Address
+from heed_server.config.page import effective_values
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.logs import REDACTED, configure_logs, redact_text
 from heed_server.telemetry.metrics import CallMetrics, Declaration, Gauges, Reading
@@ -109,11 +112,41 @@ def test_no_address_gets_into_a_line_however_it_comes(stream: io.StringIO, log_f
         ("2026-11-21T05:54:00+00:00", "2026-11-21T05:54:00+00:00"),
         ("revision 17 of 18", "revision 17 of 18"),
         ("127.0.0.1:50051", "127.0.0.1:50051"),
-        ("postgresql+asyncpg://heed:***@db/heed", f"postgresql+asyncpg://heed:{REDACTED}/heed"),
+        (
+            "postgresql+asyncpg://heed:***@db.example:5432/heed?***",
+            "postgresql+asyncpg://heed:***@db.example:5432/heed?***",
+        ),
+        ("no postgres://heed:s3cret@[::1]/heed!", "no postgres://heed:***@[::1]/heed!"),
+        ("postgresql://heed@db.example/heed", "postgresql://heed@db.example/heed"),
+        ("postgresql://a:b@h1:5432,h2:5432/c", "postgresql://a:***@h1:5432,h2:5432/c"),
+        ("nats://t0ken@a:4222,nats://u:p@b:4222", "nats://***@a:4222,nats://u:***@b:4222"),
+        ("https://otel:s3cret@otel.example: refused", "https://otel:***@otel.example: refused"),
+        ("https://ada@example.com/", f"https:{REDACTED}/"),
+        ("nats://u:p@h/ada@example.com", f"nats://u:***@h{REDACTED}"),
+        ("nats://u:p@h,ada@example.com", f"nats://u:***@h,{REDACTED}"),
+        ("postgresql://ada@example.com:pw@db/heed", f"postgresql:{REDACTED}:{REDACTED}/heed"),
+        ("postgresql://heed:p@ss@db/heed", f"postgresql://heed:{REDACTED}/heed"),
     ],
 )
 def test_only_what_looks_like_an_address_is_taken_out(text: str, redacted: str) -> None:
     assert redact_text(text) == redacted
+
+
+def test_the_settings_in_a_log_say_where_the_database_is_and_hide_its_password(
+    stream: io.StringIO,
+) -> None:
+    configure_logs(log_format="json", level="info", stream=stream)
+    url = "postgresql://heed:hunter2@db.example:5432/heed?sslmode=require"
+    effective = load(flags={"storage.url": url}, variables={})
+
+    structlog.stdlib.get_logger("heed_server").info(
+        "settings", settings=effective_values(effective.config)
+    )
+
+    (line,) = _lines(stream)
+    shown = cast("dict[str, str]", line["settings"])
+    assert shown["storage.url"] == "postgresql://heed:***@db.example:5432/heed?***"
+    assert "hunter2" not in stream.getvalue()
 
 
 def test_calls_are_counted_by_method_and_code_and_refusals_by_reason() -> None:

@@ -24,7 +24,7 @@ from heed_server.cli.health import status_of
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import require_safe_listening
-from heed_server.config.page import masked_url
+from heed_server.config.masking import masked_url
 from heed_server.config.places import database_file, database_url, index_directory
 from heed_server.outbox import OutboxLimits, connect, require_library
 from heed_server.primary.limits import limits_of

@@ -1,26 +1,19 @@
 """The settings as text: docs/settings.md, and the effective ones with where each came from.
 
-Law: a secret never stands in either; of a URL only the password, or a user without one (a token),
-and the query are hidden, since the rest is what one looks for.
+Law: a secret never stands in either; of a URL what `heed_server.config.masking` hides.
 
 `python -m heed_server.config.page > docs/settings.md` writes the page again.
 """
 
-import re
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from heed_server.config.masking import masked_url
 from heed_server.config.model import Config, is_secret, settings
 from heed_server.config.sources import Effective, flag_of, variable_of
-
-MASK = "***"
-
-_BETWEEN_URLS = re.compile(r",(?=[a-z+]+://)")
-_TOKEN_SCHEMES = {"nats", "tls", "ws", "wss"}
 
 _INTRODUCTION = """\
 # Settings
@@ -81,24 +74,6 @@ def effective_values(config: Config) -> dict[str, object]:
         section, field = name.split(".", 1)
         values[name] = _plain(getattr(getattr(config, section), field))
     return values
-
-
-def masked_url(url: str) -> str:
-    """Return a URL without its password and query; of several, joined by commas, each."""
-    return ",".join(_masked(one) for one in _BETWEEN_URLS.split(url))
-
-
-def _masked(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return MASK if url else ""
-    password = f":{MASK}" if parts.password is not None else ""
-    user = f"{parts.username}{password}@" if parts.username is not None else ""
-    if parts.scheme in _TOKEN_SCHEMES and parts.password is None and parts.username is not None:
-        user = f"{MASK}@"  # a user without a password is a token there
-    place = parts.netloc.rpartition("@")[2]
-    query = f"?{MASK}" if parts.query else ""
-    return f"{parts.scheme}://{user}{place}{parts.path}{query}"
 
 
 def _row(name: str, field: FieldInfo) -> str:

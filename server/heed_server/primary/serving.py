@@ -14,7 +14,8 @@ import structlog
 from heed.errors import HeedError
 from heed_server.config import Config, Effective
 from heed_server.config.addresses import Address
-from heed_server.config.page import effective_values, masked_url
+from heed_server.config.masking import masked_url
+from heed_server.config.page import effective_values
 from heed_server.config.places import database_file, database_url
 from heed_server.primary.listening import shown
 from heed_server.primary.loop import freeze_what_stays, loop_factory

@@ -3,7 +3,8 @@
 Laws:
 - No line holds an address of a person. Nothing logs one; and since libraries put values into the
   texts of their errors, whatever looks like an email address or a phone number is taken out of
-  every line before it is written, tracebacks included.
+  every line before it is written, tracebacks included. What looks like one in the URL of a server
+  is its user or password and its host: the password is hidden, the rest is not.
 - Tracebacks show no local variables.
 - What libraries log by the standard library (gRPC, asyncio) goes the same way.
 """
@@ -16,6 +17,8 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
+from heed_server.config.masking import masked_url
+
 LogFormat = Literal["auto", "console", "json"]
 
 REDACTED = "[address]"
@@ -27,6 +30,20 @@ LINE_CHARACTERS_MAX = 20_000
 _OUR_LOGGERS = ("heed", "heed_server")
 _EMAIL = re.compile(r"[^\s\"'<>()\[\]{},;:=]{1,128}@[^\s\"'<>()\[\]{},;:@/]{1,255}")
 _PHONE = re.compile(r"(?<![\w.])\+[\d][\d .()/-]{5,22}\d")
+# A user without a password is one only where a setting may name it: elsewhere it may be a person.
+_SERVER = re.compile(
+    r"""
+    \b(?:
+        (?:postgres(?:ql)?(?:\+[a-z0-9]+)?|nats|tls|wss?)://[^\s/?#@:"'<>]{0,128}
+        (?::[^\s/?#@"'<>]{0,1024})?
+    |
+        [a-z][a-z0-9+.-]{0,31}://[^\s/?#@:"'<>]{0,128}:[^\s/?#@"'<>]{0,1024}
+    )
+    @(?:\[[0-9A-Fa-f:.]{2,45}\]|[^\s/?#@,;:"'<>()\[\]]{1,255})(?::[0-9]{0,5})?
+    (?=[\s/?#,;)"'<>]|:?(?:\s|$))  # nothing more that a password might be of
+    """,
+    re.VERBOSE,
+)
 
 
 def configure_logs(*, log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:
@@ -86,7 +103,24 @@ def redact(
 
 def redact_text(text: str) -> str:
     """Return the text without whatever looks like an email address or a phone number."""
-    return _PHONE.sub(REDACTED, _EMAIL.sub(REDACTED, text[:LINE_CHARACTERS_MAX]))
+    text = text[:LINE_CHARACTERS_MAX]
+    parts: list[str] = []
+    after = 0
+    for server in _SERVER.finditer(text):
+        parts += (_without_addresses(text[after : server.start()]), _shown(server[0]))
+        after = server.end()
+    return "".join((*parts, _without_addresses(text[after:])))
+
+
+def _without_addresses(text: str) -> str:
+    return _PHONE.sub(REDACTED, _EMAIL.sub(REDACTED, text))
+
+
+def _shown(url: str) -> str:
+    try:
+        return masked_url(url)
+    except ValueError:  # it only looked like one
+        return REDACTED
 
 
 def _redacted(value: object) -> object:
