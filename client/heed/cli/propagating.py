@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,6 +11,8 @@ from heed.answers import Propagation, SubscriberProgress
 from heed.cli.exits import NOT_PROPAGATED
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json, print_table, time_of
+from heed.connection.blocking import pause
+from heed.errors import ErrorReason, UnavailableError
 from heed.names import word_of
 from heed.sync_client import SyncClient
 
@@ -32,18 +34,19 @@ def propagation(
         float, typer.Option(min=0, max=3600, help="Go on for so many seconds, until all have it")
     ] = 0.0,
 ) -> None:
-    """Show who has applied a revision: 0 all who count have, 12 somebody has not.
+    """Show who has applied a revision: 0 all who count have, 12 somebody has not, 3 none is there.
 
-    With --wait it is shown again whenever something moved.
+    With --wait it is shown again whenever something moved, also a revision that is not there yet.
     """
+    show: Callable[[Propagation], None] = print_json if session.json else _show
     with session.connect() as client:
-        last: Propagation | None = None
-        for last in _until_all_have_it(client, revision, wait):
-            if session.json:
-                print_json(last)
-            else:
-                _show(last)
-    if last is None or not last.propagated:
+        found = client.get_propagation(revision=revision)
+        if wait or _is_there(found):
+            show(found)
+        found = _waited(client, found, wait, show)
+    if not _is_there(found):
+        raise _not_there(found)
+    if not found.propagated:
         raise typer.Exit(NOT_PROPAGATED)
 
 
@@ -67,26 +70,48 @@ def withdraw(session: Session, name: Name) -> None:
         print(f"{name} is not missed any more")
 
 
-def _until_all_have_it(
-    client: SyncClient, revision: int, wait_seconds: float
-) -> Iterator[Propagation]:
-    """Yield what there is, and again whenever it moved; of one revision, also where 0 was asked."""
+def _waited(
+    client: SyncClient,
+    found: Propagation,
+    wait_seconds: float,
+    show: Callable[[Propagation], None],
+) -> Propagation:
+    """Show it again whenever it moved, and return the last: all have it, or the time is over.
+
+    It stays with one revision, also where the head was asked about.
+    """
     deadline = time.monotonic() + wait_seconds
-    last = client.get_propagation(revision=revision)
-    yield last
-    while not last.propagated and time.monotonic() < deadline:
-        time.sleep(LIVE_SECONDS)
-        found = client.get_propagation(revision=last.revision)
-        if _moves(found) != _moves(last):
-            yield found
-        last = found
+    while not (found.propagated and _is_there(found)) and time.monotonic() < deadline:
+        pause(LIVE_SECONDS)
+        before, found = found, client.get_propagation(revision=found.revision)
+        if _moves(found) != _moves(before):
+            show(found)
+    return found
 
 
-def _moves(found: Propagation) -> list[tuple[object, ...]]:
-    return [(one.name, one.status, one.applied_revision) for one in found.subscribers]
+def _moves(found: Propagation) -> tuple[object, ...]:
+    applied = [(one.name, one.status, one.applied_revision) for one in found.subscribers]
+    return (_is_there(found), applied)
+
+
+def _is_there(found: Propagation) -> bool:
+    return found.revision <= found.head_revision
+
+
+def _not_there(found: Propagation) -> UnavailableError:
+    return UnavailableError(
+        f"there is no revision {found.revision} yet: as far as this node knows the log is at "
+        f"{found.head_revision}; give that of a write's answer, or wait for it with --wait",
+        reason=ErrorReason.NODE_BEHIND,
+        metadata={"applied": str(found.head_revision)},
+    )
 
 
 def _show(found: Propagation) -> None:
+    if not _is_there(found):
+        print(f"revision {found.revision} of {found.head_revision}: it is not there yet")
+        sys.stdout.flush()
+        return
     print_table(
         ("subscriber", "status", "applied", "since", "last heard", "node", "declared"),
         map(_row, found.subscribers),

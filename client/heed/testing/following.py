@@ -14,10 +14,11 @@ from heed_proto.v1 import watch_service_pb2 as watch
 
 
 def _get_propagation(memory: Memory, asked: PropagationAsked, _now: Instant) -> bytes:
+    revision = asked.revision or memory.revision
     return watch.GetPropagationResponse(
-        revision=asked.revision or memory.revision,
+        revision=revision,
         head_revision=memory.revision,
-        propagated=not memory.declared,
+        propagated=not memory.declared and revision <= memory.revision,
         subscribers=[
             watch.SubscriberProgress(
                 subscriber=name, status=watch.SUBSCRIBER_STATUS_MISSING, declared=True
