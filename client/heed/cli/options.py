@@ -30,6 +30,57 @@ _KEY_VARIABLE: Final = "HEED_API_KEY"
 _KEY_FILE_VARIABLE: Final = "HEED_API_KEY_FILE"
 
 
+Address = Annotated[
+    str,
+    typer.Option(envvar="HEED_ADDRESS", help="host:port or unix:/path", rich_help_panel=PANEL),
+]
+Tenant = Annotated[
+    str,
+    typer.Option(envvar="HEED_TENANT", help="Whose; empty: the only one", rich_help_panel=PANEL),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"A file with the API key; else {_KEY_VARIABLE} or {_KEY_FILE_VARIABLE}",
+        rich_help_panel=PANEL,
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HEED_CA_FILE",
+        help="PEM of the authorities to trust; turns TLS on",
+        rich_help_panel=PANEL,
+    ),
+]
+CertificateFile = Annotated[
+    Path | None, typer.Option(help="PEM of our own certificate chain", rich_help_panel=PANEL)
+]
+CertificateKeyFile = Annotated[
+    Path | None, typer.Option(help="PEM of its key", rich_help_panel=PANEL)
+]
+ServerName = Annotated[
+    str, typer.Option(help="The name in the server's certificate", rich_help_panel=PANEL)
+]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Plaintext to another host: keys and addresses cross the network in clear",
+        rich_help_panel=PANEL,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        help=f"Seconds to wait for an answer; {TIMEOUT_SECONDS:g} unless said",
+        rich_help_panel=PANEL,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON", rich_help_panel="Output")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """Where the server is, who calls, and how to answer."""
@@ -90,62 +141,16 @@ def connected(command: Callable[Concatenate[Session, P], None]) -> Callable[...,
 
 def _session(
     *,
-    address: Annotated[
-        str,
-        typer.Option(envvar="HEED_ADDRESS", help="host:port or unix:/path", rich_help_panel=PANEL),
-    ] = DEFAULT_ADDRESS,
-    tenant: Annotated[
-        str,
-        typer.Option(
-            envvar="HEED_TENANT", help="Whose; empty: the only one", rich_help_panel=PANEL
-        ),
-    ] = "",
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"A file with the API key; else {_KEY_VARIABLE} or {_KEY_FILE_VARIABLE}",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="HEED_CA_FILE",
-            help="PEM of the authorities to trust; turns TLS on",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    certificate_file: Annotated[
-        Path | None,
-        typer.Option(help="PEM of our own certificate chain", rich_help_panel=PANEL),
-    ] = None,
-    certificate_key_file: Annotated[
-        Path | None,
-        typer.Option(help="PEM of its key", rich_help_panel=PANEL),
-    ] = None,
-    server_name: Annotated[
-        str,
-        typer.Option(help="The name in the server's certificate", rich_help_panel=PANEL),
-    ] = "",
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Plaintext to another host: keys and addresses cross the network in clear",
-            rich_help_panel=PANEL,
-        ),
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            help=f"Seconds to wait for an answer; {TIMEOUT_SECONDS:g} unless said",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Answer in JSON", rich_help_panel="Output")
-    ] = False,
+    address: Address = DEFAULT_ADDRESS,
+    tenant: Tenant = "",
+    api_key_file: ApiKeyFile = None,
+    ca_file: CaFile = None,
+    certificate_file: CertificateFile = None,
+    certificate_key_file: CertificateKeyFile = None,
+    server_name: ServerName = "",
+    insecure: Insecure = False,
+    timeout: Timeout = None,
+    json: AsJson = False,
 ) -> Session:
     """What the shared options say."""
     tls = None
