@@ -5,8 +5,7 @@ from itertools import count
 from pathlib import Path
 
 from heed.index import Index, IndexBuilder
-from tests.adversity.test_index_recovery import written_log
-from tests.support.memory_log import EPOCH, TENANT, MemoryLog
+from tests.support.memory_log import EPOCH, TENANT, MemoryLog, written_log
 
 
 def main() -> None:

@@ -13,40 +13,17 @@ from pathlib import Path
 import pytest
 
 from heed.index import Fault, Index, IndexUnusableError
-from heed.model import RecordKind
 from heed_server.follow import Follower, FollowLimits
-from tests.support.memory_log import EPOCH, TENANT, MemoryLog, key_of
+from tests.support.memory_log import (
+    EPOCH,
+    TENANT,
+    WRITTEN_PEOPLE,
+    MemoryLog,
+    key_of,
+    written_log,
+)
 
-PEOPLE = 300
 WRITER = "tests.adversity.index_writer"
-
-
-def written_log(count: int) -> MemoryLog:
-    """The same log each time, with every kind of record change."""
-    chance = random.Random(20261121)
-    log = MemoryLog()
-    for _ in range(count):
-        person = chance.randrange(PEOPLE)
-        standing = log_kinds(log, person)
-        act = chance.randrange(4)
-        if act == 0:
-            log.suppress(person)
-            standing.add(RecordKind.SUPPRESSION)
-        elif act == 1 and RecordKind.SUPPRESSION in standing:
-            log.release(person)
-            standing.discard(RecordKind.SUPPRESSION)
-        elif act == 2:
-            log.choice(person, RecordKind.OPT_IN, f"t{chance.randrange(5)}")
-        else:
-            log.opt_out(person, f"t{chance.randrange(5)}")
-    return log
-
-
-_kinds: dict[tuple[int, int], set[RecordKind]] = {}
-
-
-def log_kinds(log: MemoryLog, person: int) -> set[RecordKind]:
-    return _kinds.setdefault((id(log), person), set())
 
 
 def follower_of(log: MemoryLog, directory: Path) -> Follower:
@@ -61,7 +38,7 @@ async def assert_recovers(log: MemoryLog, directory: Path, *, rebuilds: int) -> 
     await follower.start()
     try:
         standing = log.standing()
-        keys = [key_of(person) for person in range(PEOPLE + 1)]
+        keys = [key_of(person) for person in range(WRITTEN_PEOPLE + 1)]
         assert follower.index.records_many(keys) == [standing.get(key, ()) for key in keys]
         assert follower.index.stats().subjects == len(standing)
         assert follower.revision == log.current_head.revision

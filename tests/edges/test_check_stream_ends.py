@@ -16,8 +16,8 @@ from heed.errors import ErrorReason
 from heed.wire import limits
 from heed_server.rpc import CheckStreamLimits
 from heed_server.rpc import check_streams as streams
-from tests.edges.test_watch_rpc import Keys
 from tests.support import hostile
+from tests.support.api_keys import Keys
 from tests.support.servers import METHODS, Running, error_of, running_server
 from tests.support.talks import FOREVER, Ask, Talk, Told, asked, kinds, talk
 

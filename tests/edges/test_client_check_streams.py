@@ -19,7 +19,7 @@ from heed.wire.status import to_status
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.rpc import CheckStreamLimits
 from heed_server.storage import SqlStore
-from tests.edges.test_watch_rpc import Keys
+from tests.support.api_keys import Keys
 from tests.support.fake_server import UNUSED_ADDRESS, FakeServer, fake_server
 from tests.support.servers import Running, running_server
 

@@ -17,14 +17,11 @@ from heed.errors import (
     UnauthenticatedError,
 )
 from heed_proto.v1 import admin_service_pb2 as admin
-from heed_server.auth.credentials import Authenticator
-from heed_server.auth.keys import make_key
 from heed_server.auth.policy import Right
 from heed_server.rpc import server as rpc_server
 from heed_server.service.rights import RIGHT_OF_METHOD
-from heed_server.storage import SqlStore, SystemClock
-from heed_server.store import ApiKey
 from tests.support import requests as ask
+from tests.support.api_keys import Keys
 from tests.support.servers import METHODS, Running, running_server
 
 RIGHTS: Mapping[str, str] = {
@@ -57,58 +54,15 @@ RIGHTS: Mapping[str, str] = {
 }
 
 
-class Keys:
-    """API keys by what they may do."""
-
-    def __init__(self, store: SqlStore, authenticator: Authenticator) -> None:
-        self._store = store
-        self._authenticator = authenticator
-        self._made: dict[tuple[frozenset[str], str], str] = {}
-
-    async def of(self, *rights: str, tenant: str = "") -> str:
-        """A key with exactly these rights."""
-        wanted = (frozenset(rights), tenant)
-        if wanted not in self._made:
-            number = len(self._made) + 1
-            text, parsed = make_key(number.to_bytes)
-            await self._store.put_api_key(
-                ApiKey(
-                    key_id=parsed.key_id,
-                    secret_hash=parsed.secret_hash,
-                    name=f"key {number}",
-                    rights=frozenset(rights),
-                    tenant=tenant,
-                    create_time=SystemClock().now(),
-                )
-            )
-            await self._authenticator.refresh()
-            self._made[wanted] = text
-        return self._made[wanted]
-
-
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[tuple[Running, Keys]]:
     """A server that asks for keys, with the tenants `default` and `other`."""
-    made: list[Authenticator] = []
-
-    def authenticator(store: SqlStore) -> Authenticator:
-        clock = SystemClock()
-        made.append(
-            Authenticator(
-                store,
-                is_required=True,
-                keys_kept_seconds=900,
-                now=clock.now,
-                boot_seconds=clock.boot,
-            )
-        )
-        return made[0]
-
-    async with running_server(tmp_path, authenticator=authenticator) as running:
+    keys = Keys()
+    async with running_server(tmp_path, authenticator=keys) as running:
         await running.store.create_tenant("other", bytes(32))
         await running.tenants.learn(await running.store.tenants())
-        await made[0].refresh()
-        yield running, Keys(running.store, made[0])
+        await keys.refresh()
+        yield running, keys
 
 
 def request(name: str, tenant: str = "default") -> Message:

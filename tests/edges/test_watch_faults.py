@@ -7,65 +7,29 @@ import asyncio
 import random
 import signal
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc import aio
 
-from heed import Client, HeedError, OptOut, Origin, Suppression, user
+from heed import Client, HeedError, OptOut
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.postgres import Postgres
 from tests.support.served import Served, run_command
-from tests.support.servers import new_channel
+from tests.support.watched_servers import (
+    HEARTBEATS,
+    ORIGIN,
+    add_suppressions,
+    channel_to,
+    resident_bytes,
+    write,
+)
 from tests.support.watching import OpenStream, Subscriber
 
-ORIGIN = Origin(source="tests")
-HEARTBEATS = {"HEED_WATCH_HEARTBEAT_SECONDS": "0.1"}
-PEOPLE = 40
-"""Few enough that records are replaced."""
-
 pytestmark = pytest.mark.slow  # each starts processes
-
-
-@asynccontextmanager
-async def channel_to(server: Served, *options: tuple[str, int]) -> AsyncGenerator[aio.Channel]:
-    """A connection of its own."""
-    if not options:
-        async with new_channel(server.address) as channel:
-            yield channel
-        return
-    async with aio.insecure_channel(
-        server.address, [("grpc.use_local_subchannel_pool", 1), *options]
-    ) as channel:
-        yield channel
-
-
-async def write(client: Client, chance: random.Random, count: int) -> int:
-    """Write so many changes, some of them at the same places; return the last revision."""
-    revision = 0
-    for _ in range(count):
-        person = f"u-{chance.randrange(PEOPLE)}"
-        topic = chance.choice(["", "news", "news.weekly"])
-        answer = await client.set_preference(
-            user=person, choices=[OptOut(topic=topic)], origin=ORIGIN
-        )
-        revision = answer.revision
-    return revision
-
-
-async def add_suppressions(client: Client, first: int, count: int) -> int:
-    """Suppress so many people in one call; return the last revision."""
-    answer = await client.add_suppressions(
-        [
-            Suppression(subject=user(f"s-{number}"), cause="bounce")
-            for number in range(first, first + count)
-        ],
-        origin=ORIGIN,
-    )
-    return answer.revision
 
 
 async def assert_knows_all(server: Served, subscriber: Subscriber, revision: int) -> None:
@@ -144,14 +108,6 @@ async def test_a_reader_who_takes_one_message_now_and_then_costs_little_and_miss
         assert slow.standing() == quick.standing()
         await assert_knows_all(server, slow, revision)
     assert grown < 48 << 20
-
-
-def resident_bytes(server: Served) -> int:
-    """The memory of the process."""
-    for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("the system does not say")
 
 
 async def test_a_server_that_stops_sends_its_readers_elsewhere(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as types
 from heed_server.service import MaxStaleness
 from heed_server.storage import migrate
-from tests.edges.test_watch_faults import HEARTBEATS, ORIGIN, channel_to
 from tests.support import requests as ask
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.logs import assert_equals, logged, logged_in
@@ -28,6 +27,7 @@ from tests.support.postgres import Postgres
 from tests.support.served import Served, run_command
 from tests.support.servers import Running, running_server
 from tests.support.stores import FakeClock
+from tests.support.watched_servers import HEARTBEATS, ORIGIN, channel_to
 from tests.support.watching import OpenStream, Subscriber
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]

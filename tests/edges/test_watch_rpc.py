@@ -13,12 +13,9 @@ from heed.errors import ErrorReason
 from heed.keys import Keyer, normalise
 from heed.model import Subject, SubjectType
 from heed_proto.v1 import watch_service_pb2 as pb
-from heed_server.auth.credentials import Authenticator
-from heed_server.auth.keys import make_key
-from heed_server.storage import SqlStore, SystemClock
-from heed_server.store import ApiKey
 from heed_server.watch import WatchLimits, stream
 from tests.support import requests as ask
+from tests.support.api_keys import Keys
 from tests.support.servers import Running, error_of, new_channel, running_server
 from tests.support.watching import Subscriber
 
@@ -30,53 +27,6 @@ EMAIL = "ada@example.com"
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     async with running_server(tmp_path, watch_limits=QUICK) as running:
         yield running
-
-
-class Keys:
-    """API keys of a server that asks for them."""
-
-    def __init__(self) -> None:
-        self.authenticator: Authenticator | None = None
-        self._store: SqlStore | None = None
-        self._made = 0
-
-    def __call__(self, store: SqlStore) -> Authenticator:
-        clock = SystemClock()
-        self._store = store
-        self.authenticator = Authenticator(
-            store,
-            is_required=True,
-            keys_kept_seconds=900,
-            now=clock.now,
-            boot_seconds=clock.boot,
-        )
-        return self.authenticator
-
-    async def make(self, *rights: str, tenant: str = "") -> tuple[str, str]:
-        """Return a new key and its id."""
-        assert self._store is not None
-        assert self.authenticator is not None
-        self._made += 1
-        text, parsed = make_key(self._made.to_bytes)
-        await self._store.put_api_key(
-            ApiKey(
-                key_id=parsed.key_id,
-                secret_hash=parsed.secret_hash,
-                name=f"key {self._made}",
-                rights=frozenset(rights),
-                tenant=tenant,
-                create_time=SystemClock().now(),
-            )
-        )
-        await self.authenticator.refresh()
-        return text, parsed.key_id
-
-    async def revoke(self, key_id: str) -> None:
-        """Revoke one, and let the server notice."""
-        assert self._store is not None
-        assert self.authenticator is not None
-        await self._store.revoke_api_key(key_id, SystemClock().now())
-        await self.authenticator.refresh()
 
 
 @pytest.fixture

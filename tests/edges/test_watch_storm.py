@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from heed import Client
-from tests.edges.test_watch_faults import add_suppressions, channel_to, resident_bytes, write
 from tests.support.logs import assert_equals, logged
 from tests.support.served import Served
+from tests.support.watched_servers import add_suppressions, channel_to, resident_bytes, write
 from tests.support.watching import OpenStream, Subscriber
 
 SUBSCRIBERS = 1_000

@@ -6,6 +6,7 @@ alone, so two logs that were written alike are equal.
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from heed_server.writes import Committed
 TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
 EPOCH = b"epoch--1"
 START = Instant(1_700_000_000_000_000)
+WRITTEN_PEOPLE = 300
+"""How many people `written_log` writes of."""
 
 
 def key_of(name: object) -> SubjectKey:
@@ -249,3 +252,24 @@ class MemoryLog(LogReader):
         )
         self.changes.append(change)
         return change
+
+
+def written_log(count: int) -> MemoryLog:
+    """The same log each time, of `WRITTEN_PEOPLE`, with every kind of record change."""
+    chance = random.Random(20261121)
+    log = MemoryLog()
+    suppressed = set[int]()
+    for _ in range(count):
+        person = chance.randrange(WRITTEN_PEOPLE)
+        act = chance.randrange(4)
+        if act == 0:
+            log.suppress(person)
+            suppressed.add(person)
+        elif act == 1 and person in suppressed:
+            log.release(person)
+            suppressed.discard(person)
+        elif act == 2:
+            log.choice(person, RecordKind.OPT_IN, f"t{chance.randrange(5)}")
+        else:
+            log.opt_out(person, f"t{chance.randrange(5)}")
+    return log
