@@ -25,6 +25,13 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server of the test's own, which it kills."""
+    with Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
     # Several workers may share a PostgreSQL of the caller's own.
     name = f"heed_edges_{uuid.uuid4().hex}"
@@ -95,28 +102,22 @@ def _is_let_in(client: SyncClient) -> bool:
 
 
 def test_losing_the_database_fails_writes_at_once_and_checks_only_later(
-    tmp_path: Path, postgres: Postgres
+    tmp_path: Path, own_postgres: Postgres
 ) -> None:
     """Health tells each capability apart; `staleness` is shortened so that nobody waits long."""
-    if not postgres.owned:
-        pytest.skip("a PostgreSQL of the caller's own is not stopped")
-    url = postgres.create_database("heed_lost")
     variables = {
-        "HEED_STORAGE_URL": url,
+        "HEED_STORAGE_URL": own_postgres.create_database("heed_lost"),
         "HEED_STORAGE_MIGRATE": "true",
         "HEED_STALENESS_PROMOTIONAL_SECONDS": "3",
     }
     with Served(tmp_path, variables=variables) as server:
         assert _health(server) == {"": "SERVING", "Check": "SERVING", "Write": "SERVING"}
-        postgres.kill()
-        try:
-            seen = _watch_until_lost(server)
-        finally:
-            postgres.start()
+        own_postgres.kill()
+        seen = _watch_until_lost(server)
+        own_postgres.start()
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while _health(server) != {"": "SERVING", "Check": "SERVING", "Write": "SERVING"}:
             assert time.monotonic() < deadline
-    postgres.drop_database("heed_lost")
 
     assert seen[-1] == {"": "SERVING", "Check": "NOT_SERVING", "Write": "NOT_SERVING"}
     assert {"": "SERVING", "Check": "SERVING", "Write": "NOT_SERVING"} in seen
