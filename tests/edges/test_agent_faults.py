@@ -13,6 +13,7 @@ import pytest
 import heed
 from heed.errors import UnauthenticatedError, UnavailableError
 from tests.support.agents import ServedAgent, held, standing
+from tests.support.cache_process import TAKE_OVER_SECONDS_MAX
 from tests.support.caches import CachedSyncClient, wait_until
 from tests.support.served import Authority, Served, run_command
 
@@ -71,6 +72,30 @@ def test_an_agent_killed_while_it_applies_goes_on_from_its_folder_and_equals_the
         assert held(again.replica) == standing(there, again.replica)
         # The control: what the killed one held was not yet all of it.
         assert behind != held(again.replica)
+
+
+def test_of_two_agents_that_share_a_folder_one_takes_over_from_the_other(tmp_path: Path) -> None:
+    """Measured from the kill, with a write that the one that is left can only have followed."""
+    with (
+        Served(tmp_path) as server,
+        server.client() as there,
+        ServedAgent(tmp_path, server.address) as owner,
+    ):
+        owner.wait_in_step()
+        first = there.opt_out(email=ADA, source="tests").revision
+        with ServedAgent(tmp_path, server.address) as reader, reader.client() as here:
+            reader.wait_for_revision(first)
+            owned = [one.metrics()["heed_agent_owner"] for one in (owner, reader)]
+
+            since = monotonic()
+            owner.signal(signal.SIGKILL)
+            last = there.opt_out(email=BOB, source="tests").revision
+            reader.wait_for_revision(last)
+            took = monotonic() - since
+
+            assert owned == [1, 0]
+            assert took < TAKE_OVER_SECONDS_MAX
+            assert not here.check(email=BOB, channel="email").allowed
 
 
 def test_an_agent_behind_an_agent_answers_writes_and_is_counted(tmp_path: Path) -> None:

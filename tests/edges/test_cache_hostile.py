@@ -15,13 +15,12 @@ from heed.replica.following import RECONNECT_NS_MAX
 from heed.wire.limits import TOKEN_CHARACTERS_MAX
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
-from tests.support.cache_process import CacheProcess
+from tests.support.cache_process import TAKE_OVER_SECONDS_MAX, CacheProcess
 from tests.support.caches import CachedSyncClient, wait_until
 from tests.support.fake_watch import FakeWatch, fake_watch
 
 DURATION_SECONDS_MAX = 315_576_000_000
 STREAMS = 6
-TAKE_OVER_SECONDS_MAX = 2.0
 
 
 @pytest.fixture
@@ -180,9 +179,10 @@ def test_a_process_that_was_forked_off_keeps_no_cache_from_its_next_owner(
         child: int = owner.ask("fork")
         try:
             state = owner.line()
-            owner.kill()
             since = monotonic()
+            owner.kill()
             reader.ask("own")
+            wait_until(lambda: len(server.obeyed) == 2)
             took = monotonic() - since
         finally:
             os.kill(child, signal.SIGKILL)
