@@ -84,7 +84,7 @@ async def member(
     )
     async with (
         open_node(config, Stop()) as node,
-        heed.Client(str(node.addresses[0])) as client,
+        heed.Client(str(node.addresses[0]), timeout=WAIT_SECONDS_MAX) as client,
     ):
         (context,) = node.tenants.all()
         yield Member(context.follower, client)

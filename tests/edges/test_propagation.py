@@ -129,7 +129,11 @@ async def test_a_cache_says_at_once_what_it_has_applied(server: Running, tmp_pat
         heed.TopicClass, timedelta(hours=1)
     )
     async with heed.Client(
-        server.address, cache=tmp_path / "cache", max_staleness=patient, subscriber="mailer-1"
+        server.address,
+        cache=tmp_path / "cache",
+        max_staleness=patient,
+        subscriber="mailer-1",
+        timeout=30,
     ) as client:
         await client.wait_live(30)
 

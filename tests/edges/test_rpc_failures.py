@@ -116,7 +116,7 @@ async def test_a_call_past_its_deadline_is_cancelled_and_noted(
 
     monkeypatch.setattr(SqlStore, "append", slow)
     with pytest.raises(aio.AioRpcError) as refused:
-        await server.send("SetPreference", ask.set_preference().SerializeToString(), timeout=0.3)
+        await server.send("SetPreference", ask.set_preference().SerializeToString(), timeout=2)
     async with asyncio.timeout(10):
         await begun.wait()
         await ended.wait()

@@ -45,6 +45,10 @@ from tests.support.stores import LOOKUP_KEY
 ENDLESS = frozenset({"WatchChanges"})
 """Methods whose answer never ends by itself: of these, `send` returns the first message."""
 
+OVERTAKEN = "Internal error from Core"
+"""What gRPC says in asyncio of a call whose end overtook its request: how it ended is lost."""
+ATTEMPTS = 5
+
 METHODS = {method.name: method for described in services() for method in described.methods}
 """The methods of the contract, by name."""
 
@@ -117,8 +121,13 @@ class Running:
         through = channel or self.channel
         if method.client_streaming:
             conversing: aio.StreamStreamMultiCallable[bytes, bytes] = through.stream_stream(path)
-            conversation = conversing(iter([data]), timeout=timeout, metadata=metadata)
-            return [answer async for answer in conversation]
+            for left in reversed(range(ATTEMPTS)):
+                conversation = conversing(iter([data]), timeout=timeout, metadata=metadata)
+                try:
+                    return [answer async for answer in conversation]
+                except aio.AioRpcError as error:
+                    if error.details() != OVERTAKEN or not left:
+                        raise
         if method.server_streaming:
             streaming: aio.UnaryStreamMultiCallable[bytes, bytes] = through.unary_stream(path)
             call = streaming(data, timeout=timeout, metadata=metadata)
