@@ -89,6 +89,15 @@ def encode_records(records: Iterable[Record]) -> bytes:
     return _HEADER.pack(_VERSION, crc32(body)) + body
 
 
+def decode_each(found: Iterable[bytes | None]) -> list[tuple[Record, ...]]:
+    """Return the records of several subjects, by position, of what stands under their keys.
+
+    Raises:
+        DamagedRecordError: as `decode_records`.
+    """
+    return [() if encoded is None else decode_records(encoded) for encoded in found]
+
+
 def decode_records(encoded: bytes) -> tuple[Record, ...]:
     """Return the records that `encode_records` was given, in their order.
 

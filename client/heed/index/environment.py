@@ -19,7 +19,7 @@ from pathlib import Path
 
 import lmdb
 
-from heed.index.faults import Fault, IndexUnusableError
+from heed.index.faults import Fault, IndexUnusableError, lmdb_errors_as
 
 MAP_BYTES_MIN = 16 << 20
 """The map of a small index; address space, neither memory nor disk."""
@@ -57,7 +57,7 @@ class Environment:
         self._map_bytes_max = map_bytes_max
         self.map_bytes = min(map_bytes_max, max(MAP_BYTES_MIN, 2 * data_bytes))
         creates = data_bytes == 0
-        with _errors_as(Fault.DAMAGED, "open"):
+        with _errors_as(Fault.DAMAGED, "be opened"):
             self._env = lmdb.open(
                 str(directory),
                 map_size=self.map_bytes,
@@ -91,7 +91,7 @@ class Environment:
 
     def read(self, read: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
         """Read several databases in one transaction."""
-        with _errors_as(Fault.DAMAGED, "read"), self._begin() as txn:
+        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as txn:
             read(txn)
 
     def write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
@@ -103,19 +103,19 @@ class Environment:
         self._end_reading()
         while True:
             try:
-                with _errors_as(Fault.REFUSED, "write"), self._begin(write=True) as txn:
+                with _errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as txn:
                     return write(txn)
             except _MapFullError:
                 self._grow()
 
     def sync(self) -> None:
         """Flush everything to the disk."""
-        with _errors_as(Fault.REFUSED, "sync"):
+        with _errors_as(Fault.REFUSED, "be flushed"):
             self._env.sync(True)
 
     def forget_dead_readers(self) -> int:
         """Let go of the pages that processes read which are gone; return how many those were."""
-        with _errors_as(Fault.DAMAGED, "read"):
+        with _errors_as(Fault.DAMAGED, "be read"):
             return self._env.reader_check()
 
     def data_bytes(self) -> int:
@@ -124,7 +124,7 @@ class Environment:
 
     def count_subjects(self) -> int:
         """How many subjects have records."""
-        with _errors_as(Fault.DAMAGED, "read"), self._begin() as txn:
+        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as txn:
             return txn.stat(self.records)["entries"]
 
     def close(self) -> None:
@@ -153,9 +153,8 @@ class _MapFullError(Exception):
 
 @contextmanager
 def _errors_as(fault: Fault, act: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except lmdb.MapFullError as error:
-        raise _MapFullError from error
-    except lmdb.Error as error:
-        raise IndexUnusableError(fault, f"the index cannot {act}: {error}") from error
+    with lmdb_errors_as(fault, act):
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            raise _MapFullError from error

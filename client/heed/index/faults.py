@@ -8,6 +8,8 @@ import enum
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import lmdb
+
 from heed.errors import ErrorReason, UnavailableError
 
 
@@ -50,6 +52,15 @@ class IndexClaimedError(UnavailableError):
     """Another process uses this index; rebuilding will not help."""
 
     default_reason = ErrorReason.STATE_STALE
+
+
+@contextmanager
+def lmdb_errors_as(fault: Fault, act: str) -> Generator[None, None, None]:
+    """Turn what LMDB refuses into an unusable index."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise IndexUnusableError(fault, f"the index cannot {act}: {error}") from error
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from heed.model import (
     TenantId,
     Topic,
 )
-from heed.records import DamagedRecordError, decode_records
+from heed.records import DamagedRecordError, decode_each
 from heed.topics import TopicTable
 
 if TYPE_CHECKING:
@@ -139,10 +139,7 @@ class Index:
             IndexUnusableError: damage.
         """
         try:
-            return [
-                () if encoded is None else decode_records(encoded)
-                for encoded in self._env.get_records(keys)
-            ]
+            return decode_each(self._env.get_records(keys))
         except DamagedRecordError as error:
             self.is_unusable = True
             raise IndexUnusableError(Fault.DAMAGED, error.message) from error

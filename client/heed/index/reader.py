@@ -8,20 +8,19 @@ Laws:
 - One thread uses a reader, and a process has one reader a directory.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lmdb
 
 from heed.decide import Facts
 from heed.index.environment import MAP_BYTES_MIN
-from heed.index.faults import Fault, IndexUnusableError, os_errors_as
+from heed.index.faults import Fault, IndexUnusableError, lmdb_errors_as, os_errors_as
 from heed.index.meta import META_KEY, IndexMeta, decode_meta
 from heed.index.seal import DATA_FILE
 from heed.index.stops import in_order, read_stops
 from heed.model import Hold, Record, Revision, SubjectKey
-from heed.records import DamagedRecordError, decode_records
+from heed.records import DamagedRecordError, decode_each
 from heed.tokens import TOKEN_HASH_BYTES
 from heed.topics import TopicTable
 
@@ -89,10 +88,7 @@ class IndexReader:
                 made it anew.
         """
         try:
-            return [
-                () if encoded is None else decode_records(encoded)
-                for encoded in self._look_up(keys)
-            ]
+            return decode_each(self._look_up(keys))
         except DamagedRecordError as error:
             self.is_damaged = True
             raise IndexUnusableError(Fault.DAMAGED, error.message) from error
@@ -116,7 +112,7 @@ class IndexReader:
     def _open(self) -> None:
         with os_errors_as(Fault.MISSING, "be read"):
             data_bytes = (self._path / DATA_FILE).stat().st_size
-        with _errors_as(Fault.DAMAGED, "open"):
+        with lmdb_errors_as(Fault.DAMAGED, "be opened"):
             self._env = lmdb.open(
                 str(self._path),
                 map_size=max(MAP_BYTES_MIN, 2 * data_bytes),
@@ -175,11 +171,3 @@ class IndexReader:
         self.epoch = meta.epoch
         self.revision = meta.revision
         self.running_hash = meta.running_hash
-
-
-@contextmanager
-def _errors_as(fault: Fault, act: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except lmdb.Error as error:
-        raise IndexUnusableError(fault, f"the index cannot {act}: {error}") from error

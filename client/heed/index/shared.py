@@ -18,7 +18,6 @@ Nothing closes an environment that may be read at this moment: the last referenc
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -26,7 +25,13 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import lmdb
 
 from heed.index.changes import write_changes
-from heed.index.faults import Fault, IndexGapError, IndexUnusableError, os_errors_as
+from heed.index.faults import (
+    Fault,
+    IndexGapError,
+    IndexUnusableError,
+    lmdb_errors_as,
+    os_errors_as,
+)
 from heed.index.place import (
     PLACE_KEY,
     SOURCE_KEY,
@@ -36,11 +41,11 @@ from heed.index.place import (
     decode_source,
 )
 from heed.index.stops import (
-    decode_hold,
-    decode_topic,
     encode_hold,
     encode_topic,
     hold_entry_key,
+    in_order,
+    read_stops,
     topic_entry_key,
 )
 from heed.model import Change, Hold, SubjectKey, Topic
@@ -104,7 +109,7 @@ class SharedIndex:
                 directory.mkdir(mode=0o700)
         elif not (directory / "data.mdb").is_file():
             raise IndexUnusableError(Fault.MISSING, f"there is no index at {directory}")
-        with _errors_as(Fault.REFUSED if creates else Fault.DAMAGED, "open"):
+        with lmdb_errors_as(Fault.REFUSED if creates else Fault.DAMAGED, "be opened"):
             self._env = lmdb.open(
                 str(directory),
                 map_size=map_bytes,
@@ -154,7 +159,7 @@ class SharedIndex:
         Raises:
             IndexUnusableError: DAMAGED.
         """
-        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
+        with lmdb_errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
             place_entry = transaction.get(_PLACE, b"")
             if (
                 known is None
@@ -231,13 +236,13 @@ class SharedIndex:
 
     def records_by_key(self) -> "Generator[Entry, None, None]":
         """Yield every subject's records, by key, all of one revision."""
-        with _errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
+        with lmdb_errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
             for key, encoded in _entries(transaction, _RECORDS):
                 yield SubjectKey(key[1:]), encoded
 
     def forget_dead_readers(self) -> int:
         """Let go of the pages that processes read which are gone; return how many those were."""
-        with _errors_as(Fault.DAMAGED, "be read"):
+        with lmdb_errors_as(Fault.DAMAGED, "be read"):
             return self._env.reader_check()
 
     def sync(self) -> None:
@@ -246,7 +251,7 @@ class SharedIndex:
         Raises:
             IndexUnusableError: REFUSED.
         """
-        with _errors_as(Fault.REFUSED, "sync"):
+        with lmdb_errors_as(Fault.REFUSED, "be flushed"):
             self._env.sync(force=True)
 
     def data_bytes(self) -> int:
@@ -260,7 +265,7 @@ class SharedIndex:
         shutil.rmtree(directory, ignore_errors=True)
 
     def _write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
-        with _errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
+        with lmdb_errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
             write(transaction)
 
     def _view(
@@ -285,14 +290,8 @@ class SharedIndex:
         )
 
     def _stops(self, transaction: "lmdb.Transaction[bytes]") -> tuple[TopicTable, tuple[Hold, ...]]:
-        try:
-            topics = [decode_topic(entry) for _, entry in _entries(transaction, _TOPICS)]
-            holds = [decode_hold(entry) for _, entry in _entries(transaction, _HOLDS)]
-        except ValueError as error:
-            raise IndexUnusableError(
-                Fault.DAMAGED, f"a topic or hold in the cache cannot be read: {error}"
-            ) from error
-        return TopicTable(topics), tuple(sorted(holds, key=lambda hold: hold.revision))
+        topics, holds = read_stops(_entries(transaction, _TOPICS), _entries(transaction, _HOLDS))
+        return TopicTable(topics), in_order(holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,14 +334,6 @@ def _entries(
         if not key.startswith(prefix):
             return
         yield key, value
-
-
-@contextmanager
-def _errors_as(fault: Fault, act: str) -> "Generator[None, None, None]":
-    try:
-        yield
-    except lmdb.Error as error:
-        raise IndexUnusableError(fault, f"the cache cannot {act}: {error}") from error
 
 
 def _damaged(error: lmdb.Error) -> IndexUnusableError:
