@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from heed.index.faults import Fault, IndexUnusableError
-from heed.model import Revision, TenantId
+from heed.model import NORMALISER_VERSION, RULE_VERSION, Revision, TenantId
 
 SHARED_FORMAT_VERSION: Final = 1
 """The version of everything in a cache's folder."""
@@ -35,6 +35,11 @@ class Place:
     normaliser_version: int
     token: str
     """What to resume by, as the upstream said it."""
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether this version knows enough to allow anything by the index."""
+        return self.rule_version <= RULE_VERSION and self.normaliser_version <= NORMALISER_VERSION
 
     def encode(self) -> bytes:
         """Return its entry."""

@@ -35,7 +35,7 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
-from heed.records import DamagedRecordError, decode_records
+from heed.records import DamagedRecordError
 from heed.replica.follower import Follower
 from heed.replica.freshness import Bounds, state_of
 from heed.replica.moment import Moment, Unanswered, judged
@@ -188,12 +188,10 @@ class Cache:
         return answer
 
     def _recalled(self, tick: Tick, query: Query, encoded: bytes | None) -> CheckAnswer | None:
-        view = tick.reading.view
         try:
-            records = () if encoded is None else decode_records(encoded)
+            facts = tick.reading.facts((encoded,))
         except DamagedRecordError:
             return None
-        facts = Facts((records,), view.holds, view.topics)
         decision = decide(facts, query, tick.now)
         return tick.answered(facts, decision) if tick.may_tell(decision) else None
 
@@ -257,7 +255,7 @@ class Cache:
             return self._unanswerable(asked)
         for _ in range(READS_MAX):
             shared = self._state()
-            if not shared.generation or not shared.source_now_us:
+            if not shared.is_whole:
                 break
             try:
                 found = self._look_up(shared, [one for person in people for one in person])
@@ -385,9 +383,9 @@ class Cache:
         )
 
     def _now(self, shared: SharedState) -> tuple[CacheState, timedelta | None]:
-        if not shared.generation or not shared.source_now_us:
+        if not shared.is_whole:
             return CacheState.SYNCING, None
-        age = None if shared.known_ns < 0 else self._clock() - shared.known_ns
+        age = shared.age_at(self._clock())
         told = None if age is None else timedelta(microseconds=age // 1_000)
         return state_of(age, self._bounds), told
 

@@ -9,8 +9,6 @@ from heed.errors import InvalidArgumentError
 from heed.index.shared import SharedIndex, View
 from heed.keys import Keyer
 from heed.model import (
-    NORMALISER_VERSION,
-    RULE_VERSION,
     Channel,
     Decision,
     Query,
@@ -21,7 +19,7 @@ from heed.model import (
     Verdict,
 )
 from heed.names import named
-from heed.records import decode_records
+from heed.records import decode_each
 from heed.replica.freshness import Bounds, may_allow
 from heed.requests import Query as AskedQuery
 from heed.topics import covers_topic
@@ -88,10 +86,7 @@ class Reading:
         self.find = index.find
         self.revision = place.revision
         self.token = place.token
-        self.is_capable = (
-            place.rule_version <= RULE_VERSION and place.normaliser_version <= NORMALISER_VERSION
-        )
-        """Whether this version knows enough to allow anything."""
+        self.is_capable = place.is_understood
         same_source = before is not None and before.view.source is view.source
         self.keyers: tuple[Keyer, ...] = (
             before.keyers
@@ -136,7 +131,7 @@ class Reading:
         Raises:
             DamagedRecordError: it is not what was written.
         """
-        found = [() if one is None else decode_records(one) for one in encoded]
+        found = decode_each(encoded)
         keys = len(self.keyers)
         records: tuple[tuple[Record, ...], ...] = tuple(found)
         if keys != 1:

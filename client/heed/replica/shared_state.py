@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 from zlib import crc32
 
+from heed.model import Instant
 from heed.replica.clock import BOOT_BYTES
 
 IDENTITY_BYTES: Final = 16
@@ -48,6 +49,19 @@ class SharedState:
     """The source's time, microseconds since 1970 in UTC, as it was heard at `heard_ns`; 0: none."""
     heard_ns: int
     owner_pid: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is an index to answer by, and a time to decide at."""
+        return bool(self.generation and self.source_now_us)
+
+    def age_at(self, now_ns: int) -> int | None:
+        """How old the index is at a time of the boot clock, in nanoseconds; None: nobody knows."""
+        return None if self.known_ns < 0 else now_ns - self.known_ns
+
+    def now_at(self, now_ns: int) -> Instant:
+        """The source's time then: as it was heard last, and what passed on the boot clock."""
+        return Instant(self.source_now_us + (now_ns - self.heard_ns) // 1_000)
 
 
 NOTHING: Final = SharedState(

@@ -13,7 +13,7 @@ from typing import Final
 
 from heed.answers import AnswerSource, CacheState, CheckAnswer, Positioned
 from heed.decide import Facts
-from heed.model import RULE_VERSION, Decision, Instant
+from heed.model import RULE_VERSION, Decision
 from heed.replica.freshness import Bounds, state_of
 from heed.replica.reading import Asked, Reading
 from heed.replica.shared_state import SharedState
@@ -47,13 +47,14 @@ class Tick:
         self.age_told: timedelta | None = None
         self.until_ns = now_ns + TICK_NS
         """The last time, of the boot clock, at which this is so."""
-        if shared.known_ns >= 0:
-            milliseconds = max(-((shared.known_ns - now_ns) // TICK_NS), 0)
+        age = shared.age_at(now_ns)
+        if age is not None:
+            milliseconds = max(-(-age // TICK_NS), 0)
             self.age = milliseconds * TICK_NS
             self.age_told = timedelta(0, 0, 0, milliseconds)
             self.until_ns = shared.known_ns + self.age
         self.state: CacheState = state_of(self.age, bounds)
-        self.now = Instant(shared.source_now_us + (now_ns - shared.heard_ns) // 1_000)
+        self.now = shared.now_at(now_ns)
         self.now_told = time_of(self.now)
         # Of those who have no records, by what was asked. Threads that race for it make the same.
         self.of_nobody: dict[Asked, CheckAnswer] = {}

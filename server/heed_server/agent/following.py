@@ -23,8 +23,6 @@ from heed.index.place import Source
 from heed.index.shared import SharedIndex, View
 from heed.keys import Keyer
 from heed.model import (
-    NORMALISER_VERSION,
-    RULE_VERSION,
     Hold,
     Instant,
     Record,
@@ -32,7 +30,7 @@ from heed.model import (
     SubjectKey,
     TenantId,
 )
-from heed.records import DamagedRecordError, decode_records
+from heed.records import DamagedRecordError, decode_each
 from heed.replica.follower import Follower
 from heed.replica.replica import Replica
 from heed.replica.shared_state import NOTHING, SharedState
@@ -99,8 +97,7 @@ class ReplicaIndex:
     @property
     def is_capable(self) -> bool:
         """Whether this version knows enough to allow anything by it."""
-        place = self._view.place
-        return place.rule_version <= RULE_VERSION and place.normaliser_version <= NORMALISER_VERSION
+        return self._view.place.is_understood
 
     def facts(self, keys: Sequence[SubjectKey]) -> Facts:
         """Return all that `decide` needs of these subjects.
@@ -127,7 +124,7 @@ class ReplicaIndex:
                 raise IndexUnusableError(Fault.FOREIGN, "the tenant's lookup key is another one")
             self._view = view
         try:
-            return [() if one is None else decode_records(one) for one in encoded]
+            return decode_each(encoded)
         except DamagedRecordError as error:
             self._follower.rebuild()
             raise IndexUnusableError(Fault.DAMAGED, error.message) from error
@@ -166,7 +163,7 @@ class ReplicaFollower:
             UnavailableError: STATE_STALE: there is none, or it cannot be read.
         """
         state = self._state = self._replica.state()
-        if not state.generation or not state.source_now_us:
+        if not state.is_whole:
             raise UnavailableError(
                 "this agent has no replica yet that it may answer by; "
                 "ask its upstream, or do not send",
@@ -218,19 +215,17 @@ class ReplicaFollower:
     def source_age_seconds(self) -> float:
         """Return how old what was read since the last look at `index` may be."""
         state, index = self._state, self._index
-        if state.known_ns < 0 or index is None or not index.is_capable:
+        if index is None or not index.is_capable:
             return math.inf
-        return (self._clock() - state.known_ns) / 1e9
+        return self._age_seconds(state)
 
     def state_age_seconds(self) -> float:
         """Return how old what the replica holds may be now. Any thread may ask."""
-        known_ns = self._replica.state().known_ns
-        return math.inf if known_ns < 0 else (self._clock() - known_ns) / 1e9
+        return self._age_seconds(self._replica.state())
 
     def now(self) -> Instant:
         """Return the source's time: as it was last heard, and what passed on the boot clock."""
-        state = self._state
-        return Instant(state.source_now_us + (self._clock() - state.heard_ns) // 1_000)
+        return self._state.now_at(self._clock())
 
     async def reached(self, revision: Revision, timeout_seconds: float) -> bool:
         """Wait until the replica knows a revision; False if it does not in time."""
@@ -246,6 +241,10 @@ class ReplicaFollower:
         finally:
             self._waiting -= 1
         return True
+
+    def _age_seconds(self, state: SharedState) -> float:
+        age = state.age_at(self._clock())
+        return math.inf if age is None else age / 1e9
 
 
 @dataclass(slots=True, kw_only=True)
