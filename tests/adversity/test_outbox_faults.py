@@ -6,7 +6,6 @@ what the log says; it checks so with every message that it takes (`tests.support
 
 import asyncio
 import signal
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +37,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    name = f"heed_outbox_{uuid.uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    with postgres.database("outbox") as url:
+        yield url
 
 
 def settings(nats: NatsServer, **more: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import pytest
 
 from heed import HeedError, OptOut, Origin, OutcomeUnknownError, SyncClient, UnavailableError
 from heed.errors import ErrorReason
+from tests.support.caches import wait_until
 from tests.support.postgres import Postgres
-from tests.support.served import WAIT_SECONDS_MAX, run_command
-from tests.support.worked import Worked
+from tests.support.served import WAIT_SECONDS_MAX
+from tests.support.worked import Worked, migrated_database
 
 ORIGIN = Origin(source="tests")
 WRITERS = 6
@@ -42,12 +43,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str
         yield {}
         return
     postgres: Postgres = request.getfixturevalue("postgres")
-    name = f"heed_workers_{uuid.uuid4().hex}"
-    url = postgres.create_database(name)
-    variables = {"HEED_STORAGE_URL": url}
-    assert run_command("migrate", cwd=tmp_path, variables=variables).returncode == 0
-    yield variables
-    postgres.drop_database(name)
+    with migrated_database(postgres, tmp_path) as variables:
+        yield variables
 
 
 class Load:
@@ -75,7 +72,7 @@ class Load:
     def await_more(self) -> None:
         """Wait until so many more are acknowledged, and asked about."""
         acknowledged, answered = len(self.acknowledged), self.answered
-        _wait(
+        wait_until(
             lambda: (
                 len(self.acknowledged) >= acknowledged + ACKED_MIN
                 and self.answered >= answered + ACKED_MIN
@@ -109,13 +106,6 @@ class Load:
                 self.answered += 1
                 if is_allowed:
                     self.wrong.append(user)
-
-
-def _wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        threading.Event().wait(0.01)
 
 
 def _opt_out_in(client: SyncClient, key: str) -> None:
@@ -201,7 +191,7 @@ def test_an_owner_that_hangs_makes_workers_refuse_to_allow_once_they_are_too_old
         server.kill("owner", signal.SIGCONT)
 
         for client in clients:
-            _wait(lambda client=client: _is_allowed(client, "in"))  # type: ignore[misc]  # bound now
+            wait_until(lambda client=client: _is_allowed(client, "in"))  # type: ignore[misc]  # bound now
     assert reasons == {ErrorReason.STATE_STALE}
     assert allowed_at
     assert max(allowed_at) - stopped_at <= 1
@@ -274,5 +264,5 @@ def test_a_connection_to_a_worker_that_was_killed_finds_another(tmp_path: Path) 
             for name in ("worker-1", "worker-2"):
                 assert client.check(user="u", channel="in_app", timeout=5).allowed
                 server.kill(name)
-                _wait(lambda: _is_allowed(client, "u"))
+                wait_until(lambda: _is_allowed(client, "u"))
                 assert server.await_process() == name

@@ -19,7 +19,8 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tests.bench.figures import quantile
-from tests.bench.nodes import SERVER_CORE, BenchError, free_port
+from tests.bench.nodes import SERVER_CORE, BenchError
+from tests.support.ports import free_port
 
 START_SECONDS_MAX: Final = 30.0
 OPEN_SECONDS_MAX: Final = 60.0

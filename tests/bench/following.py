@@ -18,8 +18,9 @@ from tests.bench.etcd import running_etcd
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, Round, alternate
-from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, free_port
+from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode
 from tests.bench.watchers import WatchersSpec
+from tests.support.ports import free_port
 
 ROUNDS: Final = 3
 WATCHERS: Final = 100

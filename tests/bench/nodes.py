@@ -21,6 +21,7 @@ import grpc
 from heed_proto.v1 import preference_service_pb2 as preference
 from tests.bench import messages
 from tests.bench.bare import BareSpec
+from tests.support.ports import free_port
 from tests.support.served import Authority
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -220,14 +221,6 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         else:
             return
     raise BenchError(f"the server did not listen within {START_SECONDS_MAX} s")
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def cpu_seconds(pid: int | None) -> float:

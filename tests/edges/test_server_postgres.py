@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,10 +32,8 @@ def own_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    # Several workers may share a PostgreSQL of the caller's own.
-    name = f"heed_edges_{uuid.uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    with postgres.database("edges") as url:
+        yield url
 
 
 def test_servers_of_one_database_start_after_migrate_and_follow_each_other(

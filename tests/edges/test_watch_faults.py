@@ -149,9 +149,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    name = f"heed_watch_{uuid.uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    with postgres.database("watch") as url:
+        yield url
 
 
 @pytest.mark.postgres

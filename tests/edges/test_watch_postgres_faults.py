@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ from heed_proto.v1 import types_pb2 as types
 from heed_server.service import MaxStaleness
 from heed_server.storage import migrate
 from tests.support import requests as ask
+from tests.support.caches import wait_until
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.logs import assert_equals, logged, logged_in
 from tests.support.postgres import Postgres
@@ -46,9 +47,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    name = f"heed_faults_{uuid.uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    with postgres.database("faults") as url:
+        yield url
 
 
 # ---- away for a minute, by the clock ----------------------------------------------------------
@@ -227,10 +227,10 @@ def test_while_postgresql_is_dead_nothing_is_allowed_past_its_bound_and_mandator
             killed_at = time.monotonic()
             postgres.kill()
             dead_at = time.monotonic()
-            _wait_until(lambda: time.monotonic() - dead_at > AWAY_SECONDS)
+            wait_until(lambda: time.monotonic() - dead_at > AWAY_SECONDS)
             back_at = time.monotonic()
             postgres.start()
-            _wait_until(lambda: asker.asked[-1][0] > back_at and asker.asked[-1][2] is True)
+            wait_until(lambda: asker.asked[-1][0] > back_at and asker.asked[-1][2] is True)
 
     def told(topic: str, since: float, until: float) -> set[bool | None]:
         return {
@@ -241,13 +241,6 @@ def test_while_postgresql_is_dead_nothing_is_allowed_past_its_bound_and_mandator
     assert told("orders", dead_at + 4, back_at) == {None}
     assert told("orders", killed_at, dead_at + 2) == {True}
     assert told("login", killed_at, back_at) == {True}
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # ---- restarted, and silent --------------------------------------------------------------------

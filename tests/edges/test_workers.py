@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +27,7 @@ from heed.model import Revision
 from heed.tokens import decode_token, encode_token
 from tests.support.postgres import Postgres
 from tests.support.served import WAIT_SECONDS_MAX, Authority, Served, run_command
-from tests.support.worked import Worked
+from tests.support.worked import Worked, migrated_database
 
 ORIGIN = Origin(source="tests")
 ROUNDS = 60
@@ -49,12 +48,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str
         yield {}
         return
     postgres: Postgres = request.getfixturevalue("postgres")
-    name = f"heed_workers_{uuid.uuid4().hex}"
-    url = postgres.create_database(name)
-    variables = {"HEED_STORAGE_URL": url}
-    assert run_command("migrate", cwd=tmp_path, variables=variables).returncode == 0
-    yield variables
-    postgres.drop_database(name)
+    with migrated_database(postgres, tmp_path) as variables:
+        yield variables
 
 
 def test_a_write_at_one_worker_counts_at_every_one_from_its_acknowledgement_on(

