@@ -71,7 +71,10 @@ async def check(
     asked = preference.CheckSuppressionRequest(
         tenant=tenant, query=ask.query(email, topic), token=token
     )
-    return await checks_of(known).check(CALLER, wire.check(asked.SerializeToString()), lambda: 0.05)
+    read, checks = wire.check(asked.SerializeToString()), checks_of(known)
+    if token:
+        return await checks.check_from(CALLER, read, lambda: 0.05)
+    return checks.check(CALLER, read)
 
 
 async def verdict(known: ReplicaFollower, email: str, **said: str) -> Verdict:

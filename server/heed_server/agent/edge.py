@@ -28,7 +28,7 @@ from heed_server.auth.policy import Principal
 from heed_server.rpc import CheckStreams, Health, Observe, RpcLimits
 from heed_server.rpc.check_streams import CHECK_STREAM
 from heed_server.rpc.forwarding import Forwarding
-from heed_server.rpc.methods import batch_check, check
+from heed_server.rpc.methods import Answer, batch_check, check
 from heed_server.rpc.server import WATCH, add_contract, methods, new_server
 from heed_server.rpc.status import Context, abort, unforeseen
 from heed_server.service.checks import Checks, SecondsLeft, patience_seconds
@@ -47,7 +47,7 @@ UPSTREAM_MAY_KNOW: Final = frozenset(
 """The reasons for which a Check that the replica cannot answer is asked of the upstream."""
 
 _Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
-_CheckAnswer = Callable[[Checks, Principal, bytes, SecondsLeft], Awaitable[bytes]]
+_CheckAnswer = Callable[[Checks, Principal, bytes, SecondsLeft], Answer]
 
 _CHECKS: Final[dict[str, _CheckAnswer]] = {
     "CheckSuppression": check,
@@ -138,7 +138,8 @@ class _AnsweredHere:
             follower = self._service.follower
             tenant = follower.last or follower.tenant()
             if await callers.may_check(given, tenant.name, left):
-                return await self._answer(self._service, CALLER, request, left)
+                answered = self._answer(self._service, CALLER, request, left)
+                return answered if isinstance(answered, bytes) else await answered
         except HeedError as error:
             refusal = error
         except Exception as error:  # noqa: BLE001 - the root of a call

@@ -47,7 +47,8 @@ def unobserved(
     async def handler(request: bytes, context: Context) -> bytes:
         try:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
-            return await answer(service, principal, request, context.time_remaining)
+            answered = answer(service, principal, request, context.time_remaining)
+            return answered if isinstance(answered, bytes) else await answered
         except HeedError as error:
             await abort(context, error)
         except Exception as error:  # noqa: BLE001 - the root of a call
@@ -65,7 +66,8 @@ def observed(
         async with _Call(method.name, context, observe, is_write=method.is_write) as call:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
-            return await method.answer(service, principal, request, context.time_remaining)
+            answered = method.answer(service, principal, request, context.time_remaining)
+            return answered if isinstance(answered, bytes) else await answered
 
     return handler
 

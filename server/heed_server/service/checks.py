@@ -59,10 +59,20 @@ class StreamChecked:
 class Checks(Answering):
     """Answers Checks."""
 
-    async def check(
+    def check(self, principal: Principal, asked: CheckAsked) -> tuple[Answered, Position, Instant]:
+        """Answer one query without a token; `check_from` answers one with it.
+
+        Raises:
+            InvalidArgumentError: a subject is malformed.
+            UnavailableError: STATE_STALE.
+        """
+        context = self.enter("CheckSuppression", principal, asked.tenant)
+        return self._decide_one(context, wire.keys(asked, context.keyer.key_of), asked.query)
+
+    async def check_from(
         self, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
     ) -> tuple[Answered, Position, Instant]:
-        """Answer one query. What the call has left bounds the wait for a token's revision.
+        """Answer one query from its token's revision on. What the call has left bounds the wait.
 
         Raises:
             InvalidArgumentError: a subject is malformed, or the token is none.
@@ -71,30 +81,13 @@ class Checks(Answering):
         """
         context = self.enter("CheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
-        if asked.token:
-            await _await_token(context, asked.token, patience_seconds(seconds_left))
-        # No await from here on: the facts and the position are of one revision.
-        index = context.follower.index
-        facts = index.facts(keys)
-        now = self.now()
-        if facts.holds or any(facts.records):
-            answered = self._decide(facts, asked.query, now), _with_records(facts.records)
-        else:
-            # Most people have no records. Nothing stands then that a clock begins or ends.
-            answered = decide_without_facts(facts.topics, asked.query), _NONE
-        decision = answered[0]
-        if decision.verdict is _ALLOWED:
-            age_seconds = context.follower.source_age_seconds()
-            if age_seconds > self.max_staleness_seconds_min:
-                self._require_fresh((answered,), age_seconds)
-        if decision.undeclared_topic:
-            context.undeclared_checks += 1
-        return answered, position_of(context.tenant_id, index), now
+        await _await_token(context, asked.token, patience_seconds(seconds_left))
+        return self._decide_one(context, keys, asked.query)
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
     ) -> Checked:
-        """Answer every query of a batch, in order. Raises: as `check`, for all of them."""
+        """Answer every query of a batch, in order. Raises: as `check_from`, for all of them."""
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
@@ -106,7 +99,7 @@ class Checks(Answering):
     async def stream_check(self, principal: Principal, asked: StreamAsked) -> StreamChecked:
         """Answer one request of a stream: a batch whose queries are refused one by one.
 
-        Raises: as `check`, what refuses the request as a whole; malformed subjects do not.
+        Raises: as `check_from`, what refuses the request as a whole; malformed subjects do not.
         """
         context = self.enter("StreamCheckSuppression", principal, asked.batch.tenant)
         keys = wire.stream_keys(asked, context.keyer.key_of)
@@ -121,6 +114,30 @@ class Checks(Answering):
             in_order = iter(answers)
             answers = [asked.refused.get(at) or next(in_order) for at in range(asked.count)]
         return StreamChecked(done.position, done.now, answers)
+
+    def _decide_one(
+        self, context: AnsweringTenant, keys: Sequence[SubjectKey], query: Query
+    ) -> tuple[Answered, Position, Instant]:
+        """Decide one query: nothing here awaits, so the facts and the position are of one revision.
+
+        Raises: as `check`.
+        """
+        index = context.follower.index
+        facts = index.facts(keys)
+        now = self.now()
+        if facts.holds or any(facts.records):
+            answered = self._decide(facts, query, now), _with_records(facts.records)
+        else:
+            # Most people have no records. Nothing stands then that a clock begins or ends.
+            answered = decide_without_facts(facts.topics, query), _NONE
+        decision = answered[0]
+        if decision.verdict is _ALLOWED:
+            age_seconds = context.follower.source_age_seconds()
+            if age_seconds > self.max_staleness_seconds_min:
+                self._require_fresh((answered,), age_seconds)
+        if decision.undeclared_topic:
+            context.undeclared_checks += 1
+        return answered, position_of(context.tenant_id, index), now
 
     def _decide_all(
         self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: BatchAsked
