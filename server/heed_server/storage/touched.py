@@ -9,6 +9,7 @@ Laws:
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
@@ -225,9 +226,12 @@ def insert_all(
     connection: Connection, statements: GroupStatements, rows: Rows, logs: dict[TenantId, Log]
 ) -> None:
     """Insert what the group noted, and the heads of the logs that must be committed."""
+    # Keys are random: in their order a page is gone to once for all the rows that belong on it.
     record_rows = [
-        record_row(tenant_id, key, held) for (tenant_id, key, _), held in rows.records.items()
+        record_row(tenant_id, key, held)
+        for (tenant_id, key, _), held in sorted(rows.records.items(), key=itemgetter(0))
     ]
+    address_rows = [row for _, row in sorted(rows.addresses.items(), key=itemgetter(0))]
     head_rows = [
         (
             tenant_id,
@@ -244,7 +248,7 @@ def insert_all(
     batches = [
         Batch(changes, rows.changes, ON_CONFLICT_FAIL),
         Batch(records, record_rows, ON_CONFLICT_REPLACE),
-        Batch(addresses, list(rows.addresses.values()), ON_CONFLICT_KEEP),
+        Batch(addresses, address_rows, ON_CONFLICT_KEEP),
         Batch(keys, rows.keys, ON_CONFLICT_FAIL),
         Batch(topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
         Batch(holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
