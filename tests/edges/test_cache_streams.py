@@ -115,7 +115,9 @@ def test_a_stream_that_was_alive_for_a_minute_begins_the_backoff_anew(
     server: FakeWatch, client: CachedSyncClient
 ) -> None:
     server.heartbeat_seconds = 3_600
-    server.stream().end()
+    first = server.stream()
+    wait_until(lambda: server.reports.qsize() == 2)  # as it was opened, and as it was whole
+    first.end()
     stream = server.stream()
     wait_until(lambda: server.reports.qsize() == 3)
     backoff = client.cache._follower._backoff

@@ -19,6 +19,7 @@ Write = Callable[[Path, int], None]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # half a minute of processor time, of which others may take their share
 @pytest.mark.parametrize(
     ("write", "format_name"),
     [
