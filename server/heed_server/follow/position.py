@@ -38,7 +38,7 @@ def keep_position(path: Path, position: Position) -> None:
     """Write a position down, durably. Raises OSError; a crash leaves the one before, or none."""
     body = _POSITION.pack(_MAGIC, position.revision, position.epoch, position.running_hash)
     draft = path.with_name(f"{path.name}.new")
-    with draft.open("wb") as file:
+    with open(draft, "wb", opener=_for_its_user_alone) as file:
         file.write(body + _digest(body))
         file.flush()
         os.fsync(file.fileno())
@@ -59,6 +59,10 @@ def kept_position(path: Path) -> Position | None:
     if magic != _MAGIC:
         return None
     return Position(epoch=epoch, revision=Revision(revision), running_hash=running_hash)
+
+
+def _for_its_user_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _digest(body: bytes) -> bytes:
