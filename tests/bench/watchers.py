@@ -233,7 +233,7 @@ def _live(spec: WatchersSpec, opened: ExitStack) -> list[heed.SyncClient]:
 
 
 def follow(spec: WatchersSpec) -> dict[str, int]:
-    """Read so many bare streams until standard input is closed; say when all are open."""
+    """Read so many bare streams until standard input is closed; say when all have what stands."""
     return {"changes": asyncio.run(_follow(spec))}
 
 
@@ -246,12 +246,12 @@ async def _follow(spec: WatchersSpec) -> int:
         method: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
             "/heed.v1.WatchService/WatchChanges"
         )
-        is_open = False
+        is_whole = False
         try:
-            async for _ in method(asked):
+            async for message in method(asked):
                 seen += 1
-                if not is_open:
-                    is_open = True
+                if not is_whole and _ends_snapshot(message):
+                    is_whole = True
                     await opened.wait()
         except (grpc.RpcError, asyncio.CancelledError):
             return
@@ -266,6 +266,10 @@ async def _follow(spec: WatchersSpec) -> int:
             for task in tasks:
                 task.cancel()
     return seen
+
+
+def _ends_snapshot(message: bytes) -> bool:
+    return watch.WatchChangesResponse.FromString(message).HasField("snapshot_end")
 
 
 def _cached(spec: WatchersSpec, folder: str) -> heed.SyncClient:
