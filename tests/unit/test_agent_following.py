@@ -73,6 +73,8 @@ async def check(
     )
     read, checks = wire.check(asked.SerializeToString()), checks_of(known)
     if token:
+        with pytest.raises(ValueError, match="check_from"):
+            checks.check(CALLER, read)
         return await checks.check_from(CALLER, read, lambda: 0.05)
     return checks.check(CALLER, read)
 

@@ -63,9 +63,12 @@ class Checks(Answering):
         """Answer one query without a token; `check_from` answers one with it.
 
         Raises:
+            ValueError: it has a token, which may be ahead of what is known here.
             InvalidArgumentError: a subject is malformed.
             UnavailableError: STATE_STALE.
         """
+        if asked.token:
+            raise ValueError("a query with a token is answered by check_from, which waits for it")
         context = self.enter("CheckSuppression", principal, asked.tenant)
         return self._decide_one(context, wire.keys(asked, context.keyer.key_of), asked.query)
 
