@@ -105,7 +105,7 @@ demo: setup ## a throw-away server, sample files, and what each check says and w
 bench: setup ## measure, print a table, write bench/results.json
 	$(BIN)/python -m tests.bench
 
-bench-scale: setup ## what a number of subjects changes, with ten million; half an hour
+bench-scale: setup ## what a number of subjects changes, with ten million; an hour or more
 	$(BIN)/python -m tests.bench --scale
 
 soak: setup ## 2,000 reconnects and an hour's changes: memory stays flat; some minutes
