@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import nats
 from nats.aio.client import Client
-from nats.errors import TimeoutError as NothingCameError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
@@ -123,7 +122,7 @@ async def read_to(mirror: Mirror, url: str, revision: int, stream: str = "HEED_d
             while mirror.revision < revision:
                 try:
                     messages = await subscription.fetch(500, timeout=0.5)
-                except NothingCameError:
+                except TimeoutError:  # nats-py raises its own, or Python's
                     continue
                 for message in messages:
                     sequence = message.metadata.sequence.stream
