@@ -6,42 +6,31 @@ no message can hold is refused: strings that are not Unicode, such as half a sur
 
 import functools
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Final, ParamSpec, TypeVar, assert_never
+from datetime import datetime
+from typing import ParamSpec, TypeVar, assert_never
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
-    TOPIC_ROOT,
     Cause,
     Channel,
-    Evidence,
-    Reach,
     RecordKind,
     Subject,
-    SubjectType,
     TopicClass,
 )
 from heed.names import named
 from heed.requests import (
-    Choice,
-    EndPause,
     ImportedOptOut,
     ImportRow,
-    OptIn,
-    OptOut,
     Origin,
-    Pause,
     PersonChoices,
     Query,
     Suppression,
-    require_seconds,
     require_zone,
 )
-from heed.wire.limits import PAGE_SIZE_MAX, WAIT_PROPAGATED_SECONDS_MAX
+from heed.wire import said
+from heed.wire.limits import PAGE_SIZE_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -50,9 +39,6 @@ from heed_proto.v1 import watch_service_pb2 as watch
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = timedelta(seconds=1)
 
 
 def _of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
@@ -74,7 +60,7 @@ def _of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
 @_of_unicode
 def check(tenant: str, query: Query, token: str) -> preference.CheckSuppressionRequest:
     """Ask about one message."""
-    return preference.CheckSuppressionRequest(tenant=tenant, query=_query(query), token=token)
+    return preference.CheckSuppressionRequest(tenant=tenant, query=said.query(query), token=token)
 
 
 @_of_unicode
@@ -83,14 +69,14 @@ def check_many(
 ) -> preference.BatchCheckSuppressionRequest:
     """Ask about several messages."""
     return preference.BatchCheckSuppressionRequest(
-        tenant=tenant, queries=[_query(query) for query in queries], token=token
+        tenant=tenant, queries=[said.query(query) for query in queries], token=token
     )
 
 
 @_of_unicode
 def explain(tenant: str, query: Query) -> audit.ExplainRequest:
     """Ask why."""
-    return audit.ExplainRequest(tenant=tenant, query=_query(query))
+    return audit.ExplainRequest(tenant=tenant, query=said.query(query))
 
 
 @_of_unicode
@@ -106,10 +92,10 @@ def set_preference(
     return preference.SetPreferenceRequest(
         tenant=tenant,
         idempotency_key=key,
-        subjects=[_subject(one) for one in person.named_subjects()],
-        choices=[_choice(choice) for choice in person.choices],
-        origin=_origin(origin),
-        wait_propagated=_duration(wait_propagated, "wait_propagated"),
+        subjects=[said.subject(one) for one in person.named_subjects()],
+        choices=[said.choice(choice) for choice in person.choices],
+        origin=said.origin(origin),
+        wait_propagated=said.duration(wait_propagated, "wait_propagated"),
     )
 
 
@@ -123,13 +109,13 @@ def set_preferences(
         idempotency_key=key,
         people=[
             preference.PersonChoices(
-                subjects=[_subject(one) for one in person.named_subjects()],
-                choices=[_choice(choice) for choice in person.choices],
-                origin=_origin(person.origin) if person.origin is not None else None,
+                subjects=[said.subject(one) for one in person.named_subjects()],
+                choices=[said.choice(choice) for choice in person.choices],
+                origin=said.origin(person.origin) if person.origin is not None else None,
             )
             for person in people
         ],
-        origin=_origin(origin) if origin is not None else None,
+        origin=said.origin(origin) if origin is not None else None,
     )
 
 
@@ -137,7 +123,7 @@ def set_preferences(
 def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetPreferencesRequest:
     """Ask what stands for a person."""
     return preference.GetPreferencesRequest(
-        tenant=tenant, subjects=[_subject(one) for one in subjects]
+        tenant=tenant, subjects=[said.subject(one) for one in subjects]
     )
 
 
@@ -195,7 +181,7 @@ def declare_topic(
 ) -> admin.DeclareTopicRequest:
     """Declare a topic."""
     return admin.DeclareTopicRequest(
-        tenant=tenant, idempotency_key=key, topic=topic, origin=_origin(origin)
+        tenant=tenant, idempotency_key=key, topic=topic, origin=said.origin(origin)
     )
 
 
@@ -205,7 +191,7 @@ def loosen_topic(
 ) -> admin.LoosenTopicRequest:
     """Loosen a topic."""
     return admin.LoosenTopicRequest(
-        tenant=tenant, idempotency_key=key, topic=topic, reason=reason, origin=_origin(origin)
+        tenant=tenant, idempotency_key=key, topic=topic, reason=reason, origin=said.origin(origin)
     )
 
 
@@ -215,7 +201,7 @@ def retire_topic(
 ) -> admin.RetireTopicRequest:
     """Retire a topic."""
     return admin.RetireTopicRequest(
-        tenant=tenant, idempotency_key=key, name=name, reason=reason, origin=_origin(origin)
+        tenant=tenant, idempotency_key=key, name=name, reason=reason, origin=said.origin(origin)
     )
 
 
@@ -237,13 +223,13 @@ def place_hold(
         tenant=tenant,
         idempotency_key=key,
         hold=pb.Hold(
-            channel=_channel(channel),
+            channel=said.channel(channel),
             topic=topic,
             campaign=campaign,
-            end_time=_timestamp(end_time),
+            end_time=said.timestamp(end_time),
             reason=reason,
         ),
-        origin=_origin(origin),
+        origin=said.origin(origin),
     )
 
 
@@ -253,7 +239,11 @@ def lift_hold(
 ) -> admin.LiftHoldRequest:
     """Lift a hold."""
     return admin.LiftHoldRequest(
-        tenant=tenant, idempotency_key=key, hold_id=hold_id, reason=reason, origin=_origin(origin)
+        tenant=tenant,
+        idempotency_key=key,
+        hold_id=hold_id,
+        reason=reason,
+        origin=said.origin(origin),
     )
 
 
@@ -266,10 +256,12 @@ def add_suppressions(
         tenant=tenant,
         idempotency_key=key,
         suppressions=[
-            admin.SubjectSuppression(subject=_subject(one.subject), suppression=_suppression(one))
+            admin.SubjectSuppression(
+                subject=said.subject(one.subject), suppression=said.suppression(one)
+            )
             for one in suppressions
         ],
-        origin=_origin(origin),
+        origin=said.origin(origin),
     )
 
 
@@ -289,11 +281,11 @@ def release_suppression(
     return admin.ReleaseSuppressionRequest(
         tenant=tenant,
         idempotency_key=key,
-        subject=_subject(subject),
+        subject=said.subject(subject),
         cause=pb.Cause.ValueType(named(Cause, cause, "cause")),
-        scope=_scope(channel, topic),
+        scope=said.scope(channel, topic),
         reason=reason,
-        origin=_origin(origin),
+        origin=said.origin(origin),
     )
 
 
@@ -326,7 +318,7 @@ def import_records(
         idempotency_key=key,
         batch_id=batch_id,
         rows=[import_row(row) for row in rows],
-        origin=_origin(origin),
+        origin=said.origin(origin),
         dry_run=dry_run,
     )
 
@@ -338,17 +330,17 @@ def import_row(row: ImportRow) -> admin.ImportRow:
         case Suppression():
             return admin.ImportRow(
                 row=row.row,
-                subject=_subject(protection.subject),
-                suppression=_suppression(protection),
-                decided_time=_timestamp(row.decided_time),
+                subject=said.subject(protection.subject),
+                suppression=said.suppression(protection),
+                decided_time=said.timestamp(row.decided_time),
             )
         case ImportedOptOut():
             return admin.ImportRow(
                 row=row.row,
-                subject=_subject(protection.subject),
-                opt_out=pb.OptOut(reach=_reach(protection.reach)),
-                scope=_scope(protection.channel, protection.topic),
-                decided_time=_timestamp(row.decided_time),
+                subject=said.subject(protection.subject),
+                opt_out=pb.OptOut(reach=said.reach(protection.reach)),
+                scope=said.scope(protection.channel, protection.topic),
+                decided_time=said.timestamp(row.decided_time),
             )
         case _:
             assert_never(protection)
@@ -368,7 +360,7 @@ def export_records(
         tenant=tenant,
         kinds=[pb.RecordKind.ValueType(named(RecordKind, kind, "kinds")) for kind in kinds],
         causes=[pb.Cause.ValueType(named(Cause, cause, "causes")) for cause in causes],
-        scope=_scope(channel, topic),
+        scope=said.scope(channel, topic),
     )
 
 
@@ -388,116 +380,3 @@ def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest
 def withdraw_subscriber(tenant: str, name: str) -> watch.WithdrawSubscriberRequest:
     """Take a declaration back."""
     return watch.WithdrawSubscriberRequest(tenant=tenant, subscriber=name)
-
-
-def _subject(value: Subject) -> pb.Subject:
-    """Say whom."""
-    match value.type:
-        case SubjectType.EMAIL:
-            return pb.Subject(email=value.value)
-        case SubjectType.PHONE:
-            return pb.Subject(phone=value.value)
-        case SubjectType.USER:
-            return pb.Subject(user=value.value)
-        case SubjectType.DEVICE:
-            return pb.Subject(device=value.value)
-        case _:
-            assert_never(value.type)
-
-
-def _query(query: Query) -> pb.Query:
-    return pb.Query(
-        subjects=[_subject(one) for one in query.named_subjects()],
-        channel=_channel(query.channel),
-        topic=query.topic,
-        campaign=query.campaign,
-    )
-
-
-def _choice(choice: Choice) -> pb.Choice:
-    scope = pb.Scope(channel=_channel(choice.channel), topic=choice.topic)
-    match choice:
-        case OptOut():
-            return pb.Choice(scope=scope, opt_out=pb.OptOut(reach=_reach(choice.reach)))
-        case OptIn():
-            opt_in = pb.OptIn(
-                evidence=_evidence(choice.evidence), end_time=_timestamp(choice.end_time)
-            )
-            return pb.Choice(scope=scope, opt_in=opt_in)
-        case Pause():
-            pause = pb.Pause(end_time=_timestamp(choice.end_time), reach=_reach(choice.reach))
-            return pb.Choice(scope=scope, pause=pause)
-        case EndPause():
-            return pb.Choice(scope=scope, end_pause=pb.EndPause())
-        case _:
-            assert_never(choice)
-
-
-def _suppression(value: Suppression) -> admin.Suppression:
-    return admin.Suppression(
-        cause=pb.Cause.ValueType(named(Cause, value.cause, "cause")),
-        scope=_scope(value.channel, value.topic),
-        reach=_reach(value.reach),
-        end_time=_timestamp(value.end_time),
-        reason=value.reason,
-    )
-
-
-def _scope(channel: Channel | str | None, topic: str) -> pb.Scope | None:
-    """A scope; None, which is said as its absence, when it names nothing."""
-    if channel is None and topic == TOPIC_ROOT:
-        return None
-    return pb.Scope(channel=_channel(channel), topic=topic)
-
-
-def _origin(value: Origin) -> pb.Origin:
-    return pb.Origin(
-        source=value.source,
-        actor=value.actor,
-        method=pb.Method.ValueType(value.method),
-        jurisdiction=value.jurisdiction,
-        reference=value.reference,
-        decided_time=_timestamp(value.decided_time),
-    )
-
-
-def _evidence(value: Evidence) -> pb.Evidence:
-    return pb.Evidence(
-        notice=value.notice,
-        notice_version=value.notice_version,
-        act=value.act,
-        language=value.language,
-        truncated_ip=value.truncated_ip,
-    )
-
-
-def _channel(channel: Channel | str | None) -> pb.Channel.ValueType:
-    return pb.Channel.ValueType(named(Channel, channel, "channel") if channel is not None else 0)
-
-
-def _reach(reach: Reach | str | None) -> pb.Reach.ValueType:
-    return pb.Reach.ValueType(named(Reach, reach, "reach") if reach is not None else 0)
-
-
-def _duration(seconds: float | None, field: str) -> Duration | None:
-    require_seconds(seconds, field)
-    if seconds is None:
-        return None
-    duration = Duration()
-    try:
-        duration.FromMicroseconds(round(seconds * 1_000_000))
-    except (OverflowError, ValueError):
-        description = f"is no time that can be said; give {WAIT_PROPAGATED_SECONDS_MAX} s at most"
-        raise InvalidArgumentError(
-            f"{field}: {description}",
-            violations=[FieldViolation(field, description)],
-            metadata={"field": field},
-        ) from None
-    return duration
-
-
-def _timestamp(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
-    seconds, rest = divmod(instant - _EPOCH, _SECOND)
-    return Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)

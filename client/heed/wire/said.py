@@ -1,0 +1,159 @@
+"""The library's values (`heed.requests`, `heed.model`) in the words of the contract.
+
+They are what the messages of `heed.wire.ask` are made of.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heed.errors import FieldViolation, InvalidArgumentError
+from heed.model import (
+    TOPIC_ROOT,
+    Cause,
+    Channel,
+    Evidence,
+    Reach,
+    Subject,
+    SubjectType,
+)
+from heed.names import named
+from heed.requests import (
+    Choice,
+    EndPause,
+    OptIn,
+    OptOut,
+    Origin,
+    Pause,
+    Query,
+    Suppression,
+    require_seconds,
+)
+from heed.wire.limits import WAIT_PROPAGATED_SECONDS_MAX
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import types_pb2 as pb
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND: Final = timedelta(seconds=1)
+
+
+def subject(value: Subject) -> pb.Subject:
+    """Say whom."""
+    match value.type:
+        case SubjectType.EMAIL:
+            return pb.Subject(email=value.value)
+        case SubjectType.PHONE:
+            return pb.Subject(phone=value.value)
+        case SubjectType.USER:
+            return pb.Subject(user=value.value)
+        case SubjectType.DEVICE:
+            return pb.Subject(device=value.value)
+        case _:
+            assert_never(value.type)
+
+
+def query(value: Query) -> pb.Query:
+    """Say what is asked."""
+    return pb.Query(
+        subjects=[subject(one) for one in value.named_subjects()],
+        channel=channel(value.channel),
+        topic=value.topic,
+        campaign=value.campaign,
+    )
+
+
+def choice(value: Choice) -> pb.Choice:
+    """Say what was chosen, and where."""
+    where = pb.Scope(channel=channel(value.channel), topic=value.topic)
+    match value:
+        case OptOut():
+            return pb.Choice(scope=where, opt_out=pb.OptOut(reach=reach(value.reach)))
+        case OptIn():
+            opt_in = pb.OptIn(evidence=evidence(value.evidence), end_time=timestamp(value.end_time))
+            return pb.Choice(scope=where, opt_in=opt_in)
+        case Pause():
+            pause = pb.Pause(end_time=timestamp(value.end_time), reach=reach(value.reach))
+            return pb.Choice(scope=where, pause=pause)
+        case EndPause():
+            return pb.Choice(scope=where, end_pause=pb.EndPause())
+        case _:
+            assert_never(value)
+
+
+def suppression(value: Suppression) -> admin.Suppression:
+    """Say what is suppressed, and why."""
+    return admin.Suppression(
+        cause=pb.Cause.ValueType(named(Cause, value.cause, "cause")),
+        scope=scope(value.channel, value.topic),
+        reach=reach(value.reach),
+        end_time=timestamp(value.end_time),
+        reason=value.reason,
+    )
+
+
+def scope(named_channel: Channel | str | None, topic: str) -> pb.Scope | None:
+    """A scope; None, which is said as its absence, when it names nothing."""
+    if named_channel is None and topic == TOPIC_ROOT:
+        return None
+    return pb.Scope(channel=channel(named_channel), topic=topic)
+
+
+def origin(value: Origin) -> pb.Origin:
+    """Say from where a choice came."""
+    return pb.Origin(
+        source=value.source,
+        actor=value.actor,
+        method=pb.Method.ValueType(value.method),
+        jurisdiction=value.jurisdiction,
+        reference=value.reference,
+        decided_time=timestamp(value.decided_time),
+    )
+
+
+def evidence(value: Evidence) -> pb.Evidence:
+    """Say by what consent is shown."""
+    return pb.Evidence(
+        notice=value.notice,
+        notice_version=value.notice_version,
+        act=value.act,
+        language=value.language,
+        truncated_ip=value.truncated_ip,
+    )
+
+
+def channel(value: Channel | str | None) -> pb.Channel.ValueType:
+    """Say by which channel; 0: by any."""
+    return pb.Channel.ValueType(named(Channel, value, "channel") if value is not None else 0)
+
+
+def reach(value: Reach | str | None) -> pb.Reach.ValueType:
+    """Say how far it reaches; 0: as by default."""
+    return pb.Reach.ValueType(named(Reach, value, "reach") if value is not None else 0)
+
+
+def duration(seconds: float | None, field: str) -> Duration | None:
+    """Say how long. Raises: InvalidArgumentError with the field."""
+    require_seconds(seconds, field)
+    if seconds is None:
+        return None
+    said = Duration()
+    try:
+        said.FromMicroseconds(round(seconds * 1_000_000))
+    except (OverflowError, ValueError):
+        description = f"is no time that can be said; give {WAIT_PROPAGATED_SECONDS_MAX} s at most"
+        raise InvalidArgumentError(
+            f"{field}: {description}",
+            violations=[FieldViolation(field, description)],
+            metadata={"field": field},
+        ) from None
+    return said
+
+
+def timestamp(instant: datetime | None) -> Timestamp | None:
+    """Say when; None where nothing is said."""
+    if instant is None:
+        return None
+    seconds, rest = divmod(instant - _EPOCH, _SECOND)
+    return Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)
