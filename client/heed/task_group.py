@@ -24,6 +24,11 @@ class TaskGroup:
         self._group = asyncio.TaskGroup()  # noqa: TID251 - the one place
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[Any]]:
+        """Those that have not ended."""
+        return frozenset(self._tasks)
+
     def create_task(
         self, work: Coroutine[Any, Any, T], *, name: str | None = None
     ) -> asyncio.Task[T]:

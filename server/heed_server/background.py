@@ -28,7 +28,6 @@ class Background:
 
     def __init__(self) -> None:
         self._group = TaskGroup()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
 
     def keep(self, name: str, loop: Coroutine[None, None, None]) -> None:
@@ -38,12 +37,10 @@ class Background:
     def start(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something until it ends, its task is cancelled, or the block ends."""
         task = self._group.create_task(work, name=f"heed-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._look_at)
         return task
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _look_at(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self._is_ending = True  # the group cancels the others now
 
@@ -67,11 +64,11 @@ class Background:
         trace: TracebackType | None,
     ) -> None:
         self._is_ending = True
-        while self._tasks:
-            for task in self._tasks:
+        while tasks := self._group.tasks:
+            for task in tasks:
                 task.cancel()
             try:
-                await asyncio.wait(self._tasks, timeout=CANCELLED_AGAIN_SECONDS)
+                await asyncio.wait(tasks, timeout=CANCELLED_AGAIN_SECONDS)
             except asyncio.CancelledError as cancelled:
                 kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
         try:
