@@ -20,6 +20,7 @@ from tests.bench.nodes import LOAD_CORE, SERVER_CORE, BenchError, HeedNode, cpu_
 from tests.support.postgres import Postgres
 
 SMALL: Final = 10_000
+MILLION: Final = 1_000_000
 POSTGRES_ROWS: Final = 200_000
 P99_ROUNDS: Final = 5
 P99_SECONDS: Final = 4.0
@@ -29,7 +30,8 @@ P99_RATE_SHARE: Final = 0.3
 
 def measure_scale(folder: Path, people: int) -> list[Figure]:
     """Import, p99, bytes, warm start and rebuild with so many people, on SQLite."""
-    large = HeedNode(folder / "large")
+    cache_mib = 1_024 if people > MILLION else 32
+    large = HeedNode(folder / "large", variables={"HEED_STORAGE_PAGE_CACHE_MIB": str(cache_mib)})
     with large:
         figures = _measure_import("", large, folder, people, "SQLite, fsynced, server")
         with HeedNode(folder / "small") as small:

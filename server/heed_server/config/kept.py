@@ -129,6 +129,14 @@ class StorageConfig(Section):
         ge=0.1,
         le=300,
     )
+    page_cache_mib: int = setting(
+        32,
+        "Memory in which SQLite's writing connection keeps pages, in MiB.",
+        higher="more memory; imports into millions of people stay fast",
+        lower="writes read more pages from the file",
+        ge=1,
+        le=1_048_576,
+    )
     close_seconds_max: float = setting(
         20.0,
         "How long closing waits for the commit under way.",

@@ -51,6 +51,8 @@ class StorageLimits:
     """How long opening a connection to PostgreSQL may take."""
     lock_seconds_max: float = 2.0
     """How long a transaction waits for another node's, or for another process on SQLite."""
+    page_cache_mib: int = 32
+    """Memory in which SQLite's writing connection keeps pages, in MiB."""
     close_seconds_max: float = 20.0
     """How long closing waits for the commit under way."""
     wake_seconds_min: float = 0.005

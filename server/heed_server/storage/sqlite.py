@@ -38,6 +38,8 @@ CHECKPOINT_BYTES: Final = 64 << 20
 copied once. Reading so much at a start after a crash takes some tenths of a second."""
 _WAL_BYTES_KEPT: Final = CHECKPOINT_BYTES
 """How long the WAL stays: writing over what is there costs less than growing it anew."""
+READER_CACHE_MIB: Final = 32
+"""Memory in which each reading connection keeps pages: what it reads twice is small."""
 
 _REFUSED = (apsw_driver.Error, DBAPIError)
 """What a statement raises: by the driver's own way, or by SQLAlchemy's."""
@@ -194,13 +196,14 @@ class _Thread:
     def _opened(self) -> Connection:
         if self._connection is None:
             connection = new_engine(self._path).connect()
+            cache_mib = READER_CACHE_MIB if self._is_reader else self._limits.page_cache_mib
             busy_ms = round(self._limits.lock_seconds_max * 1_000)
             for pragma in (
                 f"busy_timeout={busy_ms}",
                 "wal_autocheckpoint=0",
                 "mmap_size=0",
                 "temp_store=MEMORY",
-                "cache_size=-32768",
+                f"cache_size={-cache_mib * 1_024}",
                 *(("query_only=ON",) if self._is_reader else ()),
             ):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
