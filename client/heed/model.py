@@ -402,6 +402,8 @@ class Change:
     """SHA-256 over the running hash before and this change's leaf hash; 32 bytes."""
     subject: SubjectKey | None = None
     record: Record | None = None
+    asked: Record | None = None
+    """What was asked for, where `record` is not that; for people who read the log."""
     topic: Topic | None = None
     hold: Hold | None = None
     origin: Origin | None = None

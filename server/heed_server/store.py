@@ -138,6 +138,55 @@ class LogReader(Protocol):
         ...
 
 
+class PastReader(Protocol):
+    """How the past is read: what some subjects, or the tenant's operators, did to the log.
+
+    Every list ascends, and the last of a full page says where the next one begins.
+    """
+
+    async def changes_of(
+        self,
+        tenant_id: TenantId,
+        keys: Sequence[SubjectKey],
+        *,
+        after: Revision = ...,
+        through: Revision = ...,
+        limit: int,
+    ) -> Sequence[Change]:
+        """Return the first `limit` changes of these subjects after one revision up to another.
+
+        Without `through`: up to the head. Found by an index; any number of subjects may be named.
+
+        Raises:
+            UnavailableError: the database does not answer.
+            LogDamagedError: a row is not what was written.
+        """
+        ...
+
+    async def changes_of_tenant(
+        self, tenant_id: TenantId, *, after: Revision = ..., through: Revision = ..., limit: int
+    ) -> Sequence[Change]:
+        """Return the same of the changes that are of no subject: topics and holds.
+
+        Raises: as `changes_of`.
+        """
+        ...
+
+    async def head_at(self, tenant_id: TenantId, revision: Revision) -> Head | None:
+        """Return where the log ended when it had this revision; None: it does not have it yet.
+
+        Of the empty log the commit time is 0. Raises: as `changes_of`.
+        """
+        ...
+
+    async def revision_at(self, tenant_id: TenantId, instant: Instant) -> Revision:
+        """Return the last revision committed at or before an instant; 0: none was.
+
+        Raises: as `changes_of`.
+        """
+        ...
+
+
 class KeyStore(Protocol):
     """Where API keys live. Only hashes are kept."""
 
@@ -236,7 +285,7 @@ class LeaseStore(Protocol):
         ...
 
 
-class Store(LogReader, KeyStore, SubscriberStore, LeaseStore, Protocol):
+class Store(LogReader, PastReader, KeyStore, SubscriberStore, LeaseStore, Protocol):
     """Everything the service asks of a database."""
 
     async def append(self, write: Write) -> Appended:

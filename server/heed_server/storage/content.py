@@ -167,6 +167,7 @@ def decode_change(
         if read.v != _VERSION:
             raise LogDamagedError(f"change {revision} has content of version {read.v}")
         stands = read.stands or read.record
+        asked = read.record if read.stands is not None else None
         return Change(
             revision=Revision(revision),
             commit_time=Instant(commit_time),
@@ -175,6 +176,7 @@ def decode_change(
             running_hash=running_hash,
             subject=None if subject is None else SubjectKey(subject),
             record=None if stands is None else _read_record(stands, revision),
+            asked=None if asked is None else _read_record(asked, revision),
             topic=None if read.topic is None else _read_topic(read.topic, revision),
             hold=None if read.hold is None else _read_hold(read.hold, revision),
             origin=None if read.origin is None else _read_origin(read.origin),

@@ -91,6 +91,7 @@ def write_down(
                 running_hash=running,
                 subject=key,
                 record=draft.stands,
+                asked=None if draft.asked is draft.stands else draft.asked,
                 topic=draft.topic,
                 hold=draft.hold,
                 origin=draft.origin,

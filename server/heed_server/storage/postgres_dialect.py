@@ -1,6 +1,6 @@
 """What differs in PostgreSQL's statements: lists are arrays, and rows are arrays of columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -33,23 +33,34 @@ from heed_server.storage.statements import (
     Row,
 )
 
+_Among = tuple[str, list[str], Mapping[str, object]]
+"""A statement, which value each of its parameters is, and those that never change."""
+
 
 class PostgresDialect:
     """What differs in PostgreSQL's statements."""
 
     def __init__(self) -> None:
         self.compiler = create_async_engine("postgresql+asyncpg://", poolclass=NullPool).dialect
-        self._among: dict[AmongSelect, str] = {}
+        self._among: dict[AmongSelect, _Among] = {}
         self._inserts: dict[tuple[tuple[str, str], ...], tuple[str, list[int]]] = {}
 
     def fetch_among(
-        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
+        self,
+        connection: Connection,
+        select: AmongSelect,
+        *lists: Sequence[object],
+        **values: object,
     ) -> list[Row]:
         """Return the rows whose columns are each one of the values of a list."""
-        text = self._among.get(select)
-        if text is None:
-            text = self._among[select] = self._text_among(select)
-        return self.fetch(connection, text, lists)
+        known = self._among.get(select)
+        if known is None:
+            known = self._among[select] = self._text_among(select)
+        text, order, constants = known
+        named = {**constants, **values}
+        for column, among in zip(select.among, lists, strict=True):
+            named[column.name] = among
+        return self.fetch(connection, text, tuple([named[name] for name in order]))
 
     def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
         """Insert the rows of all batches by one statement, thus one round trip."""
@@ -77,11 +88,11 @@ class PostgresDialect:
             extract("epoch", func.clock_timestamp()) * literal_column("1000000"), BigInteger
         )
 
-    def _text_among(self, among: AmongSelect) -> str:
-        statement = among.select
-        for column in among.among:
-            statement = statement.where(column == any_(_array(column.name, column.type)))
-        return str(statement.compile(dialect=self.compiler))
+    def _text_among(self, select: AmongSelect) -> _Among:
+        """Return the statement for lists of any size."""
+        conditions = [column == any_(_array(column.name, column.type)) for column in select.among]
+        compiled = select.where(conditions).compile(dialect=self.compiler)
+        return str(compiled), list(getattr(compiled, "positiontup", ())), compiled.params or {}
 
     def _text_inserts(self, batches: Sequence[Batch]) -> tuple[str, list[int]]:
         """Return one statement for all batches, and which of their columns each parameter is."""

@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -90,6 +90,25 @@ changes = Table(
     Column("commit_time", BigInteger, nullable=False),
 )
 """The log. Rows are inserted, never changed."""
+
+Index(
+    "changes_subject",
+    changes.c.tenant_id,
+    changes.c.subject,
+    changes.c.revision,
+    sqlite_where=changes.c.subject.is_not(None),
+    postgresql_where=changes.c.subject.is_not(None),
+)
+"""The changes of one subject, in order; which they are is read without going to their rows."""
+
+Index(
+    "changes_of_tenant",
+    changes.c.tenant_id,
+    changes.c.revision,
+    sqlite_where=changes.c.subject.is_(None),
+    postgresql_where=changes.c.subject.is_(None),
+)
+"""The changes that are of no subject: topics and holds. There are few."""
 
 records = Table(
     "records",

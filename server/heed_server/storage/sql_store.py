@@ -11,12 +11,13 @@ from sqlalchemy.exc import IntegrityError
 
 from heed.errors import ConflictError, OutcomeUnknownError
 from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
-from heed_server.storage import admin, leases, lists, log_reads, subscribers
+from heed_server.storage import admin, leases, lists, log_reads, past_reads, subscribers
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
+from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
@@ -35,6 +36,10 @@ T = TypeVar("T")
 SNAPSHOT_RECORDS = 5_000
 """Records of one batch of a snapshot."""
 
+NO_REVISION = Revision(0)
+LAST_REVISION = Revision(2**63 - 1)
+"""No log gets there: up to the head."""
+
 
 class SqlStore:
     """A store on SQLite or PostgreSQL. Close it, or use it in `async with`."""
@@ -44,6 +49,7 @@ class SqlStore:
         self._backend = backend
         self._rules = rules
         self._statements = LogStatements(backend.dialect)
+        self._past = PastStatements(backend.dialect)
         self._is_closed = False
         self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
 
@@ -113,6 +119,53 @@ class SqlStore:
                 )
 
             yield await reading.run(begin)
+
+    # ---- the past ----------------------------------------------------------------------------
+
+    async def changes_of(
+        self,
+        tenant_id: TenantId,
+        keys: Sequence[SubjectKey],
+        *,
+        after: Revision = NO_REVISION,
+        through: Revision = LAST_REVISION,
+        limit: int,
+    ) -> Sequence[Change]:
+        """Return the first changes of these subjects (see `PastReader.changes_of`)."""
+        return await self._read(
+            lambda c: past_reads.read_changes_of(
+                c, self._past, tenant_id, keys, after=after, through=through, limit=limit
+            )
+        )
+
+    async def changes_of_tenant(
+        self,
+        tenant_id: TenantId,
+        *,
+        after: Revision = NO_REVISION,
+        through: Revision = LAST_REVISION,
+        limit: int,
+    ) -> Sequence[Change]:
+        """Return the first changes that are of no subject (see `PastReader`)."""
+        return await self._read(
+            lambda c: past_reads.read_changes_of_tenant(
+                c, self._past, tenant_id, after=after, through=through, limit=limit
+            )
+        )
+
+    async def head_at(self, tenant_id: TenantId, revision: Revision) -> Head | None:
+        """Return where the log ended at a revision; None: it does not have it yet."""
+        return await self._read(
+            lambda c: past_reads.read_head_at(
+                c, self._statements, self._past, tenant_id, revision, self.epoch
+            )
+        )
+
+    async def revision_at(self, tenant_id: TenantId, instant: Instant) -> Revision:
+        """Return the last revision committed at or before an instant; 0: none was."""
+        return await self._read(
+            lambda c: past_reads.find_revision(c, self._statements, self._past, tenant_id, instant)
+        )
 
     # ---- what stands -------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What differs in SQLite's statements, and SQLAlchemy's engine over apsw that compiles them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -37,26 +37,36 @@ _INSERTED_MAX: Final = 64
 """Rows inserted by one statement; a power of two."""
 
 
+_Among = tuple[str, list[str], Mapping[str, object]]
+"""A statement, which value each of its parameters is, and those that never change."""
+
+
 class SqliteDialect:
     """What differs in SQLite's statements."""
 
     def __init__(self) -> None:
         self.compiler = new_engine(Path(":memory:")).dialect
-        self._among: dict[tuple[AmongSelect, tuple[int, ...]], str] = {}
+        self._among: dict[tuple[AmongSelect, tuple[int, ...]], _Among] = {}
         self._inserts: dict[tuple[str, str, int], str] = {}
 
     def fetch_among(
-        self, connection: Connection, select: AmongSelect, *lists: Sequence[object]
+        self,
+        connection: Connection,
+        select: AmongSelect,
+        *lists: Sequence[object],
+        **values: object,
     ) -> list[Row]:
         """Return the rows whose columns are each one of the values of a list."""
         found: list[Row] = []
         *first, last = lists
-        head = [_padded(values) for values in first]
+        head = [_padded(one) for one in first]
         for start in range(0, len(last), _AMONG_MAX):
             full = [*head, _padded(last[start : start + _AMONG_MAX])]
-            text = self._text_among(select, tuple(len(values) for values in full))
-            values = tuple(value for values in full for value in values)
-            found += self.fetch(connection, text, values)
+            text, order, constants = self._text_among(select, tuple(len(one) for one in full))
+            named = {**constants, **values}
+            for column, among in zip(select.among, full, strict=True):
+                named |= {f"{column.name}_{index}": one for index, one in enumerate(among)}
+            found += self.fetch(connection, text, tuple([named[name] for name in order]))
         return found
 
     def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
@@ -85,17 +95,20 @@ class SqliteDialect:
         """Return NULL: SQLite's clock is this node's own."""
         return cast(null(), BigInteger)
 
-    def _text_among(self, select: AmongSelect, sizes: tuple[int, ...]) -> str:
-        text = self._among.get((select, sizes))
-        if text is None:
-            statement = select.select
+    def _text_among(self, select: AmongSelect, sizes: tuple[int, ...]) -> _Among:
+        """Return the statement for lists of these sizes."""
+        known = self._among.get((select, sizes))
+        if known is None:
+            conditions: list[ColumnElement[bool]] = []
             for column, size in zip(select.among, sizes, strict=True):
                 values: list[BindParameter[Any]] = [
                     bindparam(f"{column.name}_{index}") for index in range(size)
                 ]
-                statement = statement.where(column.in_(values))
-            text = self._among[select, sizes] = str(statement.compile(dialect=self.compiler))
-        return text
+                conditions.append(column.in_(values))
+            compiled = select.where(conditions).compile(dialect=self.compiler)
+            known = str(compiled), list(getattr(compiled, "positiontup", ())), compiled.params or {}
+            self._among[select, sizes] = known
+        return known
 
     def _text_insert(self, table: Table, on_conflict: str, size: int) -> str:
         text = self._inserts.get((table.name, on_conflict, size))

@@ -10,7 +10,7 @@ Laws:
 - What differs between the databases is behind `Dialect`: one small file each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BindParameter, Column, Connection, Select, Table, bindparam
@@ -40,9 +40,17 @@ class Dialect(Protocol):
     compiler: Compiler
 
     def fetch_among(
-        self, connection: Connection, select: "AmongSelect", *lists: Sequence[object]
+        self,
+        connection: Connection,
+        select: "AmongSelect",
+        *lists: Sequence[object],
+        **values: object,
     ) -> list[Row]:
-        """Return the rows whose columns (`select.among`) are each one of the values of a list."""
+        """Return the rows whose columns (`select.among`) are each one of the values of a list.
+
+        `values` are the select's own parameters. A long last list is asked about in parts, each
+        with rows in the select's order and up to its limit.
+        """
         ...
 
     def insert_all(self, connection: Connection, batches: Sequence[Batch]) -> None:
@@ -99,12 +107,26 @@ class Statement:
 class AmongSelect:
     """A select with columns that are each compared with a list of any length."""
 
-    __slots__ = ("among", "select")
+    __slots__ = ("_around", "_select", "among")
 
-    def __init__(self, select: Select[*tuple[Any, ...]], *among: Column[Any]) -> None:
-        """`among` are the columns that are each to be one of a list's values."""
-        self.select = select
+    def __init__(
+        self,
+        select: Select[*tuple[Any, ...]],
+        *among: Column[Any],
+        around: Callable[[Select[*tuple[Any, ...]]], Select[*tuple[Any, ...]]] | None = None,
+    ) -> None:
+        """`among` are the columns that are each to be one of a list's values.
+
+        `around` makes the statement of what was found so: it sorts it, or reads more of each.
+        """
+        self._select = select
         self.among = among
+        self._around = around
+
+    def where(self, conditions: Iterable[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
+        """Return the statement whose columns are held to these conditions."""
+        found = self._select.where(*conditions)
+        return found if self._around is None else self._around(found)
 
 
 def parameter(name: str, of: TypeEngine[Any] | None = None) -> BindParameter[Any]:
