@@ -15,7 +15,7 @@ WORKERS ?= 2
 # What the two checkers read; a folder that does not exist yet is left out.
 CHECKED := $(wildcard client/heed server/heed_server tests scripts)
 # The tests that meet every branch of what pyproject.toml names for coverage, and are quick.
-COVERING := $(addprefix tests/unit/test_,wire*.py decide_table.py keys.py proof.py client_fake.py \
+COVERING := $(addprefix tests/unit/test_,wire*.py audit*.py decide_table.py keys.py proof.py client_fake.py \
 	client_values.py)
 PROJECTS := generated/pyproject.toml client/pyproject.toml server/pyproject.toml
 
