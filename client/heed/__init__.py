@@ -5,6 +5,7 @@
 
 from heed.answers import (
     AnswerSource,
+    Approval,
     BatchSetAnswer,
     CacheState,
     CacheStats,
@@ -41,6 +42,7 @@ from heed.errors import (
     UnavailableError,
 )
 from heed.model import (
+    ApprovalState,
     Cause,
     Channel,
     Effect,
@@ -78,6 +80,8 @@ from heed.sync_client import SyncCheckStream, SyncClient
 __all__ = [
     "SAFE_ANSWER",
     "AnswerSource",
+    "Approval",
+    "ApprovalState",
     "BatchSetAnswer",
     "CacheState",
     "CacheStats",

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 from heed.model import (
+    ApprovalState,
     Cause,
     Channel,
     Effect,
@@ -321,6 +322,30 @@ class SubjectRecord:
     subject: Subject | None = field(repr=False)
     """Whose, normalised; None: no readable address is kept."""
     record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A call that needs a second person, or needed one."""
+
+    approval_id: str
+    method: str
+    """The call that asked: `RevertBatch`."""
+    idempotency_key: str
+    """Its key: sent again with it, it goes on once it is granted."""
+    state: ApprovalState
+    about: str
+    """What it is about: `batch import-6f1c…`."""
+    reason: str
+    shown: Mapping[str, int]
+    """What it would do, by names of counts."""
+    asked_by: str
+    """The name of the principal that asked; another one may grant it."""
+    ask_time: datetime
+    expire_time: datetime
+    decided_by: str
+    """Who granted or rejected it; empty: nobody did."""
+    decide_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class ErrorReason(enum.StrEnum):
     CLOCK_UNTRUSTED = "CLOCK_UNTRUSTED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     STREAM_UNKNOWN = "STREAM_UNKNOWN"
+    APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    APPROVAL_UNKNOWN = "APPROVAL_UNKNOWN"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Made by the library when no heed server answered; never sent by one."""
 

@@ -185,6 +185,18 @@ class SubscriberStatus(enum.IntEnum):
     """No stream of it counts any more."""
 
 
+class ApprovalState(enum.IntEnum):
+    """Where a call is that needs a second person."""
+
+    PENDING = 1
+    """It waits for one."""
+    GRANTED = 2
+    """Sent again, it is made."""
+    REJECTED = 3
+    EXPIRED = 4
+    """Nobody granted it in time, or it was not made use of in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One standing choice or suppression of one subject.

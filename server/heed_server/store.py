@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from heed.errors import UnavailableError
 from heed.model import (
+    ApprovalState,
     Cause,
     Change,
     Evidence,
@@ -31,6 +32,7 @@ from heed.model import (
     TenantId,
     Topic,
 )
+from heed_server.approvals import Approval
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -285,7 +287,35 @@ class LeaseStore(Protocol):
         ...
 
 
-class Store(LogReader, PastReader, KeyStore, SubscriberStore, LeaseStore, Protocol):
+class ApprovalStore(Protocol):
+    """Where calls that need a second person wait. None of it is of a log."""
+
+    async def put_approval(self, new: Approval) -> None:
+        """Add one. Raises ExhaustedError LIMIT_REACHED, as many are pending as may be."""
+        ...
+
+    async def approval(self, tenant_id: TenantId, approval_id: str) -> Approval | None:
+        """Return one."""
+        ...
+
+    async def approval_of_call(
+        self, tenant_id: TenantId, method: str, idempotency_key: str
+    ) -> Approval | None:
+        """Return the one that a call asked for last."""
+        ...
+
+    async def approvals(self, tenant_id: TenantId, cursor: str, limit: int) -> "Page[Approval]":
+        """Return a page of a tenant's, the newest first."""
+        ...
+
+    async def decide_approval(
+        self, before: Approval, state: ApprovalState, by: str, at: Instant
+    ) -> Approval | None:
+        """Grant or reject one that is as it was before; None: somebody else did either."""
+        ...
+
+
+class Store(LogReader, PastReader, KeyStore, SubscriberStore, LeaseStore, ApprovalStore, Protocol):
     """Everything the service asks of a database."""
 
     async def append(self, write: Write) -> Appended:

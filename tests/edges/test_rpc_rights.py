@@ -46,6 +46,9 @@ RIGHTS: Mapping[str, str] = {
     "ListSuppressions": "export",
     "ImportRecords": "suppress",
     "ExportRecords": "export",
+    "ListApprovals": "admin",
+    "GrantApproval": "admin",
+    "RejectApproval": "admin",
     "WatchChanges": "watch",
     "ReportApplied": "watch",
     "GetPropagation": "operate",
@@ -145,7 +148,9 @@ async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> N
 
     # What is loosened, retired, lifted and released was made by the rows before; there is no stream.
     assert {name: reason for name, reason in reasons.items() if reason is not None} == {
-        "ReportApplied": ErrorReason.STREAM_UNKNOWN
+        "ReportApplied": ErrorReason.STREAM_UNKNOWN,
+        "GrantApproval": ErrorReason.APPROVAL_UNKNOWN,
+        "RejectApproval": ErrorReason.APPROVAL_UNKNOWN,
     }
 
 

@@ -265,7 +265,8 @@ async def _answering(
             tenants=tenants,
             watches=watches,
             now=clock.now,
-            new_hold_id=_hold_ids(),
+            new_hold_id=_ids("hold"),
+            new_approval_id=_ids("approval"),
             new_lookup_key=lambda: LOOKUP_KEY,
             max_staleness=max_staleness,
         )
@@ -282,9 +283,9 @@ async def _listening(server: aio.Server) -> AsyncGenerator[str]:
         await server.stop(None)
 
 
-def _hold_ids() -> Callable[[], str]:
+def _ids(prefix: str) -> Callable[[], str]:
     numbers = iter(range(1, 1_000_000))
-    return lambda: f"hold-{next(numbers)}"
+    return lambda: f"{prefix}-{next(numbers)}"
 
 
 def _noting(observed: "asyncio.Queue[tuple[str, str, str, str]]") -> Observe:

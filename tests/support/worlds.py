@@ -165,6 +165,7 @@ async def served(worlds: Sequence[World], folder: Path) -> AsyncGenerator[str]:
             watches=watches,
             now=clock.now,
             new_hold_id=str,
+            new_approval_id=str,
             new_lookup_key=bytes,
         )
         server = build_server(

@@ -27,6 +27,7 @@ async def asynchronous(client: heed.Client) -> None:
     assert_type(client.list_tenants(), AsyncIterator[heed.Tenant])
     assert_type(client.list_topics(), AsyncIterator[heed.Topic])
     assert_type(client.list_holds(), AsyncIterator[heed.Hold])
+    assert_type(client.list_approvals(), AsyncIterator[heed.Approval])
     assert_type(client.list_suppressions(), AsyncIterator[heed.SubjectRecord])
     assert_type(client.export_records(), RecordExport)
     async for record in client.export_records():
@@ -50,6 +51,7 @@ def synchronous(client: heed.SyncClient) -> None:
     assert_type(client.list_tenants(), Iterator[heed.Tenant])
     assert_type(client.list_topics(), Iterator[heed.Topic])
     assert_type(client.list_holds(), Iterator[heed.Hold])
+    assert_type(client.list_approvals(), Iterator[heed.Approval])
     assert_type(client.list_suppressions(), Iterator[heed.SubjectRecord])
     assert_type(client.export_records(), SyncRecordExport)
     with heed.SyncClient() as opened:

@@ -7,6 +7,7 @@ import typer
 
 from heed.cli import (
     administering,
+    approving,
     calling,
     choosing,
     doctoring,
@@ -144,6 +145,7 @@ app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")
 app.add_typer(suppressing.app, name="suppressions")
 app.add_typer(administering.tenants, name="tenants")
+app.add_typer(approving.app, name="approvals")
 app.command("import")(importing.import_list)
 app.command("export")(suppressing.export)
 app.command("propagation")(propagating.propagation)

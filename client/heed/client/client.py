@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from heed.client.administration import AdministrationMethods
+from heed.client.approvals import ApprovalMethods
 from heed.client.cached import CacheUse
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
@@ -18,7 +19,9 @@ from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
 
 
-class Client(PreferenceMethods, AdministrationMethods, ListMethods, PropagationMethods):
+class Client(
+    PreferenceMethods, AdministrationMethods, ApprovalMethods, ListMethods, PropagationMethods
+):
     """Asks heed servers before each message, and tells them what people choose.
 
         async with Client("heed.example.com:443", api_key=key) as client:

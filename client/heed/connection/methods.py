@@ -241,6 +241,32 @@ EXPORT_RECORDS: Final = MethodSpec(
     timeout_seconds=3600.0,
     is_retried=False,  # half of an export cannot be taken back
 )
+LIST_APPROVALS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListApprovals",
+    request=admin.ListApprovalsRequest,
+    answer=admin.ListApprovalsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+GRANT_APPROVAL: Final = MethodSpec(
+    service=_ADMIN,
+    name="GrantApproval",
+    request=admin.GrantApprovalRequest,
+    answer=admin.GrantApprovalResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+    is_retried=False,  # no key; calling again does nothing more
+)
+REJECT_APPROVAL: Final = MethodSpec(
+    service=_ADMIN,
+    name="RejectApproval",
+    request=admin.RejectApprovalRequest,
+    answer=admin.RejectApprovalResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=5.0,
+    is_retried=False,  # no key; calling again does nothing more
+)
 
 WATCH_CHANGES: Final = MethodSpec(
     service=_WATCH,
@@ -310,6 +336,9 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_SUPPRESSIONS,
     IMPORT_RECORDS,
     EXPORT_RECORDS,
+    LIST_APPROVALS,
+    GRANT_APPROVAL,
+    REJECT_APPROVAL,
     GET_PROPAGATION,
     DECLARE_SUBSCRIBER,
     WITHDRAW_SUBSCRIBER,

@@ -13,13 +13,16 @@ from heed.connection.blocking import GrpcCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
 from heed.sync_client.administration import AdministrationMethods
+from heed.sync_client.approvals import ApprovalMethods
 from heed.sync_client.cached import CacheUse
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
 from heed.sync_client.propagation import PropagationMethods
 
 
-class SyncClient(PreferenceMethods, AdministrationMethods, ListMethods, PropagationMethods):
+class SyncClient(
+    PreferenceMethods, AdministrationMethods, ApprovalMethods, ListMethods, PropagationMethods
+):
     """Asks heed servers before each message, and tells them what people choose.
 
         with SyncClient("heed.example.com:443", api_key=key) as client:

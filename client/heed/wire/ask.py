@@ -380,3 +380,21 @@ def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest
 def withdraw_subscriber(tenant: str, name: str) -> watch.WithdrawSubscriberRequest:
     """Take a declaration back."""
     return watch.WithdrawSubscriberRequest(tenant=tenant, subscriber=name)
+
+
+@_of_unicode
+def list_approvals(tenant: str, page_token: str) -> admin.ListApprovalsRequest:
+    """Ask for the approvals."""
+    return admin.ListApprovalsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
+
+
+@_of_unicode
+def grant_approval(tenant: str, approval_id: str) -> admin.GrantApprovalRequest:
+    """Grant an approval."""
+    return admin.GrantApprovalRequest(tenant=tenant, approval_id=approval_id)
+
+
+@_of_unicode
+def reject_approval(tenant: str, approval_id: str) -> admin.RejectApprovalRequest:
+    """Reject an approval."""
+    return admin.RejectApprovalRequest(tenant=tenant, approval_id=approval_id)

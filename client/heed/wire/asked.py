@@ -182,6 +182,14 @@ class ExportAsked:
     scope: Scope | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked:
+    """GrantApproval or RejectApproval."""
+
+    tenant: str
+    approval_id: str
+
+
 Given = tuple[SubjectType, str]
 """A subject as a caller of a Check wrote it; its key is made straight from that."""
 

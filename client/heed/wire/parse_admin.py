@@ -188,19 +188,19 @@ def release_suppression(data: bytes) -> ReleaseAsked:
 def list_tenants(data: bytes) -> PageAsked:
     """Read a ListTenantsRequest."""
     asked = message(admin.ListTenantsRequest, data)
-    return _page("", asked.page_size, asked.page_token, "tenants")
+    return page("", asked.page_size, asked.page_token, "tenants")
 
 
 def list_topics(data: bytes) -> PageAsked:
     """Read a ListTopicsRequest."""
     asked = message(admin.ListTopicsRequest, data)
-    return _page(asked.tenant, asked.page_size, asked.page_token, "topics")
+    return page(asked.tenant, asked.page_size, asked.page_token, "topics")
 
 
 def list_holds(data: bytes) -> PageAsked:
     """Read a ListHoldsRequest."""
     asked = message(admin.ListHoldsRequest, data)
-    return _page(asked.tenant, asked.page_size, asked.page_token, "holds")
+    return page(asked.tenant, asked.page_size, asked.page_token, "holds")
 
 
 def list_suppressions(data: bytes) -> PageAsked:
@@ -210,7 +210,7 @@ def list_suppressions(data: bytes) -> PageAsked:
     cause = (
         values.CAUSES.read(asked.cause, "cause", violations, Cause.MANUAL) if asked.cause else None
     )
-    return _page(
+    return page(
         asked.tenant,
         asked.page_size,
         asked.page_token,
@@ -287,7 +287,7 @@ def scopes_of_type(
     return tuple(Scope(channel=channel, topic=scope.topic) for channel in channels)
 
 
-def _page(
+def page(
     tenant: str,
     page_size: int,
     token: str,
@@ -296,6 +296,7 @@ def _page(
     cause: Cause | None = None,
     violations: Violations | None = None,
 ) -> PageAsked:
+    """Read what every request for a page of a list says."""
     violations = violations or Violations()
     if not 0 <= page_size <= limits.PAGE_SIZE_MAX:
         violations.add(

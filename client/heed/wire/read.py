@@ -14,6 +14,7 @@ from typing import Final, TypedDict, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.answers import (
+    Approval,
     BatchSetAnswer,
     CheckAnswer,
     Hold,
@@ -36,6 +37,7 @@ from heed.answers import (
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.model import (
     SECONDS_MAX,
+    ApprovalState,
     Cause,
     Channel,
     Effect,
@@ -91,6 +93,7 @@ _CAUSE = _known(Cause)
 _RULE = _known(Rule)
 _METHOD = _known(Method)
 _STATUS = _known(SubscriberStatus)
+_APPROVAL_STATE = _known(ApprovalState)
 
 _SUBJECT_TYPES: Final = {
     "email": SubjectType.EMAIL,
@@ -221,6 +224,24 @@ def propagation(answer: watch.GetPropagationResponse) -> Propagation:
         head_revision=answer.head_revision,
         propagated=answer.propagated,
         subscribers=tuple(_progress(one) for one in answer.subscribers),
+    )
+
+
+def approval(value: admin.Approval) -> Approval:
+    """Read an approval. In a state that is not known it is told as rejected."""
+    return Approval(
+        approval_id=value.approval_id,
+        method=value.method,
+        idempotency_key=value.idempotency_key,
+        state=_APPROVAL_STATE(value.state) or ApprovalState.REJECTED,
+        about=value.about,
+        reason=value.reason,
+        shown=dict(value.shown),
+        asked_by=value.asked_by,
+        ask_time=_instant(value.ask_time),
+        expire_time=_instant(value.expire_time),
+        decided_by=value.decided_by,
+        decide_time=_instant(value.decide_time) if value.HasField("decide_time") else None,
     )
 
 

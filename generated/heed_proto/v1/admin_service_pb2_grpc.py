@@ -109,6 +109,21 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.FromString,
                 _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/heed.v1.AdminService/ListApprovals',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.GrantApproval = channel.unary_unary(
+                '/heed.v1.AdminService/GrantApproval',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.GrantApprovalRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.GrantApprovalResponse.FromString,
+                _registered_method=True)
+        self.RejectApproval = channel.unary_unary(
+                '/heed.v1.AdminService/RejectApproval',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -240,6 +255,36 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListApprovals(self, request, context):
+        """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantApproval(self, request, context):
+        """Grants what a call asked for, as its second person: once the first sends the very same call
+        again, with the same key, it is made. Needs the right `admin`, and the right that the call
+        itself needs. Granting again changes nothing.
+
+        Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when the caller is who asked (it takes another
+        principal), or when it has expired or was rejected (the call is to be sent again, which asks
+        anew).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectApproval(self, request, context):
+        """Rejects what a call asked for: sent again, the call asks anew. Who asked may do so too. Needs
+        the right `admin`.
+
+        Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -312,6 +357,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExportRecords,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'GrantApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantApproval,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.GrantApprovalRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.GrantApprovalResponse.SerializeToString,
+            ),
+            'RejectApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectApproval,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -697,6 +757,87 @@ class AdminService(object):
             '/heed.v1.AdminService/ExportRecords',
             heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ListApprovals',
+            heed_dot_v1_dot_admin__service__pb2.ListApprovalsRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/GrantApproval',
+            heed_dot_v1_dot_admin__service__pb2.GrantApprovalRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.GrantApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/RejectApproval',
+            heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
             options,
             channel_credentials,
             insecure,

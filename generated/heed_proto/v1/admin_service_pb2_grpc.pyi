@@ -99,6 +99,23 @@ class AdminServiceStub:
     """Returns every standing record that the filter matches, with readable addresses, in a stable
     order, as of one revision. Needs the right `export`.
     """
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApprovalsRequest, _admin_service_pb2.ListApprovalsResponse]
+    """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`."""
+    GrantApproval: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GrantApprovalRequest, _admin_service_pb2.GrantApprovalResponse]
+    """Grants what a call asked for, as its second person: once the first sends the very same call
+    again, with the same key, it is made. Needs the right `admin`, and the right that the call
+    itself needs. Granting again changes nothing.
+
+    Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when the caller is who asked (it takes another
+    principal), or when it has expired or was rejected (the call is to be sent again, which asks
+    anew).
+    """
+    RejectApproval: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RejectApprovalRequest, _admin_service_pb2.RejectApprovalResponse]
+    """Rejects what a call asked for: sent again, the call asks anew. Who asked may do so too. Needs
+    the right `admin`.
+
+    Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -170,6 +187,23 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ExportRecords: _aio.UnaryStreamMultiCallable[_admin_service_pb2.ExportRecordsRequest, _admin_service_pb2.ExportRecordsResponse]  # type: ignore[assignment]
     """Returns every standing record that the filter matches, with readable addresses, in a stable
     order, as of one revision. Needs the right `export`.
+    """
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApprovalsRequest, _admin_service_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`."""
+    GrantApproval: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GrantApprovalRequest, _admin_service_pb2.GrantApprovalResponse]  # type: ignore[assignment]
+    """Grants what a call asked for, as its second person: once the first sends the very same call
+    again, with the same key, it is made. Needs the right `admin`, and the right that the call
+    itself needs. Granting again changes nothing.
+
+    Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when the caller is who asked (it takes another
+    principal), or when it has expired or was rejected (the call is to be sent again, which asks
+    anew).
+    """
+    RejectApproval: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RejectApprovalRequest, _admin_service_pb2.RejectApprovalResponse]  # type: ignore[assignment]
+    """Rejects what a call asked for: sent again, the call asks anew. Who asked may do so too. Needs
+    the right `admin`.
+
+    Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -323,6 +357,41 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.ExportRecordsResponse], _abc.AsyncIterator[_admin_service_pb2.ExportRecordsResponse]]:
         """Returns every standing record that the filter matches, with readable addresses, in a stable
         order, as of one revision. Needs the right `export`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _admin_service_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListApprovalsResponse, _abc.Awaitable[_admin_service_pb2.ListApprovalsResponse]]:
+        """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`."""
+
+    @_abc_1.abstractmethod
+    def GrantApproval(
+        self,
+        request: _admin_service_pb2.GrantApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GrantApprovalResponse, _abc.Awaitable[_admin_service_pb2.GrantApprovalResponse]]:
+        """Grants what a call asked for, as its second person: once the first sends the very same call
+        again, with the same key, it is made. Needs the right `admin`, and the right that the call
+        itself needs. Granting again changes nothing.
+
+        Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when the caller is who asked (it takes another
+        principal), or when it has expired or was rejected (the call is to be sent again, which asks
+        anew).
+        """
+
+    @_abc_1.abstractmethod
+    def RejectApproval(
+        self,
+        request: _admin_service_pb2.RejectApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RejectApprovalResponse, _abc.Awaitable[_admin_service_pb2.RejectApprovalResponse]]:
+        """Rejects what a call asked for: sent again, the call asks anew. Who asked may do so too. Needs
+        the right `admin`.
+
+        Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

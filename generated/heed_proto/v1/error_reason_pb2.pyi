@@ -164,6 +164,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "STREAM_UNKNOWN", "domain": "heed.dev", "metadata": {}}
     """
+    ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION. The call needs a second person, and nothing was done. Where the metadata
+    names an approval, another principal may grant it; then send the same call with the same key
+    again.
+
+        {"reason": "APPROVAL_REQUIRED", "domain": "heed.dev",
+         "metadata": {"approval_id": "approval-01J…", "method": "RevertBatch"}}
+    """
+    ERROR_REASON_APPROVAL_UNKNOWN: _ErrorReason.ValueType  # 29
+    """NOT_FOUND. No such approval; list them.
+
+        {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
+         "metadata": {"approval_id": "approval-01J…"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -312,5 +326,19 @@ ERROR_REASON_STREAM_UNKNOWN: ErrorReason.ValueType  # 27
 """NOT_FOUND. This node has no such stream; open another.
 
     {"reason": "STREAM_UNKNOWN", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION. The call needs a second person, and nothing was done. Where the metadata
+names an approval, another principal may grant it; then send the same call with the same key
+again.
+
+    {"reason": "APPROVAL_REQUIRED", "domain": "heed.dev",
+     "metadata": {"approval_id": "approval-01J…", "method": "RevertBatch"}}
+"""
+ERROR_REASON_APPROVAL_UNKNOWN: ErrorReason.ValueType  # 29
+"""NOT_FOUND. No such approval; list them.
+
+    {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
+     "metadata": {"approval_id": "approval-01J…"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -34,7 +34,7 @@ from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
-from heed_server.primary.ids import new_hold_id
+from heed_server.primary.ids import new_approval_id, new_hold_id
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
@@ -341,6 +341,7 @@ def _service(
         registry=subscribers,
         now=clock.now,
         new_hold_id=new_hold_id,
+        new_approval_id=new_approval_id,
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),
         max_staleness=max_staleness_of(config),
         now_by_boot=began.now_by_boot,

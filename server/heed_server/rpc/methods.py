@@ -17,7 +17,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
-from heed_server.rpc import propagations, reads
+from heed_server.rpc import approving, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -166,6 +166,9 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     ),
     _read("ListSuppressions", reads.list_suppressions),
     _write(admin.ImportRecordsResponse, parse_import.import_records, Service.import_records),
+    _read("ListApprovals", approving.list_approvals),
+    _read("GrantApproval", approving.grant_approval, is_write=True),
+    _read("RejectApproval", approving.reject_approval, is_write=True),
     _read("ReportApplied", report_applied),
     _read("GetPropagation", propagations.get_propagation),
     _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),

@@ -1,6 +1,7 @@
 """What heed does, apart from how it is asked: one method an RPC, which authorises and acts."""
 
 from heed_server.service.answering import MaxStaleness
+from heed_server.service.approvals import Approvals
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
 from heed_server.service.operations import Operations
@@ -11,6 +12,7 @@ from heed_server.service.watching import Watching
 
 __all__ = [
     "LEARN_SECONDS",
+    "Approvals",
     "Checks",
     "KnownTenant",
     "MaxStaleness",
@@ -20,5 +22,5 @@ __all__ = [
 ]
 
 
-class Service(Checks, Choices, Protections, Operations, Watching, Propagations):
+class Service(Checks, Choices, Protections, Operations, Approvals, Watching, Propagations):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

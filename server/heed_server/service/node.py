@@ -49,6 +49,7 @@ class Node(Answering):
         registry: Registry,
         now: Callable[[], Instant],
         new_hold_id: Callable[[], str],
+        new_approval_id: Callable[[], str],
         new_lookup_key: Callable[[], bytes],
         max_staleness: MaxStaleness | None = None,
         now_by_boot: Callable[[], Instant] | None = None,
@@ -61,6 +62,7 @@ class Node(Answering):
         self.registry = registry
         self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id
+        self.new_approval_id = new_approval_id
         self.new_lookup_key = new_lookup_key
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:

@@ -1,7 +1,8 @@
 """Which right each RPC needs: one row a method of the contract, none without (I7 of the tests).
 
 What a call may need beyond its row is said by the service's method: `consent` for an opt-in, and
-`write` for the opt-outs of an import.
+`write` for the opt-outs of an import, and to
+grant an approval the right of the call that asked for it.
 """
 
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ListSuppressions": Right.EXPORT,
         "ImportRecords": Right.SUPPRESS,
         "ExportRecords": Right.EXPORT,
+        "ListApprovals": Right.ADMIN,
+        "GrantApproval": Right.ADMIN,
+        "RejectApproval": Right.ADMIN,
         "WatchChanges": Right.WATCH,
         "ReportApplied": Right.WATCH,
         "GetPropagation": Right.OPERATE,

@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -248,3 +248,28 @@ leases = Table(
     sqlite_with_rowid=False,
 )
 """What one node at a time does for all, which node that is, and until when unless it says more."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("approval_id", _text, primary_key=True),
+    Column("method", _text, nullable=False),
+    Column("idempotency_key", _text, nullable=False),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("about", _text, nullable=False),
+    Column("reason", _text, nullable=False),
+    Column("shown", _text, nullable=False),
+    Column("asked_by", _text, nullable=False),
+    Column("ask_time", BigInteger, nullable=False),
+    Column("expire_time", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("decided_by", _text, nullable=False),
+    Column("decide_time", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Calls that need a second person, for 30 days. A call is known by its key and hash alone, so that
+no address stands here; `shown` is what it would do, as JSON of counts.
+"""
+
+Index("approvals_call", approvals.c.tenant_id, approvals.c.method, approvals.c.idempotency_key)

@@ -10,8 +10,20 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from heed.errors import ConflictError, OutcomeUnknownError
-from heed.model import Change, Head, Hold, Instant, Record, Revision, SubjectKey, TenantId, Topic
-from heed_server.storage import admin, leases, lists, log_reads, past_reads, subscribers
+from heed.model import (
+    ApprovalState,
+    Change,
+    Head,
+    Hold,
+    Instant,
+    Record,
+    Revision,
+    SubjectKey,
+    TenantId,
+    Topic,
+)
+from heed_server.approvals import Approval
+from heed_server.storage import admin, approvals, leases, lists, log_reads, past_reads, subscribers
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -256,6 +268,34 @@ class SqlStore:
     async def release_lease(self, name: str, holder: str) -> None:
         """Give a lease back, if this holder has it."""
         await self._write(lambda c: leases.release(c, name, holder))
+
+    # ---- approvals ---------------------------------------------------------------------------
+
+    async def put_approval(self, new: Approval) -> None:
+        """Add one. Raises ExhaustedError LIMIT_REACHED, as many are pending as may be."""
+        await self._write(lambda c: approvals.insert_approval(c, new))
+
+    async def approval(self, tenant_id: TenantId, approval_id: str) -> Approval | None:
+        """Return one."""
+        return await self._read(lambda c: approvals.read_approval(c, tenant_id, approval_id))
+
+    async def approval_of_call(
+        self, tenant_id: TenantId, method: str, idempotency_key: str
+    ) -> Approval | None:
+        """Return the one that a call asked for last."""
+        return await self._read(
+            lambda c: approvals.read_last_of_call(c, tenant_id, method, idempotency_key)
+        )
+
+    async def approvals(self, tenant_id: TenantId, cursor: str, limit: int) -> Page[Approval]:
+        """Return a page of a tenant's, the newest first."""
+        return await self._read(lambda c: approvals.read_page(c, tenant_id, cursor, limit))
+
+    async def decide_approval(
+        self, before: Approval, state: ApprovalState, by: str, at: Instant
+    ) -> Approval | None:
+        """Grant or reject one that is as it was before; None: somebody else did either."""
+        return await self._write(lambda c: approvals.decide(c, before, state, by, at))
 
     # ---- keeping house -----------------------------------------------------------------------
 
