@@ -12,7 +12,7 @@ from heed.importing import chunks
 from heed.index import hashes
 from heed.judge import operations
 from heed.wire import limits
-from heed_server.auth import credentials
+from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.rpc import check_streams
 from heed_server.service import checks, node
 from heed_server.storage import clock
@@ -28,6 +28,12 @@ OTHERS = (
     chunks,
     hashes,
     credentials,
+    client_certificates,
+    grants,
+    identities,
+    jwks,
+    jwt,
+    spiffe,
     operations,
     node,
     clock,

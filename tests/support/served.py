@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -202,6 +202,11 @@ class Authority:
         """Write a certificate of localhost and 127.0.0.1 with its key; again: new ones."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate(name, key, signer=self._certificate, signer_key=self._key)
+        return self._write(name, certificate, key)
+
+    def _write(
+        self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+    ) -> tuple[Path, Path]:
         certificate_file, key_file = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         key_file.touch(mode=0o600)
         key_file.write_bytes(
@@ -213,6 +218,30 @@ class Authority:
         )
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return certificate_file, key_file
+
+    def issue_to_client(
+        self,
+        name: str,
+        *names: x509.GeneralName,
+        begin: datetime | None = None,
+        end: datetime | None = None,
+        is_authority: bool = False,
+        extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    ) -> tuple[Path, Path]:
+        """Write a certificate of a caller with these alternative names, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certificate(
+            name,
+            key,
+            signer=self._certificate,
+            signer_key=self._key,
+            is_authority=is_authority,
+            names=names,
+            begin=begin,
+            end=end,
+            extensions=extensions,
+        )
+        return self._write(name, certificate, key)
 
     def flags(self, name: str = "server") -> tuple[str, ...]:
         """The flags of a server that shows a certificate of this authority."""
@@ -230,6 +259,10 @@ def _certificate(
     signer: x509.Certificate | None,
     signer_key: ec.EllipticCurvePrivateKey,
     is_authority: bool = False,
+    names: Sequence[x509.GeneralName] | None = None,
+    begin: datetime | None = None,
+    end: datetime | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -239,15 +272,9 @@ def _certificate(
         .issuer_name(subject if signer is None else signer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(begin or now - timedelta(minutes=5))
+        .not_valid_after(end or now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
         # What Python 3.13 asks of a chain (RFC 5280, 4.2.1.1 to 4.2.1.3).
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
@@ -255,6 +282,12 @@ def _certificate(
             critical=False,
         )
     )
+    if names is None:
+        names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, critical=is_critical)
     if is_authority:
         builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
     return builder.sign(signer_key, hashes.SHA256())

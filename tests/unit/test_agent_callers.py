@@ -8,7 +8,10 @@ import pytest
 from grpc import aio
 
 from heed.errors import UnauthenticatedError
+from heed.model import Instant
 from heed_server.agent.callers import Callers
+from heed_server.auth.credentials import HANDED_ON
+from tests.support.identities import JwtIssuer
 
 GOOD = (("authorization", "Bearer good"),)
 BAD = (("authorization", "Bearer bad"),)
@@ -21,11 +24,13 @@ class Upstream:
         self.takes: set[str | bytes] = {"Bearer good"}
         self.is_silent = False
         self.asked: list[tuple[str | bytes, float]] = []
+        self.told: list[dict[str, str | bytes]] = []
 
     async def __call__(
         self, request: bytes, *, timeout: float, metadata: tuple[tuple[str, str | bytes], ...]
     ) -> bytes:
-        given = dict(metadata).get("authorization", "")
+        self.told.append(dict(metadata))
+        given = self.told[-1].get("authorization", "")
         self.asked.append((given, timeout))
         await asyncio.sleep(0)
         if self.is_silent:
@@ -55,6 +60,7 @@ class World:
             credentials_max=3,
             ask_seconds_max=1,
             boot_seconds=lambda: self.seconds,
+            now=lambda: Instant(round(self.seconds * 1_000_000)),
             start=self._start,
         )
 
@@ -209,3 +215,32 @@ async def test_a_stream_through_a_trusted_socket_goes_on() -> None:
     world.callers.require_still("", "t")
 
     assert world.callers.refused == 0
+
+
+async def test_a_jwt_is_good_until_its_own_end_whatever_the_upstream_does_not_say() -> None:
+    world = World()
+    text = JwtIssuer().jwt(exp=world.seconds + 60)
+    jwt = (("authorization", f"Bearer {text}"),)
+    world.upstream.takes = {f"Bearer {text}"}
+    assert await world.may_check(jwt)
+    world.callers.require_still(f"Bearer {text}", "t")
+    world.upstream.is_silent = True
+
+    world.seconds += 59
+    assert await world.may_check(jwt)
+    await world.settle()
+    world.seconds += 1
+
+    assert not await world.may_check(jwt)
+    with pytest.raises(UnauthenticatedError):
+        world.callers.require_still(f"Bearer {text}", "t")
+
+
+async def test_what_the_agent_asks_for_a_caller_is_never_asked_for_itself() -> None:
+    """So that a certificate of the agent's connection lets nobody else in."""
+    world = World()
+
+    await world.may_check(GOOD)
+    await world.may_check()
+
+    assert all(metadata[HANDED_ON] for metadata in world.upstream.told)

@@ -76,7 +76,7 @@ def test_a_key_goes_along_as_a_bearer() -> None:
     assert target("localhost:1", api_key="heed_x").metadata == (("authorization", "Bearer heed_x"),)
 
 
-@pytest.mark.parametrize("key", ["", "two words", "line\n", "grüße", "x" * 513])
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "grüße", "x" * 7_169])
 def test_what_cannot_be_a_key_is_refused_without_repeating_it(key: str) -> None:
     with pytest.raises(heed.InvalidArgumentError) as caught:
         target("localhost:1", api_key=key)

@@ -18,7 +18,7 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 
 _SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract):")
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
-_API_KEY: Final = re.compile(r"[!-~]{1,512}")
+_API_KEY: Final = re.compile(r"[!-~]{1,7168}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ Laws:
   server whose database is away.
 - Who sends no credential is judged like any other, but for two: where keys are required, nobody
   is let in without; where the agent listens on unix sockets alone, whoever may open one may check.
+- A JWT is good here until its own end and no longer, whatever the upstream says, or does not say.
 - Only Checks are ever let in by what is remembered. Everything else is judged upstream, each time.
 - Written on the event loop alone.
 Source: ADR 0020.
@@ -21,8 +22,11 @@ import grpc
 from grpc import aio
 
 from heed.errors import UnauthenticatedError
+from heed.model import Instant
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as types
+from heed_server.auth.credentials import HANDED_ON
+from heed_server.auth.jwt import expire_time_of
 from heed_server.service.checks import SecondsLeft, patience_seconds
 
 JUDGED_AT_ONCE_MAX: Final = 64
@@ -66,6 +70,7 @@ class Callers:
         credentials_max: int,
         ask_seconds_max: float,
         boot_seconds: Callable[[], float],
+        now: Callable[[], Instant],
         start: Callable[[str, Coroutine[None, None, None]], object],
     ) -> None:
         """`start` runs what is done behind an answer."""
@@ -79,9 +84,10 @@ class Callers:
         self._credentials_max = credentials_max
         self._ask_seconds_max = ask_seconds_max
         self._boot_seconds = boot_seconds
+        self._now = now
         self._start = start
-        # When the upstream last took each credential; "" is none.
-        self._taken: dict[Credential, float] = {}
+        # When the upstream last took each credential, and when it ends by itself; "" is none.
+        self._taken: dict[Credential, tuple[float, float]] = {}
         self._asking: set[Credential] = set()
 
     @property
@@ -101,8 +107,8 @@ class Callers:
         if self._is_required:
             self.refused += 1
             raise UnauthenticatedError(
-                "this agent takes no call without an API key; send one as "
-                "`authorization: Bearer heed_…`"
+                "this agent takes no call without a credential; send an API key or a JWT as "
+                "`authorization: Bearer …`"
             )
         return ""
 
@@ -113,9 +119,8 @@ class Callers:
         """
         if not given and self._trusts_sockets:
             return True
-        taken_at = self._taken.get(given)
-        if taken_at is not None:
-            age_seconds = self._boot_seconds() - taken_at
+        if given in self._taken:
+            age_seconds = self._age_seconds(given)
             if age_seconds <= self._credential_seconds:
                 return True
             if age_seconds <= self._kept_seconds:
@@ -133,12 +138,11 @@ class Callers:
         """
         if not given and self._trusts_sockets:
             return
-        taken_at = self._taken.get(given)
-        age_seconds = math.inf if taken_at is None else self._boot_seconds() - taken_at
+        age_seconds = self._age_seconds(given)
         if age_seconds > self._kept_seconds:
             self.refused += 1
             raise UnauthenticatedError(
-                "the upstream takes this API key no more, or was not heard of it for too long; "
+                "the upstream takes this credential no more, or was not heard of it for too long; "
                 "open another stream"
             )
         if age_seconds > self._credential_seconds:
@@ -159,7 +163,9 @@ class Callers:
     async def _judge(self, given: Credential, tenant: str, patience_seconds: float) -> bool:
         """Ask the upstream whether it takes a credential; where it is silent: False."""
         asked_at = self._boot_seconds()
-        metadata = (("authorization", given),) if given else ()
+        metadata: tuple[tuple[str, Credential], ...] = ((HANDED_ON, "1"),)
+        if given:
+            metadata += (("authorization", given),)
         try:
             await self._ask(_question(tenant), timeout=patience_seconds, metadata=metadata)
         except aio.AioRpcError as error:
@@ -168,8 +174,20 @@ class Callers:
             return False
         if len(self._taken) >= self._credentials_max:
             self._taken.clear()
-        self._taken[given] = asked_at
+        self._taken[given] = asked_at, asked_at + self._seconds_to_end(given)
         return True
+
+    def _seconds_to_end(self, given: Credential) -> float:
+        """How long a credential that the upstream took can be good; infinite but for a JWT."""
+        text = given if isinstance(given, str) else ""
+        end = expire_time_of(text.rpartition(" ")[2])
+        return math.inf if end is None else (end - self._now()) / 1_000_000
+
+    def _age_seconds(self, given: Credential) -> float:
+        """How long ago the upstream took a credential; infinite: never, or it has ended."""
+        taken_at, ends_at = self._taken.get(given, (-math.inf, -math.inf))
+        now = self._boot_seconds()
+        return math.inf if now >= ends_at else now - taken_at
 
 
 def _question(tenant: str) -> bytes:

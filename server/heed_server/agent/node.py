@@ -8,6 +8,7 @@ Laws:
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from heed.connection.caching import CacheSpec, cache_spec, make_follower
 from heed.connection.target import Target
 from heed.connection.watching import WatchCalls
 from heed.errors import FieldViolation, InvalidArgumentError, UnavailableError
-from heed.model import TopicClass
+from heed.model import Instant, TopicClass
 from heed.replica.clock import boot_clock
 from heed.replica.follower import Follower
 from heed.replica.freshness import MAX_STALENESS_MAX
@@ -77,6 +78,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
     """
     require_safe_listening(config)
     _require_one_process(config)
+    _require_no_grants(config)
     certificate = server_credentials(config.tls)
     target = upstream_target(config.agent)
     spec = _spec(config, target)
@@ -174,6 +176,14 @@ def _require_one_process(config: Config) -> None:
         )
 
 
+def _require_no_grants(config: Config) -> None:
+    if config.auth.grants_file is not None:
+        said = "is a server's: an agent's upstream judges who calls"
+        raise InvalidArgumentError(
+            f"auth.grants_file {said}", violations=[FieldViolation("auth.grants_file", said)]
+        )
+
+
 def _listens_on_sockets_alone(config: Config) -> bool:
     return all(parse_address(text).path for text in config.listen.address)
 
@@ -197,6 +207,7 @@ def _callers(
         credentials_max=config.agent.credentials_max,
         ask_seconds_max=config.agent.ask_seconds_max,
         boot_seconds=lambda: boot_clock() / 1e9,
+        now=lambda: Instant(time.time_ns() // 1_000),
         start=background.start,
     )
 

@@ -8,6 +8,7 @@ whoever calls does.
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from grpc import aio
@@ -38,14 +39,17 @@ def upstream_target(config: AgentConfig) -> Target:
     """
     if not config.upstream:
         raise _refusal("names no server; give --upstream host:port")
-    ca_file = config.upstream_ca_file
+    chain_file, key_file = config.upstream_certificate_file, config.upstream_private_key_file
+    if (chain_file is None) != (key_file is None):
+        raise _refusal("needs upstream_certificate_file and upstream_private_key_file together")
     tls: Tls | None = None
-    if ca_file is not None or config.upstream_server_name:
-        try:
-            roots = None if ca_file is None else ca_file.read_bytes()
-        except OSError as error:
-            raise _refusal(f"{ca_file} cannot be read: {error.strerror}") from error
-        tls = Tls(root_certificates=roots, server_name=config.upstream_server_name)
+    if config.upstream_ca_file is not None or config.upstream_server_name or chain_file is not None:
+        tls = Tls(
+            root_certificates=_content(config.upstream_ca_file),
+            certificate_chain=_content(chain_file),
+            private_key=_content(key_file),
+            server_name=config.upstream_server_name,
+        )
     return target_of(
         config.upstream,
         tls=tls,
@@ -70,6 +74,15 @@ async def open_channel(target: Target) -> AsyncGenerator[aio.Channel]:
         yield channel
     finally:
         await channel.close()
+
+
+def _content(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _refusal(f"has a file that cannot be read: {file}: {error.strerror}") from error
 
 
 def _refusal(description: str) -> InvalidArgumentError:

@@ -1,9 +1,11 @@
-"""From a call's metadata to its principal, by API keys that are held in memory.
+"""From a call to its principal: by an API key, a JWT, or the certificate of its connection.
 
 Laws:
-- A key that is unknown, revoked, expired or malformed gets one and the same answer.
-- The path of a known token is one dictionary look-up: tokens that were verified are remembered
-  until the keys in memory change. Expiry is judged at each call.
+- A credential that is unknown, revoked, expired or malformed gets one and the same answer.
+- What a call carries speaks for it; its connection's certificate only where it carries nothing, and
+  only where the connection is the caller's own: a call that an agent hands on is never the agent's.
+- The path of a known credential is one dictionary look-up: what was verified is remembered until
+  the keys or the grants in memory change. Expiry is judged at each call.
 - Where keys are required once there is one, the first key that is noticed closes the server to
   calls without: whoever made it believes so. From then on it stays closed.
 - A revocation is noticed within `REFRESH_SECONDS` and the time one query takes.
@@ -16,15 +18,18 @@ Laws:
 import asyncio
 import hmac
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
 import structlog
 
-from heed.errors import UnauthenticatedError, UnavailableError
+from heed.errors import UnavailableError
 from heed.model import Instant
+from heed_server.auth.identities import Identities, Verified
+from heed_server.auth.jwt import is_like_jwt
 from heed_server.auth.keys import parse_key
 from heed_server.auth.policy import OPEN, Principal, Right
+from heed_server.auth.refusals import NotTakenError, Refusals, Why
 from heed_server.store import ApiKey
 
 REFRESH_SECONDS = 2.0
@@ -32,10 +37,18 @@ REFRESH_SECONDS = 2.0
 (one small query)."""
 
 VERIFIED_TOKENS_MAX = 10_000
-"""So many verified tokens are remembered; one more and all are verified again, once each."""
+"""So many verified credentials are remembered; one more and all are verified again, once each."""
+
+HANDED_ON: Final = "heed-handed-on"
+"""The metadata of a call that somebody hands on for another. It only takes away: whoever says it of
+their own call is nobody."""
+CALLER_CERTIFICATE: Final = "heed-caller-certificate-bin"
+"""The metadata by which a worker tells its owner the certificate of a caller's connection. No edge
+takes it from a caller."""
 
 _NO_KEY_HASH = bytes(32)
 _SCHEME = "bearer "
+_PEM = b"-----BEGIN CERTIFICATE-----"
 
 _log = structlog.stdlib.get_logger("heed_server.auth")
 
@@ -52,6 +65,17 @@ class KeyReader(Protocol):
         ...
 
 
+class Connection(Protocol):
+    """What a call came over."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return what the handshake showed; `x509_pem_cert` is the caller's certificate."""
+        ...
+
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
 class Authenticator:
     """Tells who calls. Its state is written only by `refresh` and `principal`, on one loop."""
 
@@ -63,10 +87,14 @@ class Authenticator:
         keys_kept_seconds: float,
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
+        identities: Identities | None = None,
+        is_asked_by_workers: bool = False,
     ) -> None:
         """`is_required` False: a call without a credential is `OPEN`; one with a bad one fails.
 
-        None: it is False until a first key was made.
+        None: it is False until a first key was made. Without `identities` neither a JWT nor a
+        certificate is anybody's. `is_asked_by_workers`: what they say of a caller's connection is
+        believed.
         """
         self._store = keys
         self._is_required = bool(is_required)
@@ -75,41 +103,50 @@ class Authenticator:
         self._now = now
         self._boot_seconds = boot_seconds
         self._keys: dict[str, ApiKey] = {}
-        self._verified: dict[str, tuple[Principal, Instant | None]] = {}
+        self._identities = identities
+        self._is_asked_by_workers = is_asked_by_workers
+        # By the value of `authorization`, and by the PEM of a certificate.
+        self._verified: dict[str | bytes, Verified] = {}
+        self._refusals = Refusals(boot_seconds)
         self._read_at: float | None = None
         self._told: Callable[[], None] | None = None
-        self.refused = 0
-        """How many credentials were refused since the start."""
+        if identities is not None:
+            identities.tell(self._verified.clear)
 
     @property
     def is_required(self) -> bool:
         """Whether a call without a credential is refused."""
         return self._is_required
 
-    def principal(self, metadata: Iterable[tuple[str, str | bytes]]) -> Principal:
-        """Return who calls, from the metadata `authorization: Bearer heed_…`.
+    @property
+    def refused(self) -> int:
+        """How many credentials were refused since the start."""
+        return self._refusals.count
+
+    def principal(self, metadata: Metadata, connection: Connection | None = None) -> Principal:
+        """Return who calls: by `authorization: Bearer …`, or else by the connection's certificate.
 
         Raises:
-            UnauthenticatedError: no such key, or none given where one is required.
-            UnavailableError: the keys were last read too long ago to judge by.
+            UnauthenticatedError: none that is good, or none given where one is required.
+            UnavailableError: what credentials are judged by was last read too long ago.
         """
         given: str | bytes | None = None
         for name, value in metadata:
             if name == "authorization":
-                if given is not None:
-                    raise self._refusal()
+                if given is not None or not isinstance(value, str):
+                    raise self._refusals.refusal(Why.MALFORMED)
                 given = value
         if given is None:
+            given = self._certificate(metadata, connection)
+        if given is None:
             if self._is_required:
-                raise self._refusal()
+                raise self._refusals.refusal(Why.ABSENT)
             return OPEN
-        if not isinstance(given, str):
-            raise self._refusal()
-        self._require_recent_keys()
         known = self._verified.get(given) or self._verify(given)
-        principal, expire_time = known
+        principal, expire_time, require_recent = known
         if expire_time is not None and self._now() >= expire_time:
-            raise self._refusal()
+            raise self._refusals.refusal(Why.EXPIRED)
+        require_recent()
         return principal
 
     async def refresh(self) -> None:
@@ -180,30 +217,68 @@ class Authenticator:
                 "the database answers"
             )
 
-    def _verify(self, given: str) -> tuple[Principal, Instant | None]:
-        """Judge a token that is not remembered, and remember it."""
-        parsed = (
-            parse_key(given[len(_SCHEME) :]) if given[: len(_SCHEME)].lower() == _SCHEME else None
-        )
-        if parsed is None:
-            raise self._refusal()
-        key = self._keys.get(parsed.key_id)
-        stored_hash = _NO_KEY_HASH if key is None else key.secret_hash
-        is_same = hmac.compare_digest(stored_hash, parsed.secret_hash)
-        if key is None or not is_same or key.revoke_time is not None:
-            raise self._refusal()
-        principal = principal_of(key)
+    def _certificate(self, metadata: Metadata, connection: Connection | None) -> bytes | None:
+        """The certificate that speaks for a call which carries nothing; None: there is none."""
+        if self._identities is None:
+            return None
+        told: str | bytes | None = None
+        for name, value in metadata:
+            if name == HANDED_ON:
+                return None
+            if name == CALLER_CERTIFICATE:
+                told = value
+        if self._is_asked_by_workers:
+            return told if isinstance(told, bytes) else None
+        return None if connection is None else certificate_of(connection)
+
+    def _verify(self, given: str | bytes) -> Verified:
+        """Judge a credential that is not remembered, and remember it.
+
+        Raises:
+            UnauthenticatedError: it is not taken.
+            UnavailableError: it cannot be judged now.
+        """
+        try:
+            known = (
+                self._of_certificate(given) if isinstance(given, bytes) else self._of_bearer(given)
+            )
+        except NotTakenError as error:
+            raise self._refusals.refusal(error.why) from None
         if len(self._verified) >= VERIFIED_TOKENS_MAX:
             self._verified.clear()
-        known = (principal, key.expire_time)
         self._verified[given] = known
         return known
 
-    def _refusal(self) -> UnauthenticatedError:
-        self.refused += 1
-        return UnauthenticatedError(
-            "no valid API key was given; send one as `authorization: Bearer heed_…`"
-        )
+    def _of_certificate(self, pem: bytes) -> Verified:
+        if self._identities is None or not pem.startswith(_PEM):
+            raise NotTakenError(Why.MALFORMED)
+        return self._identities.of_certificate(pem)
+
+    def _of_bearer(self, given: str) -> Verified:
+        if given[: len(_SCHEME)].lower() != _SCHEME:
+            raise NotTakenError(Why.MALFORMED)
+        text = given[len(_SCHEME) :]
+        if self._identities is not None and is_like_jwt(text):
+            return self._identities.of_jwt(text)
+        parsed = parse_key(text)
+        if parsed is None:
+            raise NotTakenError(Why.MALFORMED)
+        self._require_recent_keys()
+        key = self._keys.get(parsed.key_id)
+        stored_hash = _NO_KEY_HASH if key is None else key.secret_hash
+        is_same = hmac.compare_digest(stored_hash, parsed.secret_hash)
+        if key is None or not is_same:
+            raise NotTakenError(Why.UNKNOWN_KEY)
+        if key.revoke_time is not None:
+            raise NotTakenError(Why.REVOKED)
+        return Verified(principal_of(key), key.expire_time, self._require_recent_keys)
+
+
+def certificate_of(connection: Connection) -> bytes | None:
+    """Return the certificate, as PEM, that a caller showed; None: none was asked for."""
+    for pem in connection.auth_context().get("x509_pem_cert", ()):
+        return pem
+    return None
 
 
 def principal_of(key: ApiKey) -> Principal:

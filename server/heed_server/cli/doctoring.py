@@ -5,6 +5,7 @@ or not; any that is not makes the command fail. `heed doctor` looks at a server 
 """
 
 import asyncio
+import math
 import shutil
 import socket
 import stat
@@ -18,15 +19,17 @@ from heed.cli.output import print_json
 from heed.errors import HeedError, InvalidArgumentError
 from heed.index import Fault, IndexUnusableError
 from heed.index.seal import read_seal
+from heed.model import Instant
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.key_socket import is_served, socket_path
 from heed_server.cli.health import status_of
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
-from heed_server.config.exposure import require_safe_listening
+from heed_server.config.exposure import asks_for_certificates, require_safe_listening
 from heed_server.config.masking import masked_url
 from heed_server.config.places import database_file, database_url, index_directory
 from heed_server.outbox import OutboxLimits, connect, require_library
+from heed_server.primary.identifying import open_identities
 from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
@@ -69,6 +72,7 @@ async def findings(config: Config) -> AsyncGenerator[Finding]:
     """Look at one thing after the other."""
     yield _listening(config)
     yield _certificate(config)
+    yield await _grants(config)
     yield _folder(config.storage.data_dir)
     yield _disk(config.storage.data_dir)
     database = database_file(config)
@@ -108,6 +112,23 @@ def _certificate(config: Config) -> Finding:
     if key.stat().st_mode & _OTHERS:
         return _finding("certificate", f"others may read {key}; chmod 600 {key}", good=False)
     return _finding("certificate", f"{config.tls.certificate_file} and its key belong together")
+
+
+async def _grants(config: Config) -> Finding:
+    try:
+        identities = await open_identities(
+            config,
+            now=lambda: Instant(time.time_ns() // 1_000),
+            boot_seconds=time.monotonic,
+        )
+    except InvalidArgumentError as error:
+        return _finding("grants", error.message, good=False)
+    if identities is None:
+        return _finding("grants", "none: certificates and JWTs are no credentials here")
+    away = [name for name, age in identities.jwks_ages_seconds.items() if math.isinf(age)]
+    if away:
+        return _finding("grants", f"the keys of {', '.join(away)} cannot be had", good=False)
+    return _finding("grants", f"{identities.grant_count} to certificates and JWTs")
 
 
 def _folder(folder: Path) -> Finding:
@@ -169,6 +190,8 @@ def _address(what: str, address: Address, config: Config, *, is_heed: bool) -> F
     """Whether an address is free, or a heed server has it."""
     if _is_free(address):
         return _finding(what, f"{address} is free")
+    if what == "listen" and asks_for_certificates(config, str(address)):
+        return _finding(what, f"{address} is in use; whoever has it asks for a certificate")
     if what == "listen":
         roots = config.tls.certificate_file if not address.path else None
         status, why = status_of(str(address), "", PROBE_SECONDS, roots, "")

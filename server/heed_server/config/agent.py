@@ -31,6 +31,14 @@ class AgentConfig(Section):
     upstream_ca_file: Path | None = setting(
         None, "PEM: whom to trust as the upstream. Unset: what gRPC brings."
     )
+    upstream_certificate_file: Path | None = setting(
+        None,
+        "PEM: the agent's own certificate, where the upstream asks for one; read at the start. It "
+        "speaks for the agent alone, never for a caller.",
+    )
+    upstream_private_key_file: Path | None = setting(
+        None, "PEM: its private key, readable by the agent alone."
+    )
     upstream_server_name: str = setting(
         "", "The name in the upstream's certificate. Empty: the host of its address."
     )
@@ -39,8 +47,8 @@ class AgentConfig(Section):
     )
     api_key: SecretStr = setting(
         SecretStr(""),
-        "The agent's own key, with the right `watch`, by which it follows. It never goes with a "
-        "caller's call.",
+        "The agent's own API key, or JWT, with the right `watch`, by which it follows. It never "
+        "goes with a caller's call.",
     )
     tenant: str = setting("", "The one tenant of this agent. Empty: the only one there is.")
     cache_dir: Path = setting(

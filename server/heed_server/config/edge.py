@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from heed_server.config.section import Addresses, AutoBool, HostPort, Section, setting
+from heed_server.config.section import Addresses, AnyAddresses, AutoBool, HostPort, Section, setting
 
 
 class ListenConfig(Section):
@@ -39,7 +39,7 @@ class ListenConfig(Section):
 
 
 class TlsConfig(Section):
-    """The certificate that the server shows. Both files, or neither."""
+    """The certificate that the server shows (both files, or neither), and whose it takes."""
 
     certificate_file: Path | None = setting(
         None,
@@ -50,10 +50,25 @@ class TlsConfig(Section):
         None, "PEM: its private key, readable by the server alone."
     )
 
+    client_ca_file: Path | None = setting(
+        None,
+        "PEM: the authorities of callers' certificates. Set, every caller must show one, wherever "
+        "`client_addresses` says. What a certificate may do say the grants.",
+    )
+    client_addresses: AnyAddresses = setting(
+        (),
+        "Those of `listen.address` where a caller must show a certificate. Empty: all but unix "
+        "sockets.",
+    )
+
     @model_validator(mode="after")
     def _require_both(self) -> Self:
         if (self.certificate_file is None) != (self.private_key_file is None):
             raise ValueError("certificate_file and private_key_file go together; name both")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("client_ca_file needs certificate_file and private_key_file")
+        if self.client_addresses and self.client_ca_file is None:
+            raise ValueError("client_addresses needs client_ca_file")
         return self
 
 
@@ -62,8 +77,9 @@ class AuthConfig(Section):
 
     required: AutoBool = setting(
         "auto",
-        "Whether every call needs an API key. `auto`: beyond loopback (unless `listen.insecure`), "
-        "and anywhere from the first key that is made.",
+        "Whether every call needs a credential. `auto`: beyond loopback (unless "
+        "`listen.insecure`), where there is a `grants_file`, and anywhere from the first API key "
+        "that is made.",
     )
     keys_kept_seconds: float = setting(
         900.0,
@@ -72,6 +88,52 @@ class AuthConfig(Section):
         lower="losing the database takes Checks down sooner",
         ge=5,
         le=86_400,
+    )
+    grants_file: Path | None = setting(
+        None,
+        "TOML: what certificates and JWTs may do, and which issuers' JWTs are taken. Looked at "
+        "every 2 s. Unset: neither is a credential.",
+    )
+    grants_kept_seconds: float = setting(
+        900.0,
+        "How long the grants last read stay good while their file is away or wrong.",
+        higher="what was taken out of a file that is wrong goes on for longer",
+        lower="a mistake in the file takes Checks down sooner",
+        ge=5,
+        le=86_400,
+    )
+    jwt_leeway_seconds: float = setting(
+        30.0,
+        "How far an issuer's clock may be off: a JWT is taken for so long before and after.",
+        higher="a JWT outlives its end for longer",
+        lower="one from a clock that is off is refused",
+        ge=0,
+        le=300,
+    )
+    jwks_refresh_seconds: float = setting(
+        300.0,
+        "How often an issuer's URL is asked for its keys, and how often at most once more because "
+        "a JWT names one that is not known.",
+        higher="a key that was taken away is good for longer, and a new one is refused for longer",
+        lower="the issuer is asked more often",
+        ge=10,
+        le=86_400,
+    )
+    jwks_kept_seconds: float = setting(
+        3_600.0,
+        "How long an issuer's keys stay good while they cannot be read.",
+        higher="a key that was taken away meanwhile is good for longer",
+        lower="losing the issuer takes Checks down sooner",
+        ge=10,
+        le=604_800,
+    )
+    jwks_seconds_max: float = setting(
+        5.0,
+        "How long an issuer's URL may take to answer.",
+        higher="one that hangs is noticed later",
+        lower="a slow one counts as away",
+        ge=0.1,
+        le=20,
     )
 
 

@@ -1,8 +1,10 @@
 """Who can reach the server, and what it therefore asks of them.
 
 Laws:
-- On any address but loopback and unix sockets the server needs TLS and API keys; without both it
-  does not start, unless `listen.insecure` says that this is meant.
+- On any address but loopback and unix sockets the server needs TLS and credentials; without both
+  it does not start, unless `listen.insecure` says that this is meant.
+- Where nobody can be asked for a certificate, nobody is believed to be: an address that is to ask
+  is one that the server listens on, with TLS.
 - An open listener is closed by the first key that is made, and nothing opens it again: no
   revocation, and no restart but one with `auth.required` false.
 Source: design, section 6.
@@ -23,8 +25,10 @@ def require_safe_listening(config: Config) -> None:
     """Return if the server may listen as it is told.
 
     Raises:
-        InvalidArgumentError: others could reach it without TLS or without a key.
+        InvalidArgumentError: others could reach it without TLS or without a credential, or it is
+            to ask for certificates where it cannot.
     """
+    _require_asking_addresses(config)
     reachable = open_addresses(config)
     if not reachable or config.listen.insecure:
         return
@@ -43,9 +47,31 @@ def require_safe_listening(config: Config) -> None:
 
 
 def keys_are_required(config: Config) -> bool | None:
-    """Whether every call needs an API key; None: once the first one was made."""
+    """Whether every call needs a credential; None: once the first API key was made."""
     if config.auth.required != "auto":
         return config.auth.required
     if open_addresses(config) and not config.listen.insecure:
         return True
-    return None
+    # Who writes grants believes that they are asked for, as who makes a key does.
+    return True if config.auth.grants_file is not None else None
+
+
+def asks_for_certificates(config: Config, address: str) -> bool:
+    """Whether a caller at one of `listen.address` must show a certificate."""
+    if config.tls.client_ca_file is None or parse_address(address).path:
+        return False
+    return not config.tls.client_addresses or address in config.tls.client_addresses
+
+
+def _require_asking_addresses(config: Config) -> None:
+    for address in config.tls.client_addresses:
+        said = ""
+        if address not in config.listen.address:
+            said = f"{address} is none of listen.address; write it as it stands there"
+        elif parse_address(address).path:
+            said = f"{address} is a unix socket, where there is no TLS"
+        if said:
+            raise InvalidArgumentError(
+                f"tls.client_addresses: {said}",
+                violations=[FieldViolation("tls.client_addresses", said)],
+            )

@@ -39,6 +39,10 @@ def _split(value: object) -> object:
 def _require_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("names no address; write 127.0.0.1:50051")
+    return _require_each_address(value)
+
+
+def _require_each_address(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         parse_address(text)
     return value
@@ -71,5 +75,8 @@ Name = Annotated[str, AfterValidator(_require_name)]
 Names = Annotated[str, AfterValidator(_require_names)]
 """Names joined by dots: a subject of NATS."""
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_addresses)]
+AnyAddresses = Annotated[
+    tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_each_address)
+]
 HostPort = Annotated[str, AfterValidator(_require_port)]
 AutoBool = bool | Literal["auto"]

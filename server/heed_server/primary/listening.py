@@ -10,9 +10,10 @@ import structlog
 from grpc import aio
 
 from heed.errors import UnavailableError
+from heed_server.auth.certificates import PortCredentials
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
-from heed_server.config.exposure import open_addresses
+from heed_server.config.exposure import asks_for_certificates, open_addresses
 
 _EVERY_INTERFACE = "[::]"
 
@@ -20,14 +21,21 @@ _log = structlog.stdlib.get_logger("heed_server.primary")
 
 
 def listen(
-    server: aio.Server, config: Config, credentials: grpc.ServerCredentials | None
+    server: aio.Server, config: Config, credentials: PortCredentials | None
 ) -> tuple[Address, ...]:
     """Bind every address; return them with the ports they got.
 
     Raises:
         UnavailableError: one is in use, or is not this host's.
     """
-    return tuple(_bind(server, parse_address(text), credentials) for text in config.listen.address)
+    addresses: list[Address] = []
+    for text in config.listen.address:
+        of_port: grpc.ServerCredentials | None = None
+        if credentials is not None:
+            asks = asks_for_certificates(config, text)
+            of_port = credentials.asking if asks else credentials.silent
+        addresses.append(_bind(server, parse_address(text), of_port))
+    return tuple(addresses)
 
 
 def listen_to_workers(server: aio.Server, address: Address) -> tuple[Address, ...]:

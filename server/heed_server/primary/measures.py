@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
+from heed_server.auth.identities import Identities
 from heed_server.outbox import Outbox
 from heed_server.primary.followers import Followers
-from heed_server.primary.observing import of_keys
+from heed_server.primary.observing import of_identities, of_keys
 from heed_server.primary.publishing import of_outbox
 from heed_server.primary.watch_measures import of_watches
 from heed_server.service import Tenants
@@ -49,6 +50,7 @@ class Measures:
         tenants: Tenants,
         followers: Followers,
         authenticator: Authenticator,
+        identities: Identities | None,
         wake_ups: WakeUps | None,
         watches: Watches,
         outbox: Outbox | None,
@@ -64,6 +66,7 @@ class Measures:
                 [
                     *self._of_the_node(),
                     *of_keys(authenticator),
+                    *of_identities(identities),
                     *self._of_each_tenant(),
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),

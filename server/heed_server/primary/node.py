@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
+from heed_server.auth.identities import Identities
 from heed_server.auth.key_socket import serve_key_socket, socket_path
 from heed_server.background import Background
 from heed_server.config import Config
@@ -34,6 +35,7 @@ from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
+from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
@@ -120,6 +122,7 @@ async def open_node(
         await health.refresh()
         registry = CollectorRegistry()
         measures = Measures(
+            identities=parts.identities,
             tenants=parts.tenants,
             followers=parts.followers,
             authenticator=parts.authenticator,
@@ -176,6 +179,7 @@ class _Parts:
     clock: Clock
     store: SqlStore
     authenticator: Authenticator
+    identities: Identities | None
     followers: Followers
     background: Background
     tenants: Tenants
@@ -193,7 +197,10 @@ async def _open_parts(
     store = await opened.enter_async_context(open_database(config, clock=clock))
     if await ensure_tenant(store):
         _log.info("tenant_created", tenant=FIRST_TENANT)
-    authenticator = await _authenticator(config, store, clock)
+    identities = await open_identities(config, now=clock.now, boot_seconds=clock.boot)
+    authenticator = await _authenticator(
+        config, store, clock, identities, is_asked_by_workers=owning is not None
+    )
     followers = await opened.enter_async_context(_followers(config, store, clock))
     after_loops = await opened.enter_async_context(AsyncExitStack())
     background = await opened.enter_async_context(Background())
@@ -215,6 +222,7 @@ async def _open_parts(
         clock=clock,
         store=store,
         authenticator=authenticator,
+        identities=identities,
         followers=followers,
         background=background,
         tenants=tenants,
@@ -231,6 +239,8 @@ def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
     keep, store = parts.background.keep, parts.store
     keep("health", health.run())
     keep("keys", parts.authenticator.run())
+    if parts.identities is not None:
+        keep("identities", parts.identities.run())
     keep("tenants", learn_tenants(store, parts.tenants))
     keep("pruning", prune_keys(store, parts.clock))
     keep("measures", measures.run())
@@ -242,13 +252,22 @@ def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
         keep("outbox", parts.outbox.run())
 
 
-async def _authenticator(config: Config, store: SqlStore, clock: Clock) -> Authenticator:
+async def _authenticator(
+    config: Config,
+    store: SqlStore,
+    clock: Clock,
+    identities: Identities | None,
+    *,
+    is_asked_by_workers: bool,
+) -> Authenticator:
     authenticator = Authenticator(
         store,
         is_required=keys_are_required(config),
         keys_kept_seconds=config.auth.keys_kept_seconds,
         now=clock.now,
         boot_seconds=clock.boot,
+        identities=identities,
+        is_asked_by_workers=is_asked_by_workers,
     )
     await authenticator.refresh()
     return authenticator

@@ -9,12 +9,13 @@ from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from heed_server.auth.credentials import Authenticator
+from heed_server.auth.identities import Identities
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import parse_address
 from heed_server.rpc import Observe
 from heed_server.telemetry import otlp_is_asked_for
-from heed_server.telemetry.metrics import CallMetrics, Declaration, single
+from heed_server.telemetry.metrics import CallMetrics, Declaration, Reading, single
 from heed_server.telemetry.scrape import serve_metrics
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
@@ -49,9 +50,36 @@ def of_keys(authenticator: Authenticator) -> list[Declaration]:
         ),
         single(
             "heed_credentials_refused_total",
-            "Calls refused for want of a good API key.",
+            "Calls refused for want of a good credential.",
             lambda: authenticator.refused,
             is_counter=True,
+        ),
+    ]
+
+
+def of_identities(identities: Identities | None) -> list[Declaration]:
+    """Return the metrics of what certificates and JWTs are judged by; without, of nothing."""
+    if identities is None:
+        return []
+    return [
+        single(
+            "heed_grants",
+            "Grants to certificates and JWTs that are in force.",
+            lambda: identities.grant_count,
+        ),
+        single(
+            "heed_grants_age_seconds",
+            "How long ago the grants were last seen to be what is in their file.",
+            lambda: identities.grants_age_seconds,
+        ),
+        Declaration(
+            name="heed_jwks_age_seconds",
+            meaning="How long ago an issuer's keys were last read.",
+            labels=("issuer",),
+            read=lambda: [
+                Reading(value=age, labels=(issuer,))
+                for issuer, age in identities.jwks_ages_seconds.items()
+            ],
         ),
     ]
 

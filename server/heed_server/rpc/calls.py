@@ -11,15 +11,17 @@ from contextlib import aclosing
 from functools import partial
 from typing import Protocol, Self, TypeVar
 
-from heed.errors import ExhaustedError, HeedError
+from heed.errors import ExhaustedError, HeedError, UnauthenticatedError
 from heed.wire import parse_watch
 from heed.wire.status import code_of
 from heed_server.auth.credentials import Authenticator
-from heed_server.auth.policy import OPEN, Principal
+from heed_server.auth.policy import OPEN, Principal, require
 from heed_server.rpc.methods import UnaryMethod
 from heed_server.rpc.status import STATUS_CODES, Context, abort, send, unforeseen
 from heed_server.service import Service
 from heed_server.service.checks import Checks
+from heed_server.service.rights import RIGHT_OF_METHOD
+from heed_server.watch.stream import CREDENTIAL_SECONDS
 
 S = TypeVar("S")
 
@@ -85,7 +87,8 @@ def streamed(
     """Return the handler of a method that answers with many messages, a few calls at a time.
 
     The caller's reading sets the pace; one that takes nothing for `write_seconds_max` is cut off,
-    because what it reads is held open for it.
+    because what it reads is held open for it. Every `CREDENTIAL_SECONDS` the credential is judged
+    again.
     """
     under_way = 0
 
@@ -94,12 +97,16 @@ def streamed(
         async with _Call(name, context, observe, is_write=False) as call:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
+            judged_at = time.monotonic()
             if under_way >= streams_max:
                 raise _too_much(f"{streams_max} calls of {name} are under way", "streams_max")
             under_way += 1
             try:
                 async with aclosing(stream(service, principal, request)) as messages:
                     async for message in messages:
+                        if time.monotonic() - judged_at >= CREDENTIAL_SECONDS:
+                            _require_still(name, principal, authenticator, context)
+                            judged_at = time.monotonic()
                         await _send(context, message, write_seconds_max)
             finally:
                 under_way -= 1
@@ -194,7 +201,23 @@ async def _send(context: Context, message: bytes, seconds_max: float) -> None:
 
 
 def _principal(authenticator: Authenticator, context: Context) -> Principal:
-    return authenticator.principal(context.invocation_metadata() or ())
+    return authenticator.principal(context.invocation_metadata() or (), context)
+
+
+def _require_still(
+    name: str, principal: Principal, authenticator: Authenticator | None, context: Context
+) -> None:
+    """Return if whoever began a call that lasts may go on with it.
+
+    Raises:
+        HeedError: the credential is good no more, or is less than it was.
+    """
+    if authenticator is None:
+        return
+    now = _principal(authenticator, context)
+    require(now, RIGHT_OF_METHOD[name])
+    if now.tenant != principal.tenant:
+        raise UnauthenticatedError("this credential is for another tenant by now; call again")
 
 
 def _too_much(said: str, limit: str) -> ExhaustedError:

@@ -4,7 +4,9 @@ Laws:
 - What is handed on keeps its bytes, its metadata (the caller's credential with it) and its
   deadline, and is cancelled with the call; what comes back keeps its bytes, its status and its
   details. Who calls is judged where it is handed on to.
-- Nothing is added: no credential of this process ever goes with a caller's call.
+- No credential of this process ever goes with a caller's call. The connection that it goes by may
+  show a certificate of this process, so each call says that it is handed on, and that certificate
+  then speaks for nobody. A worker, whose owner believes it, tells the caller's certificate instead.
 - A write whose answer did not come back may have happened: OUTCOME_UNKNOWN. Any other call without
   an answer is UNAVAILABLE; none is turned into an answer.
 """
@@ -21,13 +23,16 @@ from grpc import aio
 
 from heed.errors import HeedError, OutcomeUnknownError, UnavailableError
 from heed.wire.status import DETAILS_METADATA_KEY, code_of
+from heed_server.auth.credentials import CALLER_CERTIFICATE, HANDED_ON, certificate_of
 from heed_server.room import limit_reached
 from heed_server.rpc.calls import Observe
 from heed_server.rpc.methods import UNARY_METHODS
 from heed_server.rpc.status import STATUS_CODES, Context, abort, send
 
-_OWN_HEADERS: Final = frozenset({"user-agent", "content-type", "te", "host", "connection"})
-"""What every hop says for itself."""
+_OWN_HEADERS: Final = frozenset(
+    {"user-agent", "content-type", "te", "host", "connection", CALLER_CERTIFICATE}
+)
+"""What every hop says for itself. A caller that says what only a worker may is not heard."""
 
 _OF_THE_TRANSPORT: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
@@ -39,8 +44,21 @@ STREAMS_MAX: Final = 512
 connection (`limits.calls_of_connection_max`), so that they leave room for all others."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+Tell = Callable[[Context], tuple[tuple[str, str | bytes], ...]]
+"""What this hop says of a caller, as metadata."""
 Farewell = Callable[[], bytes]
 """Makes the last message of a stream that would go on for ever."""
+
+
+def handed_on_told(_context: Context) -> tuple[tuple[str, str | bytes], ...]:
+    """Say that the connection is not the caller's own."""
+    return ((HANDED_ON, "1"),)
+
+
+def certificate_told(context: Context) -> tuple[tuple[str, str | bytes], ...]:
+    """Say which certificate the caller's connection showed, to an owner that believes it."""
+    pem = certificate_of(context)
+    return () if pem is None else ((CALLER_CERTIFICATE, pem),)
 
 
 class HandOn(Protocol):
@@ -67,9 +85,12 @@ class Forwarding:
         whom: str,
         observe: Observe | None = None,
         admit: Callable[[Context], None] | None = None,
+        tells: Tell = handed_on_told,
         streams_max: int = STREAMS_MAX,
     ) -> None:
         """`whom` names the other side in messages; `observe` is told of each end of a call.
+
+        `tells` says who calls, as far as this hop knows it and the credential does not say it.
 
         `admit` raises HeedError where a call is not even to be handed on. `streams_max` bounds
         those that have a farewell: all calls share a connection, which takes so many at a time.
@@ -78,6 +99,7 @@ class Forwarding:
         self._whom = whom
         self._observe = observe
         self._admit = admit
+        self._tells = tells
         self._streams_max = streams_max
         self._endless: set[_Answers] = set()
         self._is_ending = False
@@ -114,7 +136,7 @@ class Forwarding:
             left = _seconds_left(context)
             if seconds_max is not None:
                 left = seconds_max if left is None else min(left, seconds_max)
-            return await call(request, timeout=left, metadata=handed_on(context))
+            return await call(request, timeout=left, metadata=self._metadata(context))
 
         return hand_on
 
@@ -128,7 +150,7 @@ class Forwarding:
         async def handler(requests: AsyncIterator[bytes], context: Context) -> None:
             await self._require_admitted(context)
             timeout = context.time_remaining()
-            answers = call(requests, timeout=timeout, metadata=handed_on(context))
+            answers = call(requests, timeout=timeout, metadata=self._metadata(context))
             await self._pass_on(answers, method, context, None)
 
         return handler
@@ -183,7 +205,7 @@ class Forwarding:
                 said = f"{count} streams go through here"
                 await abort(context, limit_reached(said, "streams_max", count, most))
             timeout = context.time_remaining()
-            answers = call(request, timeout=timeout, metadata=handed_on(context))
+            answers = call(request, timeout=timeout, metadata=self._metadata(context))
             await self._pass_on(answers, method, context, farewell)
 
         return handler
@@ -216,6 +238,9 @@ class Forwarding:
             self._endless.discard(answers)
             answers.cancel()
             self._note(method, code, began)
+
+    def _metadata(self, context: Context) -> tuple[tuple[str, str | bytes], ...]:
+        return handed_on(context) + self._tells(context)
 
     async def _require_admitted(self, context: Context) -> None:
         if self._admit is None:

@@ -24,6 +24,7 @@ from heed_proto.v1 import (
     preference_service_pb2,
     watch_service_pb2,
 )
+from heed_server.auth.client_certificates import CERTIFICATE_BYTES_MAX
 from heed_server.auth.credentials import Authenticator
 from heed_server.rpc.calls import Observe, conversed, observed, streamed, unobserved, watched
 from heed_server.rpc.check_streams import CHECK_STREAM, CheckStreams
@@ -207,8 +208,6 @@ def unheard(method: str, code: str, seconds: float, *, reason: str, caller: str)
 def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", bounds.message_bytes_max),
-        ("grpc.max_metadata_size", bounds.metadata_bytes_max),
-        ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max),
         ("grpc.max_allowed_incoming_connections", bounds.connections_max),
         # Half-open connections are found; callers may ping every 10 s, and ours do every 20 s.
         ("grpc.keepalive_time_ms", 30_000),
@@ -225,6 +224,8 @@ def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
 
 def _of_callers(bounds: RpcLimits) -> list[tuple[str, int]]:
     return [
+        ("grpc.max_metadata_size", bounds.metadata_bytes_max),
+        ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max),
         ("grpc.max_concurrent_streams", bounds.calls_of_connection_max),
         # Callers come back to another node now and then, each at its own time (C-core adds 10 %).
         ("grpc.max_connection_age_ms", 30 * 60_000),
@@ -233,4 +234,10 @@ def _of_callers(bounds: RpcLimits) -> list[tuple[str, int]]:
 
 
 def _of_workers(bounds: RpcLimits) -> list[tuple[str, int]]:
-    return [("grpc.max_concurrent_streams", bounds.calls_max)]
+    certificate_bytes_max = 2 * CERTIFICATE_BYTES_MAX  # as base64, in a header
+    return [
+        ("grpc.max_concurrent_streams", bounds.calls_max),
+        # Beside a caller's metadata there is the certificate that its connection showed.
+        ("grpc.max_metadata_size", bounds.metadata_bytes_max + certificate_bytes_max),
+        ("grpc.absolute_max_metadata_size", 2 * bounds.metadata_bytes_max + certificate_bytes_max),
+    ]

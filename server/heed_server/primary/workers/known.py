@@ -10,13 +10,14 @@ Laws:
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.index import IndexReader, IndexUnusableError
 from heed.keys import Keyer
 from heed.model import Instant, Revision
-from heed_server.auth.credentials import Authenticator
+from heed_server.auth.credentials import Authenticator, Connection, Metadata
+from heed_server.auth.identities import Identities
 from heed_server.auth.policy import Principal, require
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
 from heed_server.primary.workers.folder import RunFolder
@@ -188,6 +189,7 @@ class KnownKeys(Authenticator):
         keys_kept_seconds: float,
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
+        identities: Identities | None = None,
     ) -> None:
         super().__init__(
             known,
@@ -195,11 +197,12 @@ class KnownKeys(Authenticator):
             keys_kept_seconds=keys_kept_seconds,
             now=now,
             boot_seconds=boot_seconds,
+            identities=identities,
         )
         self._known = known
         self._take_known()
 
-    def principal(self, metadata: Iterable[tuple[str, str | bytes]]) -> Principal:
+    def principal(self, metadata: Metadata, connection: Connection | None = None) -> Principal:
         """Return who calls, by the keys of this moment. Raises: as `Authenticator.principal`."""
         try:
             is_new = self._known.look()
@@ -211,7 +214,7 @@ class KnownKeys(Authenticator):
         if is_new:
             self._take_known()
         self._read_at = self._known.board.keys_read_at
-        return super().principal(metadata)
+        return super().principal(metadata, connection)
 
     def _take_known(self) -> None:
         state = self._known.state

@@ -5,13 +5,19 @@ Calls that are handed on are counted where they are answered, at the owner; here
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from heed_server.primary.observing import of_keys
+from heed_server.auth.identities import Identities
+from heed_server.primary.observing import of_identities, of_keys
 from heed_server.primary.workers.known import Known, KnownKeys
 from heed_server.telemetry.metrics import ByTenant, Gauges, build_info, single
 
 
 def register_measures(
-    registry: CollectorRegistry, known: Known, keys: KnownKeys, *, restarts: int
+    registry: CollectorRegistry,
+    known: Known,
+    keys: KnownKeys,
+    identities: Identities | None,
+    *,
+    restarts: int,
 ) -> None:
     """Add a worker's metrics to its registry."""
     of_tenants = ByTenant(lambda: tuple(known.tenants.values()))
@@ -26,6 +32,7 @@ def register_measures(
                     is_counter=True,
                 ),
                 *of_keys(keys),
+                *of_identities(identities),
                 of_tenants(
                     "heed_index_revision",
                     "The revision that this node's Checks are answered at.",

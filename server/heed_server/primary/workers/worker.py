@@ -2,7 +2,8 @@
 
 Laws:
 - It answers Checks by the owner's indexes, and hands every other call on to the owner, with the
-  caller's own credential. It opens no database.
+  caller's own credential, or the certificate that the caller showed. It opens no database.
+- Grants, and the keys of issuers, it reads by itself, as the owner does.
 - An index that it cannot read it tells the owner of, who makes it anew.
 - Health tells of this worker: Checks by what it knows, writes by what the owner says.
 """
@@ -24,6 +25,7 @@ from heed_server.auth.certificates import server_credentials
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
+from heed_server.primary.identifying import open_identities
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen
 from heed_server.primary.observing import observer, open_metrics, tracing
@@ -34,7 +36,7 @@ from heed_server.primary.workers.measures import register_measures
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, Observe, RpcLimits
 from heed_server.rpc.calls import conversed, observed, unobserved
 from heed_server.rpc.check_streams import CHECK_STREAM
-from heed_server.rpc.forwarding import Forwarding
+from heed_server.rpc.forwarding import Forwarding, certificate_told
 from heed_server.rpc.health import PING_SECONDS_MAX, WRITE
 from heed_server.rpc.methods import CHECK_METHODS
 from heed_server.rpc.server import Handler, add_contract, methods, new_server, unheard
@@ -78,16 +80,18 @@ async def open_worker(
         background = await opened.enter_async_context(Background())
         known = _known(folder)
         opened.callback(known.close)
+        identities = await open_identities(config, now=_now, boot_seconds=_boot_seconds)
         keys = KnownKeys(
             known,
             keys_kept_seconds=config.auth.keys_kept_seconds,
             now=_now,
             boot_seconds=_boot_seconds,
+            identities=identities,
         )
         address = opened.enter_context(folder.socket_address())
         channel = await opened.enter_async_context(_channel(address))
         registry = CollectorRegistry()
-        register_measures(registry, known, keys, restarts=restarts)
+        register_measures(registry, known, keys, identities, restarts=restarts)
         calls = observer(config, CallMetrics(registry))
         bounds = limits_of(RpcLimits, config.limits)
         server = new_server(
@@ -103,7 +107,7 @@ async def open_worker(
                 WorkerChecks(known, now=_now, max_staleness=max_staleness_of(config)),
                 keys,
                 check_streams,
-                Forwarding(channel, whom="the process that owns the log"),
+                Forwarding(channel, whom="the process that owns the log", tells=certificate_told),
                 calls if config.telemetry.check_metrics else None,
             ),
             health=health,
@@ -121,18 +125,23 @@ async def open_worker(
 
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
         background.keep("health", health.run())
+        if identities is not None:
+            background.keep("identities", identities.run())
         yield WorkerNode(metrics_port=metrics_port)
 
 
 def _config_of(config: Config, addresses: tuple[Address, ...], number: int) -> Config:
     """Return the settings of one worker: where all listen, and where its own metrics are."""
     listening = config.listen.model_copy(update={"address": tuple(map(str, addresses))})
+    pairs = zip(config.listen.address, addresses, strict=True)
+    asking = tuple(str(got) for asked, got in pairs if asked in config.tls.client_addresses)
+    tls = config.tls.model_copy(update={"client_addresses": asking})
     telemetry = config.telemetry
     if telemetry.metrics_address:
         asked = parse_address(telemetry.metrics_address)
         at = replace(asked, port=asked.port + number if asked.port else 0)
         telemetry = telemetry.model_copy(update={"metrics_address": str(at)})
-    return config.model_copy(update={"listen": listening, "telemetry": telemetry})
+    return config.model_copy(update={"listen": listening, "telemetry": telemetry, "tls": tls})
 
 
 def _known(folder: RunFolder) -> Known:

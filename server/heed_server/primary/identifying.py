@@ -1,0 +1,29 @@
+"""What certificates and JWTs are judged by, as the settings say."""
+
+from collections.abc import Callable
+
+from heed.model import Instant
+from heed_server.auth.identities import Identities, IdentityLimits
+from heed_server.config import Config
+from heed_server.primary.limits import limits_of
+
+
+async def open_identities(
+    config: Config, *, now: Callable[[], Instant], boot_seconds: Callable[[], float]
+) -> Identities | None:
+    """Read the grants and the issuers' keys; None where neither is a credential.
+
+    Raises:
+        InvalidArgumentError: the file of grants, or one that it names, is wrong.
+    """
+    if config.auth.grants_file is None:
+        return None
+    identities = Identities(
+        config.auth.grants_file,
+        takes_certificates=config.tls.client_ca_file is not None,
+        now=now,
+        boot_seconds=boot_seconds,
+        limits=limits_of(IdentityLimits, config.auth),
+    )
+    await identities.open()
+    return identities
