@@ -7,6 +7,7 @@ scopes are resolved. Whether it may stand is judged under the log's lock (`heed.
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from heed.audit.claims import ReceiptClaim
 from heed.model import (
     Cause,
     Choice,
@@ -181,3 +182,5 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     topic: Topic | None = None
     hold: Hold | None = None
+    claim: ReceiptClaim | None = None
+    """What a SetPreferences left in the log; None: nothing, or it is a log that nobody signs."""

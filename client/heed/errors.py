@@ -54,6 +54,7 @@ class ErrorReason(enum.StrEnum):
     STREAM_UNKNOWN = "STREAM_UNKNOWN"
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
     APPROVAL_UNKNOWN = "APPROVAL_UNKNOWN"
+    CHECKPOINT_UNKNOWN = "CHECKPOINT_UNKNOWN"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Made by the library when no heed server answered; never sent by one."""
 

@@ -9,6 +9,7 @@ Laws:
 from typing import Final, NamedTuple
 
 from heed.acts import KeyedSubject, Outcome, StoredRecord, Tally
+from heed.audit.claims import ReceiptClaim
 from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.model import (
     ACTS_OF_THE_PERSON,
@@ -140,7 +141,9 @@ class Ruling:
         """Return everything that stands for a subject, by kind, topic and channel."""
         return in_order(self.slots(key))
 
-    def outcome(self, head: Head, commit_time: Instant) -> Outcome:
+    def outcome(
+        self, head: Head, commit_time: Instant, claim: ReceiptClaim | None = None
+    ) -> Outcome:
         """Return what the act did, with the head after it.
 
         `commit_time` is that of an act that changed nothing.
@@ -156,6 +159,7 @@ class Ruling:
             tally=self.tally,
             topic=self.topic,
             hold=self.hold,
+            claim=claim,
         )
 
     def require_trusted_clock(self) -> None:

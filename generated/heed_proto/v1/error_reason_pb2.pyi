@@ -178,6 +178,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
          "metadata": {"approval_id": "approval-01J…"}}
     """
+    ERROR_REASON_CHECKPOINT_UNKNOWN: _ErrorReason.ValueType  # 33
+    """NOT_FOUND. No checkpoint has it: not yet, or there is no such change, claim or tile.
+
+        {"reason": "CHECKPOINT_UNKNOWN", "domain": "heed.dev", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -340,5 +345,10 @@ ERROR_REASON_APPROVAL_UNKNOWN: ErrorReason.ValueType  # 29
 
     {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
      "metadata": {"approval_id": "approval-01J…"}}
+"""
+ERROR_REASON_CHECKPOINT_UNKNOWN: ErrorReason.ValueType  # 33
+"""NOT_FOUND. No checkpoint has it: not yet, or there is no such change, claim or tile.
+
+    {"reason": "CHECKPOINT_UNKNOWN", "domain": "heed.dev", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -34,6 +34,8 @@ class Written(NamedTuple):
     changes: list[Change]
     rows: list[Row]
     """Rows of `schema.changes`."""
+    leaves: list[bytes]
+    """Their leaf hashes."""
 
 
 def write_down(
@@ -46,10 +48,11 @@ def write_down(
     """Return the changes of a ruling, numbered and chained from the head on."""
     drafts = ruling.drafts
     if not drafts:
-        return Written(head, [], [])
+        return Written(head, [], [], [])
     salts = random_bytes(SALT_BYTES * len(drafts))
     changes: list[Change] = []
     rows: list[Row] = []
+    leaves: list[bytes] = []
     revision, running = int(head.revision), head.running_hash
     for index, draft in enumerate(drafts):
         revision += 1
@@ -67,6 +70,7 @@ def write_down(
         )
         leaf = leaf_hash(entry)
         running = running_hash(running, leaf)
+        leaves.append(leaf)
         rows.append(
             (
                 tenant_id,
@@ -106,4 +110,4 @@ def write_down(
         commit_time=Instant(drafts[-1].commit_time),
         epoch=head.epoch,
     )
-    return Written(end, changes, rows)
+    return Written(end, changes, rows, leaves)

@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from heed.acts import AddProtections
+from heed.acts import AddProtections, SetPreferences
+from heed.audit.checkpoints import origin_of
+from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
 from heed.judge import judge
-from heed.model import Instant, TenantId
+from heed.model import Head, Instant, Revision, TenantId
 from heed_server.storage.clock import (
     Clock,
     ClockStart,
@@ -26,7 +28,7 @@ from heed_server.storage.clock import (
     off_ms_by_database,
 )
 from heed_server.storage.content import ContentEncoder
-from heed_server.storage.entries import RandomBytes, write_down
+from heed_server.storage.entries import RandomBytes, Written, write_down
 from heed_server.storage.touched import (
     GroupStatements,
     KeyRow,
@@ -147,7 +149,8 @@ def _append(
             revision=head.revision,
         )
     written = write_down(ruling, write.tenant_id, head, encoder, rules.random_bytes)
-    answer = write.encode_answer(ruling.outcome(written.head, commit_time))
+    claim = _claim(write, head, written)
+    answer = write.encode_answer(ruling.outcome(written.head, commit_time, claim))
     # From here on nothing raises: the write is accepted.
     log.head = written.head
     log.must_commit = True
@@ -168,6 +171,18 @@ def _append(
     )
     keep(ruling, write.tenant_id, rows)
     return Appended(answer=answer, replayed=False, revision=log.head.revision)
+
+
+def _claim(write: Write, head: Head, written: Written) -> ReceiptClaim | None:
+    """What a choice left in the log, by which its receipts are asked for."""
+    if not isinstance(write.act, SetPreferences) or not written.leaves:
+        return None
+    return ReceiptClaim(
+        origin=origin_of(head.epoch, write.tenant_id),
+        first_revision=Revision(head.revision + 1),
+        count=len(written.leaves),
+        leaves_hash=leaves_hash(written.leaves),
+    )
 
 
 def _replay(write: Write, first: KeyRow, log: Log) -> Appended:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -273,3 +273,28 @@ no address stands here; `shown` is what it would do, as JSON of counts.
 """
 
 Index("approvals_call", approvals.c.tenant_id, approvals.c.method, approvals.c.idempotency_key)
+tiles = Table(
+    "tiles",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+"""The full tiles of each log's tree, 256 hashes each (`heed.audit.tiles`); never changed.
+
+`root` is the hash of the tile above, and stands first: it is read without the hashes.
+"""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("running_hash", LargeBinary, nullable=False),
+    Column("note", _text, nullable=False),
+    Column("sign_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The last checkpoint that was signed of each log. A row is only replaced by one grown from it."""

@@ -1,6 +1,6 @@
 """The store over either database: `heed_server.store.Store`, made by `open_store`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from heed.audit.tiles import FullTile, Tile
 from heed.errors import ConflictError, OutcomeUnknownError
 from heed.model import (
     ApprovalState,
@@ -23,7 +24,16 @@ from heed.model import (
     Topic,
 )
 from heed_server.approvals import Approval
-from heed_server.storage import admin, approvals, leases, lists, log_reads, past_reads, subscribers
+from heed_server.storage import (
+    admin,
+    approvals,
+    leases,
+    lists,
+    log_reads,
+    past_reads,
+    subscribers,
+    trees,
+)
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -41,6 +51,7 @@ from heed_server.store import (
     Subscriber,
     Tenant,
 )
+from heed_server.tree_store import Hashes, Leaf, LoggedChange, Signed
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -256,6 +267,31 @@ class SqlStore:
         """Remove these, if nothing was put in their place since."""
         if gone:
             await self._write(lambda c: subscribers.delete_same(c, gone))
+
+    # ---- the verifiable log ------------------------------------------------------------------
+
+    async def leaves(self, tenant_id: TenantId, after: Revision, limit: int) -> Sequence[Leaf]:
+        """Return up to `limit` leaves after a revision (see `TreeStore.leaves`)."""
+        return await self._read(lambda c: trees.read_leaves(c, tenant_id, after, limit))
+
+    async def logged_change(self, tenant_id: TenantId, revision: Revision) -> LoggedChange | None:
+        """Return one change; None: there is none."""
+        return await self._read(lambda c: trees.read_change(c, tenant_id, revision))
+
+    async def signed(self, tenant_id: TenantId) -> Signed | None:
+        """Return the last signed checkpoint; None: there is none yet."""
+        return await self._read(lambda c: trees.read_signed(c, tenant_id))
+
+    async def tiles(self, tenant_id: TenantId, wanted: Sequence[Tile]) -> Mapping[Tile, Hashes]:
+        """Return the hashes of tiles of a tree that was signed (see `TreeStore.tiles`)."""
+        return await self._read(lambda c: trees.read_tiles(c, tenant_id, wanted))
+
+    async def put_signed(
+        self, signed: Signed, full: Sequence[FullTile], instead_of: Signed | None
+    ) -> bool:
+        """Put a checkpoint in the place of the one it was grown from (see `TreeStore`)."""
+        now = self._rules.clock.now()
+        return await self._write(lambda c: trees.put_signed(c, signed, full, instead_of, now))
 
     # ---- leases ------------------------------------------------------------------------------
 
