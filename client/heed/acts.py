@@ -4,6 +4,7 @@ An act is already translated and bounded (`heed.wire`): its subjects are normali
 scopes are resolved. Whether it may stand is judged under the log's lock (`heed.judge`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from heed.audit.claims import ReceiptClaim
 from heed.model import (
     Cause,
     Choice,
+    ChoiceKind,
     Effect,
     Hold,
     Instant,
@@ -23,6 +25,9 @@ from heed.model import (
     SubjectKey,
     Topic,
 )
+
+STOPS = frozenset({ChoiceKind.OPT_OUT, ChoiceKind.PAUSE})
+"""The choices that only ever stop messages."""
 
 
 class KeyedSubject(NamedTuple):
@@ -184,3 +189,8 @@ class Outcome:
     hold: Hold | None = None
     claim: ReceiptClaim | None = None
     """What a SetPreferences left in the log; None: nothing, or it is a log that nobody signs."""
+
+
+def only_stops(choices: Iterable[Choice]) -> bool:
+    """Whether there is nothing but stops among them: what is always taken of one person."""
+    return all(choice.kind in STOPS for choice in choices)

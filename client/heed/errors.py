@@ -55,6 +55,7 @@ class ErrorReason(enum.StrEnum):
     APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
     APPROVAL_UNKNOWN = "APPROVAL_UNKNOWN"
     CHECKPOINT_UNKNOWN = "CHECKPOINT_UNKNOWN"
+    RATE_LIMITED = "RATE_LIMITED"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Made by the library when no heed server answered; never sent by one."""
 

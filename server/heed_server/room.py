@@ -1,6 +1,8 @@
-"""How many streams may be open: in all, of one principal, and none once the node stops."""
+"""How much may be under way: in all, of one principal, and none once the node stops."""
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from heed.errors import ErrorReason, ExhaustedError, UnavailableError
 
@@ -9,13 +11,25 @@ class Room:
     """Counts what is open, by who opened it. Written on the event loop alone."""
 
     def __init__(
-        self, what: str, *, most: tuple[str, int], most_of_principal: tuple[str, int]
+        self,
+        what: str,
+        *,
+        most: tuple[str, int],
+        most_of_principal: tuple[str, int],
+        reason: ErrorReason = ErrorReason.LIMIT_REACHED,
     ) -> None:
-        """`what` is counted, in messages: `streams`; each limit is its setting's name and value."""
+        """`what` is counted, in messages: `streams`; each limit is its setting's name and value.
+
+        `reason`: LIMIT_REACHED of what its callers have to end, OVERLOADED of what ends by itself.
+        """
+        self.refused = 0
+        """How often there was none, since the start."""
+        self._reason = reason
         self._what = what
         self._most = most
         self._most_of_principal = most_of_principal
         self._of_principal: Counter[str] = Counter()
+        self._count = 0
         self._is_closed = False
 
     def require(self, principal: str) -> None:
@@ -25,21 +39,42 @@ class Room:
             UnavailableError: DRAINING.
             ExhaustedError: LIMIT_REACHED.
         """
+        if self.has_room(principal):
+            return
         if self._is_closed:
             raise stopping()
-        for count, (limit, most) in (
-            (self._of_principal.total(), self._most),
-            (self._of_principal[principal], self._most_of_principal),
-        ):
-            if count >= most:
-                raise limit_reached(f"there are {count} {self._what}", limit, count, most)
+        self.refused += 1
+        count, (limit, most) = self._count, self._most
+        if count < most:
+            count, (limit, most) = self._of_principal[principal], self._most_of_principal
+        raise self._refusal(limit, count, most)
+
+    def has_room(self, principal: str) -> bool:
+        """Whether a principal may open one more now."""
+        return (
+            self._count < self._most[1]
+            and self._of_principal[principal] < self._most_of_principal[1]
+            and not self._is_closed
+        )
+
+    @contextmanager
+    def place(self, principal: str) -> Generator[None]:
+        """Count one more within the block. Raises: as `require`."""
+        self.require(principal)
+        self.take(principal)
+        try:
+            yield
+        finally:
+            self.give_back(principal)
 
     def take(self, principal: str) -> None:
         """Count one more, that there is room for; give it back, whatever happens."""
+        self._count += 1
         self._of_principal[principal] += 1
 
     def give_back(self, principal: str) -> None:
         """Count one less of a principal's."""
+        self._count -= 1
         self._of_principal[principal] -= 1
         if not self._of_principal[principal]:
             del self._of_principal[principal]
@@ -47,6 +82,16 @@ class Room:
     def close(self) -> None:
         """Let none be opened any more."""
         self._is_closed = True
+
+    def _refusal(self, limit: str, count: int, most: int) -> ExhaustedError:
+        there_are = f"there are {count} {self._what}"
+        if self._reason is ErrorReason.LIMIT_REACHED:
+            return limit_reached(there_are, limit, count, most)
+        return ExhaustedError(
+            f"{there_are}, and may be {most}; wait and try again",
+            reason=self._reason,
+            metadata={"limit": limit},
+        )
 
 
 def limit_reached(there_are: str, limit: str, count: int, most: int) -> ExhaustedError:

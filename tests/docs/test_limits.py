@@ -12,10 +12,11 @@ from heed.importing import chunks
 from heed.index import hashes
 from heed.judge import operations
 from heed.wire import limits
+from heed_server import rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.rpc import check_streams
-from heed_server.service import checks, node
-from heed_server.storage import clock
+from heed_server.service import admission, checks, node
+from heed_server.storage import clock, writer
 from tests.docs.pages import DOCS
 
 OTHERS = (
@@ -37,6 +38,9 @@ OTHERS = (
     operations,
     node,
     clock,
+    rates,
+    admission,
+    writer,
 )
 """Where the bounds stand that are not a message's."""
 

@@ -38,6 +38,7 @@ from heed_server.rpc import (
 )
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
+from heed_server.service.admission import Admission
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
 from tests.support.stores import LOOKUP_KEY
@@ -174,6 +175,7 @@ async def running_server(
     watch_limits: WatchLimits | None = None,
     check_stream_limits: CheckStreamLimits | None = None,
     observe_checks: bool = False,
+    admission: Admission | None = None,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
@@ -182,7 +184,9 @@ async def running_server(
     async with (
         await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
         _following(store, folder, clock, tenant) as tenants,
-        _answering(store, tenants, folder, clock, max_staleness, watch_limits) as service,
+        _answering(
+            store, tenants, folder, clock, max_staleness, watch_limits, admission
+        ) as service,
     ):
         health = health_of(service)
         check_streams = CheckStreams(check_stream_limits)
@@ -247,6 +251,7 @@ async def _answering(
     clock: Clock,
     max_staleness: MaxStaleness | None,
     watch_limits: WatchLimits | None,
+    admission: Admission | None,
 ) -> AsyncGenerator[Service]:
     """What answers calls, and its streams of changes."""
     registry = Registry(
@@ -269,6 +274,7 @@ async def _answering(
             new_approval_id=_ids("approval"),
             new_lookup_key=lambda: LOOKUP_KEY,
             max_staleness=max_staleness,
+            admission=admission,
         )
 
 

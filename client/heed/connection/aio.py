@@ -20,6 +20,7 @@ from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import Failed, decoded, failure
 from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
+from heed.connection.patience import seconds_until_retry
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
 from heed.requests import require_seconds
@@ -53,19 +54,31 @@ class AioCalls:
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
         seconds = spec.seconds_within(timeout, self._timeout)
-        try:
-            data = await call(
-                request.SerializeToString(), timeout=seconds, metadata=self._target.metadata
-            )
-        except grpc.RpcError as error:
-            raise failure(
-                cast("Failed", error),
-                spec,
-                address=self._target.address,
-                timeout_seconds=seconds,
-                idempotency_key=idempotency_key,
-            ) from error
-        return decoded(data, spec, address=self._target.address, idempotency_key=idempotency_key)
+        ends_at = asyncio.get_running_loop().time() + seconds
+        attempts, left = 0, seconds
+        while True:
+            try:
+                data = await call(
+                    request.SerializeToString(), timeout=left, metadata=self._target.metadata
+                )
+            except grpc.RpcError as error:
+                told = failure(
+                    cast("Failed", error),
+                    spec,
+                    address=self._target.address,
+                    timeout_seconds=seconds,
+                    idempotency_key=idempotency_key,
+                )
+                attempts, left = attempts + 1, ends_at - asyncio.get_running_loop().time()
+                pause_seconds = seconds_until_retry(told, attempts=attempts, seconds_left=left)
+                if pause_seconds is None:
+                    raise told from error
+                await asyncio.sleep(pause_seconds)
+                left -= pause_seconds
+            else:
+                return decoded(
+                    data, spec, address=self._target.address, idempotency_key=idempotency_key
+                )
 
     async def stream(
         self, spec: MethodSpec[Q, A], request: Q, *, timeout: float | None

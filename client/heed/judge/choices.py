@@ -7,7 +7,7 @@ Laws:
 - A late arrival is logged and counts by its own time: it replaces nothing that was decided later.
 """
 
-from heed.acts import KeyedSubject, SetPreferences, StoredRecord
+from heed.acts import STOPS, KeyedSubject, SetPreferences, StoredRecord
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.judge.ledger import Draft, Held, Ruling, require_act_of_person, slot_key
 from heed.model import (
@@ -26,7 +26,6 @@ from heed.model import (
 from heed.records import merge
 
 _FOREVER = 2**63
-_STOPS = frozenset({ChoiceKind.OPT_OUT, ChoiceKind.PAUSE})
 _KINDS = {
     ChoiceKind.OPT_OUT: RecordKind.OPT_OUT,
     ChoiceKind.OPT_IN: RecordKind.OPT_IN,
@@ -47,7 +46,7 @@ def judge_preferences(act: SetPreferences, ruling: Ruling) -> None:
     for item, person in enumerate(act.people):
         path = "" if is_alone else f"people[{item}]."
         for choice in person.choices:
-            if choice.kind not in _STOPS:
+            if choice.kind not in STOPS:
                 ruling.require_trusted_clock()
                 require_act_of_person(person.origin, _NAMES[choice.kind])
         for subject_index, subject in enumerate(person.subjects):
@@ -78,7 +77,7 @@ def _asked(choice: Choice, origin: Origin, ruling: Ruling, name: str, path: str)
     if decided_time is None:
         decided_time = commit_time
     elif decided_time > commit_time:
-        if choice.kind not in _STOPS:
+        if choice.kind not in STOPS:
             raise _wrong_time(
                 path,
                 f"is ahead of the commit time, and {name} lets messages through; "

@@ -6,6 +6,7 @@ Laws:
   that do not fit are left out (the message has their count).
 - A refusal says in a stream what the status of a call would say, within the same bounds.
 - A status without an ErrorInfo of this domain is of the transport, and no HeedError is made of it.
+- RATE_LIMITED has a google.rpc.RetryInfo besides, which other languages' libraries know.
 - A reason that this version does not know is read by its code alone, on the protective side: the
   class of that code, or UnavailableError.
 Source: google.rpc.Code and error_details; protos/heed/v1/error_reason.proto.
@@ -39,6 +40,9 @@ from heed_proto.v1 import preference_service_pb2 as preference
 
 DOMAIN = "heed.dev"
 """The `domain` of every ErrorInfo of ours."""
+
+RETRY_MS_DIGITS_MAX = 9
+"""A server that names a longer wait, of twelve days and more, is not believed."""
 
 DETAILS_METADATA_KEY = "grpc-status-details-bin"
 """The trailing metadata that carries the status."""
@@ -80,10 +84,25 @@ def to_status(error: HeedError) -> status_pb2.Status:
         },
     )
     status.details.add().Pack(named)
+    retry_ms = retry_ms_of(error)
+    if retry_ms is not None:
+        retried = error_details_pb2.RetryInfo()
+        retried.retry_delay.FromMilliseconds(retry_ms)
+        status.details.add().Pack(retried)
     if isinstance(error, InvalidArgumentError) and error.violations:
         room = STATUS_BYTES_MAX - status.ByteSize()
         status.details.add().Pack(_bad_request(error.violations, room))
     return status
+
+
+def retry_ms_of(error: HeedError) -> int | None:
+    """Return after how many milliseconds a call may be tried again that was refused for its rate.
+
+    None: it was refused for something else, or nobody said.
+    """
+    said = error.metadata.get("retry_ms", "")
+    is_number = said.isascii() and said.isdigit() and len(said) <= RETRY_MS_DIGITS_MAX
+    return int(said) if error.reason is ErrorReason.RATE_LIMITED and is_number else None
 
 
 def from_status(status: status_pb2.Status) -> HeedError | None:

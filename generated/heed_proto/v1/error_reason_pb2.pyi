@@ -178,6 +178,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
          "metadata": {"approval_id": "approval-01J…"}}
     """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 31
+    """RESOURCE_EXHAUSTED. The caller asks for more a second than one may; nothing was done. Calling
+    again after `retry_ms` milliseconds is safe; the status holds a google.rpc.RetryInfo as well.
+
+        {"reason": "RATE_LIMITED", "domain": "heed.dev",
+         "metadata": {"limit": "reads_per_second_max", "retry_ms": "120"}}
+    """
     ERROR_REASON_CHECKPOINT_UNKNOWN: _ErrorReason.ValueType  # 33
     """NOT_FOUND. No checkpoint has it: not yet, or there is no such change, claim or tile.
 
@@ -345,6 +352,13 @@ ERROR_REASON_APPROVAL_UNKNOWN: ErrorReason.ValueType  # 29
 
     {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
      "metadata": {"approval_id": "approval-01J…"}}
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 31
+"""RESOURCE_EXHAUSTED. The caller asks for more a second than one may; nothing was done. Calling
+again after `retry_ms` milliseconds is safe; the status holds a google.rpc.RetryInfo as well.
+
+    {"reason": "RATE_LIMITED", "domain": "heed.dev",
+     "metadata": {"limit": "reads_per_second_max", "retry_ms": "120"}}
 """
 ERROR_REASON_CHECKPOINT_UNKNOWN: ErrorReason.ValueType  # 33
 """NOT_FOUND. No checkpoint has it: not yet, or there is no such change, claim or tile.

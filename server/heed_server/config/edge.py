@@ -156,6 +156,15 @@ class LimitsConfig(Section):
         ge=1,
         le=1_000_000,
     )
+    calls_of_principal_max: int = setting(
+        4_096,
+        "The same of one principal, but for single opt-outs. Of all principals together an eighth "
+        "of `calls_max` is left for single opt-outs.",
+        higher="one may take nearly all",
+        lower="a busy caller is refused with OVERLOADED",
+        ge=1,
+        le=1_000_000,
+    )
     calls_of_connection_max: int = setting(
         1_024,
         "Calls under way on one connection; the caller's library holds back the others.",
@@ -211,6 +220,60 @@ class LimitsConfig(Section):
         lower="streams are opened more often",
         ge=1,
         le=55,
+    )
+
+
+class RatesConfig(Section):
+    """What one principal may ask of one process in a second; 0: as much as it likes."""
+
+    checks_per_second_max: float = setting(
+        0,
+        "Messages asked about; a batch of 10,000 costs 10,000. Not at an agent, nor in a cache.",
+        higher="one may take all the time of a process",
+        lower="a busy sender is refused, and must not send",
+        ge=0,
+        le=1e9,
+    )
+    writes_per_second_max: float = setting(
+        1_000,
+        "Writes about one person that are not stops alone, and those of operators. A single "
+        "opt-out is never refused for its rate.",
+        higher="others wait behind",
+        lower="bursts of opt-ins are refused",
+        ge=0,
+        le=1e9,
+    )
+    records_per_second_max: float = setting(
+        0,
+        "Records of writes about several people: batches, lists of suppressions, imports.",
+        higher="imports take the disk from others",
+        lower="imports are slower",
+        ge=0,
+        le=1e9,
+    )
+    reads_per_second_max: float = setting(
+        1_000,
+        "Reads of the database, and exports begun.",
+        higher="others who read wait",
+        lower="a busy preference page is refused",
+        ge=0,
+        le=1e9,
+    )
+    streams_per_second_max: float = setting(
+        200,
+        "Streams of changes and of checks that are opened.",
+        higher="a storm of them delays Checks",
+        lower="a fleet that starts at once needs longer to follow",
+        ge=0,
+        le=1e9,
+    )
+    burst_seconds: float = setting(
+        10.0,
+        "For how many seconds' worth a principal that was silent may ask at once.",
+        higher="larger bursts pass",
+        lower="a fleet that starts together is refused sooner",
+        ge=0.1,
+        le=3600,
     )
 
 

@@ -26,8 +26,8 @@ class StorageConfig(Section):
     )
     writes_queued_max: int = setting(
         4_096,
-        "Writes that wait, calls for several people at most half of them; more are refused with "
-        "OVERLOADED.",
+        "Writes that wait, calls for several people at most half of them, and a quarter kept for "
+        "stops of one person; more are refused with OVERLOADED.",
         higher="more memory, longer waits",
         lower="bursts are refused sooner",
         ge=2,

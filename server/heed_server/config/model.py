@@ -20,6 +20,7 @@ from heed_server.config.edge import (
     DrainConfig,
     LimitsConfig,
     ListenConfig,
+    RatesConfig,
     TelemetryConfig,
     TlsConfig,
     WatchConfig,
@@ -38,6 +39,7 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     index: IndexConfig = IndexConfig()
     limits: LimitsConfig = LimitsConfig()
+    rates: RatesConfig = RatesConfig()
     watch: WatchConfig = WatchConfig()
     outbox: OutboxConfig = OutboxConfig()
     staleness: StalenessConfig = StalenessConfig()

@@ -14,10 +14,11 @@ from heed_server.auth.credentials import Authenticator
 from heed_server.auth.identities import Identities
 from heed_server.outbox import Outbox
 from heed_server.primary.followers import Followers
-from heed_server.primary.observing import of_identities, of_keys
+from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.publishing import of_outbox
 from heed_server.primary.watch_measures import of_watches
 from heed_server.service import Tenants
+from heed_server.service.admission import Admission
 from heed_server.storage import WakeUps
 from heed_server.telemetry.metrics import (
     ByTenant,
@@ -54,6 +55,7 @@ class Measures:
         wake_ups: WakeUps | None,
         watches: Watches,
         outbox: Outbox | None,
+        admission: Admission,
         registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry; without wake-ups or outbox theirs have no numbers."""
@@ -67,6 +69,7 @@ class Measures:
                     *self._of_the_node(),
                     *of_keys(authenticator),
                     *of_identities(identities),
+                    *of_admission(admission),
                     *self._of_each_tenant(),
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),

@@ -37,7 +37,7 @@ from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
-from heed_server.primary.limits import limits_of, max_staleness_of
+from heed_server.primary.limits import admission_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
@@ -129,6 +129,7 @@ async def open_node(
             wake_ups=parts.wake_ups,
             watches=parts.watches,
             outbox=parts.outbox,
+            admission=parts.service.admission,
             registry=registry,
         )
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
@@ -364,6 +365,7 @@ def _service(
         new_lookup_key=lambda: secrets.token_bytes(LOOKUP_KEY_BYTES),
         max_staleness=max_staleness_of(config),
         now_by_boot=began.now_by_boot,
+        admission=admission_of(config),
     )
 
 

@@ -14,6 +14,7 @@ from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import parse_address
 from heed_server.rpc import Observe
+from heed_server.service.admission import Admission
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics, Declaration, Reading, single
 from heed_server.telemetry.scrape import serve_metrics
@@ -80,6 +81,28 @@ def of_identities(identities: Identities | None) -> list[Declaration]:
                 Reading(value=age, labels=(issuer,))
                 for issuer, age in identities.jwks_ages_seconds.items()
             ],
+        ),
+    ]
+
+
+def of_admission(admission: Admission) -> list[Declaration]:
+    """Return the metrics of what was not taken on."""
+    return [
+        Declaration(
+            name="heed_rate_limited_total",
+            meaning="Calls refused because their caller asks for more a second than one may.",
+            labels=("limit",),
+            read=lambda: [
+                Reading(value=refused, labels=(limit,))
+                for limit, refused in admission.rates.refused().items()
+            ],
+            is_counter=True,
+        ),
+        single(
+            "heed_calls_crowded_out_total",
+            "Calls refused because too many were under way, of their caller or in all.",
+            lambda: admission.calls.refused,
+            is_counter=True,
         ),
     ]
 

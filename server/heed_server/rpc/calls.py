@@ -6,24 +6,27 @@ and around Checks only where they are asked for.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from heed.errors import ExhaustedError, HeedError, UnauthenticatedError
 from heed.wire import parse_watch
 from heed.wire.status import code_of
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.policy import OPEN, Principal, require
+from heed_server.rates import RateKind
+from heed_server.room import Room
 from heed_server.rpc.methods import UnaryMethod
 from heed_server.rpc.status import STATUS_CODES, Context, abort, send, unforeseen
 from heed_server.service import Service
+from heed_server.service.answering import Answering
 from heed_server.service.checks import Checks
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.watch.stream import CREDENTIAL_SECONDS
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Answering)
 
 UnaryHandler = Callable[[bytes, Context], Awaitable[bytes]]
 StreamHandler = Callable[[bytes, Context], Awaitable[None]]
@@ -44,13 +47,19 @@ def unobserved(
     method: UnaryMethod[S], service: S, authenticator: Authenticator | None
 ) -> UnaryHandler:
     """Return the handler of a method that nobody counts."""
-    answer = method.answer
+    answer, has_room_always = method.answer, method.has_room_always
 
     async def handler(request: bytes, context: Context) -> bytes:
         try:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
+            if not has_room_always:
+                _take_place(service, principal, context)
             answered = answer(service, principal, request, context.time_remaining)
-            return answered if isinstance(answered, bytes) else await answered
+            if isinstance(answered, bytes):
+                return answered
+            if method.rate is not None:
+                _take_of_rate(service, method.rate, principal, answered)
+            return await answered
         except HeedError as error:
             await abort(context, error)
         except Exception as error:  # noqa: BLE001 - the root of a call
@@ -68,8 +77,14 @@ def observed(
         async with _Call(method.name, context, observe, is_write=method.is_write) as call:
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
+            if not method.has_room_always:
+                _take_place(service, principal, context)
             answered = method.answer(service, principal, request, context.time_remaining)
-            return answered if isinstance(answered, bytes) else await answered
+            if isinstance(answered, bytes):
+                return answered
+            if method.rate is not None:
+                _take_of_rate(service, method.rate, principal, answered)
+            return await answered
 
     return handler
 
@@ -98,6 +113,8 @@ def streamed(
             principal = OPEN if authenticator is None else _principal(authenticator, context)
             call.caller = principal.name
             judged_at = time.monotonic()
+            _take_place(service, principal, context)
+            service.admission.rates.take(RateKind.READS, principal)
             if under_way >= streams_max:
                 raise _too_much(f"{streams_max} calls of {name} are under way", "streams_max")
             under_way += 1
@@ -127,6 +144,8 @@ def watched(
 
             principal = who_now()
             call.caller = principal.name
+            _take_place(service, principal, context)
+            service.admission.rates.take(RateKind.STREAMS, principal)
             asked = parse_watch.watch_changes(request)
             async with service.watch_changes(principal, asked, who_now) as stream:
                 await stream.run(partial(send, context))
@@ -149,7 +168,10 @@ def conversed(
             def who_now() -> Principal:
                 return OPEN if authenticator is None else _principal(authenticator, context)
 
-            call.caller = who_now().name
+            principal = who_now()
+            call.caller = principal.name
+            _take_place(service, principal, context)
+            service.admission.rates.take(RateKind.STREAMS, principal)
             await converse(service, who_now, context)
 
     return handler
@@ -190,6 +212,41 @@ class _Call:
         if refusal is not None:
             # Told last: a stream's status waits behind the messages that its reader does not take.
             await abort(self._context, refusal)
+
+
+def _take_place(service: Answering, principal: Principal, context: Context) -> None:
+    """Hold a place for a call until its end has left: a caller that does not read has it still.
+
+    Raises:
+        ExhaustedError: OVERLOADED, there is none.
+    """
+    calls, name = service.admission.calls, principal.name
+    calls.require(name)
+    calls.take(name)
+    ended: Any = partial(_give_back, calls, name)  # the stubs want a class of their own
+    context.add_done_callback(ended)
+
+
+def _give_back(calls: Room, name: str, _: Context) -> None:
+    calls.give_back(name)
+
+
+def _take_of_rate(
+    service: Answering,
+    kind: RateKind,
+    principal: Principal,
+    answering: Coroutine[None, None, bytes],
+) -> None:
+    """Take one call of its caller's rate.
+
+    Raises:
+        ExhaustedError: RATE_LIMITED; the call is not begun.
+    """
+    try:
+        service.admission.rates.take(kind, principal)
+    except ExhaustedError:
+        answering.close()
+        raise
 
 
 async def _send(context: Context, message: bytes, seconds_max: float) -> None:

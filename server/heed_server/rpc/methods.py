@@ -5,7 +5,7 @@ two calls of grpc.aio, whose caches are cold, each of those costs a Check some Â
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
+from heed_server.rates import RateKind
 from heed_server.rpc import approving, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
@@ -31,7 +32,7 @@ WAITING_FOR_MAX = 100
 """The names that are told of those who were waited for."""
 
 
-Answer = bytes | Awaitable[bytes]
+Answer = bytes | Coroutine[None, None, bytes]
 """An answer; or what to await for it, where there is something to wait for."""
 
 
@@ -45,6 +46,10 @@ class UnaryMethod(Generic[S_contra]):
     """Whether a failure that nobody foresaw may have come after a commit."""
     is_check: bool = False
     """Whether it is on the path of a message, where counting must be asked for."""
+    rate: RateKind | None = None
+    """What each call takes of its caller's rate; None: the service says, by what it holds."""
+    has_room_always: bool = False
+    """Whether it is taken on whatever is under way, and the service says what needs a place."""
 
 
 def check(service: Checks, principal: Principal, data: bytes, seconds_left: SecondsLeft) -> Answer:
@@ -99,6 +104,7 @@ def _write(
     response: type[Message],
     read: Callable[[bytes], A],
     act: Callable[[Service, Principal, A], Awaitable[Appended]],
+    rate: RateKind | None = RateKind.WRITES,
 ) -> UnaryMethod[Service]:
     """A method that writes: its answer was encoded under the log's lock, or is a replay's."""
 
@@ -108,7 +114,7 @@ def _write(
         return _first_or_replayed(response, await act(service, principal, read(data)))
 
     name = response.DESCRIPTOR.name.removesuffix("Response")
-    return UnaryMethod(name=name, answer=answer, is_write=True)
+    return UnaryMethod(name=name, answer=answer, is_write=True, rate=rate)
 
 
 def _first_or_replayed(response: type[Message], appended: Appended) -> bytes:
@@ -122,15 +128,22 @@ def _read(
     answer: Callable[[Service, Principal, bytes], Awaitable[bytes]],
     *,
     is_write: bool = False,
+    is_free: bool = False,
 ) -> UnaryMethod[Service]:
-    """A method that does not ask how long it may take."""
+    """A method that does not ask how long it may take. `is_free`: it has no rate."""
+    rate = RateKind.WRITES if is_write else RateKind.READS
 
     async def answer_when_done(
         service: Service, principal: Principal, data: bytes, _seconds_left: SecondsLeft
     ) -> bytes:
         return await answer(service, principal, data)
 
-    return UnaryMethod(name=name, answer=answer_when_done, is_write=is_write)
+    return UnaryMethod(
+        name=name,
+        answer=answer_when_done,
+        is_write=is_write,
+        rate=None if is_free else rate,
+    )
 
 
 CHECK_METHODS: tuple[UnaryMethod[Checks], ...] = (
@@ -141,11 +154,12 @@ CHECK_METHODS: tuple[UnaryMethod[Checks], ...] = (
 
 _UNARY: tuple[UnaryMethod[Service], ...] = (
     *CHECK_METHODS,
-    UnaryMethod(name="SetPreference", answer=set_preference, is_write=True),
+    UnaryMethod(name="SetPreference", answer=set_preference, is_write=True, has_room_always=True),
     _write(
         preference.BatchSetPreferencesResponse,
         parse.batch_set_preferences,
         Service.batch_set_preferences,
+        rate=None,
     ),
     _read("GetPreferences", reads.get_preferences),
     _read("Explain", reads.explain),
@@ -158,18 +172,29 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     _write(admin.PlaceHoldResponse, parse_admin.place_hold, Service.place_hold),
     _write(admin.LiftHoldResponse, parse_admin.lift_hold, Service.lift_hold),
     _read("ListHolds", reads.list_holds),
-    _write(admin.AddSuppressionsResponse, parse_admin.add_suppressions, Service.add_suppressions),
+    _write(
+        admin.AddSuppressionsResponse,
+        parse_admin.add_suppressions,
+        Service.add_suppressions,
+        rate=None,
+    ),
     _write(
         admin.ReleaseSuppressionResponse,
         parse_admin.release_suppression,
         Service.release_suppression,
     ),
     _read("ListSuppressions", reads.list_suppressions),
-    _write(admin.ImportRecordsResponse, parse_import.import_records, Service.import_records),
+    _write(
+        admin.ImportRecordsResponse,
+        parse_import.import_records,
+        Service.import_records,
+        rate=None,
+    ),
     _read("ListApprovals", approving.list_approvals),
     _read("GrantApproval", approving.grant_approval, is_write=True),
     _read("RejectApproval", approving.reject_approval, is_write=True),
-    _read("ReportApplied", report_applied),
+    # Every stream reports, as often as its staleness asks for; there are so many streams.
+    _read("ReportApplied", report_applied, is_free=True),
     _read("GetPropagation", propagations.get_propagation),
     _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),
     _read("WithdrawSubscriber", propagations.withdraw_subscriber, is_write=True),

@@ -19,6 +19,7 @@ from heed.tokens import encode_token
 from heed.topics import TopicTable
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
+from heed_server.service.admission import Admission
 
 INDEX_WAIT_SECONDS_MAX = 3.0
 """How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
@@ -158,8 +159,12 @@ class Answering(ABC):
         *,
         now: Callable[[], Instant],
         max_staleness: MaxStaleness | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        """`admission` None: the default limits."""
         self.now = now
+        self.admission = admission or Admission()
+        self._checks_rate = self.admission.rates.checks
         bounds = max_staleness or MaxStaleness()
         self.max_staleness_seconds: dict[TopicClass, float] = {
             TopicClass.PROMOTIONAL: bounds.promotional,

@@ -22,6 +22,7 @@ from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked, StreamAsked
 from heed.wire.encoded import Answered, Position
 from heed_server.auth.policy import Principal
+from heed_server.rates import RateKind
 from heed_server.service.answering import (
     INDEX_WAIT_SECONDS_MAX,
     Answering,
@@ -66,10 +67,13 @@ class Checks(Answering):
             ValueError: it has a token, which may be ahead of what is known here.
             InvalidArgumentError: a subject is malformed.
             UnavailableError: STATE_STALE.
+            ExhaustedError: RATE_LIMITED.
         """
         if asked.token:
             raise ValueError("a query with a token is answered by check_from, which waits for it")
         context = self.enter("CheckSuppression", principal, asked.tenant)
+        if self._checks_rate is not None:
+            self._checks_rate.take(principal)
         return self._decide_one(context, wire.keys(asked, context.keyer.key_of), asked.query)
 
     async def check_from(
@@ -81,8 +85,10 @@ class Checks(Answering):
             InvalidArgumentError: a subject is malformed, or the token is none.
             ConflictError: EPOCH_CHANGED or STORE_MISMATCH, the token is not of this log.
             UnavailableError: NODE_BEHIND or STATE_STALE.
+            ExhaustedError: RATE_LIMITED.
         """
         context = self.enter("CheckSuppression", principal, asked.tenant)
+        self.admission.rates.take(RateKind.CHECKS, principal)
         keys = wire.keys(asked, context.keyer.key_of)
         await _await_token(context, asked.token, patience_seconds(seconds_left))
         return self._decide_one(context, keys, asked.query)
@@ -92,6 +98,7 @@ class Checks(Answering):
     ) -> Checked:
         """Answer every query of a batch, in order. Raises: as `check_from`, for all of them."""
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
+        self.admission.rates.take(RateKind.CHECKS, principal, len(asked.queries))
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
             await _await_token(context, asked.token, patience_seconds(seconds_left))
@@ -105,6 +112,7 @@ class Checks(Answering):
         Raises: as `check_from`, what refuses the request as a whole; malformed subjects do not.
         """
         context = self.enter("StreamCheckSuppression", principal, asked.batch.tenant)
+        self.admission.rates.take(RateKind.CHECKS, principal, asked.count)
         keys = wire.stream_keys(asked, context.keyer.key_of)
         if asked.batch.token:
             await _await_token(context, asked.batch.token, STREAM_TOKEN_SECONDS_MAX)

@@ -4,12 +4,13 @@ An opt-in needs the right `consent` besides. Whether a choice may stand is judge
 lock, by the store; whether the caller may make it at all, here.
 """
 
-from heed.acts import Outcome, PersonChoices, SetPreferences
+from heed.acts import Outcome, PersonChoices, SetPreferences, only_stops
 from heed.model import ChoiceKind, Instant
 from heed.still_sent import plan
 from heed.wire import outcomes
-from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked
+from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked, WriteCall
 from heed_server.auth.policy import Principal, Right, require
+from heed_server.rates import RateKind
 from heed_server.service.node import Node, keyed
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Standing
@@ -24,18 +25,17 @@ class Choices(Node):
 
         Raises:
             RightRequiredError: the right `write`, or `consent` for an opt-in, is missing.
+            ExhaustedError: RATE_LIMITED, or there is no place for it; never for stops alone.
             HeedError: as `Node.append`.
         """
         context = self.enter("SetPreference", principal, asked.call.tenant)
         _require_consent_right(principal, asked)
         (person,) = asked.people
-        still_sent = plan(context.follower.index.topics, person.choices)
-
-        def encode_answer(outcome: Outcome) -> bytes:
-            return outcomes.preference_set(context.tenant.tenant_id, outcome, still_sent)
-
-        act = SetPreferences(people=(_keyed_person(context, person),))
-        return await self.append(context, "SetPreference", asked.call, act, encode_answer)
+        if only_stops(person.choices):
+            return await self._set_preference(context, asked.call, person)
+        self.admission.rates.take(RateKind.WRITES, principal)
+        with self.admission.place(principal):
+            return await self._set_preference(context, asked.call, person)
 
     async def batch_set_preferences(
         self, principal: Principal, asked: PreferencesAsked
@@ -46,6 +46,8 @@ class Choices(Node):
         """
         context = self.enter("BatchSetPreferences", principal, asked.call.tenant)
         _require_consent_right(principal, asked)
+        records = sum(len(one.subjects) * len(one.choices) for one in asked.people)
+        self.admission.rates.take(RateKind.RECORDS, principal, records)
 
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.preferences_set(context.tenant.tenant_id, outcome, len(asked.people))
@@ -65,6 +67,17 @@ class Choices(Node):
         keys = [context.keyer.key(subject) for subject in asked.subjects]
         standing = await self.store.standing(context.tenant.tenant_id, keys)
         return context, standing, self.now()
+
+    async def _set_preference(
+        self, context: TenantContext, call: WriteCall, person: PersonAsked
+    ) -> Appended:
+        still_sent = plan(context.follower.index.topics, person.choices)
+
+        def encode_answer(outcome: Outcome) -> bytes:
+            return outcomes.preference_set(context.tenant.tenant_id, outcome, still_sent)
+
+        act = SetPreferences(people=(_keyed_person(context, person),))
+        return await self.append(context, "SetPreference", call, act, encode_answer)
 
 
 def _require_consent_right(principal: Principal, asked: PreferencesAsked) -> None:

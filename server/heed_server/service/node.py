@@ -16,6 +16,7 @@ from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.auth.policy import Principal, require
 from heed_server.propagation import Registry
+from heed_server.service.admission import Admission
 from heed_server.service.answering import (
     INDEX_WAIT_SECONDS_MAX,
     Answering,
@@ -53,9 +54,10 @@ class Node(Answering):
         new_lookup_key: Callable[[], bytes],
         max_staleness: MaxStaleness | None = None,
         now_by_boot: Callable[[], Instant] | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
-        super().__init__(now=now, max_staleness=max_staleness)
+        super().__init__(now=now, max_staleness=max_staleness, admission=admission)
         self.store = store
         self.tenants = tenants
         self.watches = watches

@@ -53,9 +53,13 @@ class Propagations(Node):
         """Wait until everybody who counts has applied what the principal wrote, or for so long.
 
         It was written, so this does not fail: whoever could not be heard of is named as waited for.
+        Where too many calls are under way it does not wait.
         """
-        context = self.tenants.of(principal, tenant)
-        return await self.registry.propagated(context.tenant.tenant_id, revision, limit_seconds)
+        tenant_id = self.tenants.of(principal, tenant).tenant.tenant_id
+        if not self.admission.calls.has_room(principal.name):
+            return await self.registry.propagated(tenant_id, revision, 0)
+        with self.admission.place(principal):
+            return await self.registry.propagated(tenant_id, revision, limit_seconds)
 
     def _declaration(self, context: TenantContext, name: str) -> Subscriber:
         """The row of a declaration, which is the same whoever makes it and whenever."""

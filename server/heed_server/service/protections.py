@@ -15,6 +15,7 @@ from heed.wire.asked import (
     SuppressionsAsked,
 )
 from heed_server.auth.policy import Principal, Right, require
+from heed_server.rates import RateKind
 from heed_server.service.node import Node, keyed
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Page, RecordFilter, StandingRecord
@@ -27,6 +28,7 @@ class Protections(Node):
     async def add_suppressions(self, principal: Principal, asked: SuppressionsAsked) -> Appended:
         """Add suppressions: all or none. None shortens or narrows one that stands."""
         context = self.enter("AddSuppressions", principal, asked.call.tenant)
+        self.admission.rates.take(RateKind.RECORDS, principal, len(asked.protections))
 
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.suppressions_added(context.tenant.tenant_id, outcome)
@@ -65,6 +67,7 @@ class Protections(Node):
         context = self.enter("ImportRecords", principal, asked.call.tenant)
         if asked.has_opt_outs:
             require(principal, Right.WRITE)
+        self.admission.rates.take(RateKind.RECORDS, principal, len(asked.protections))
 
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.records_imported(context.tenant.tenant_id, outcome, asked.rejected)

@@ -4,6 +4,7 @@ Laws:
 - While one group commits, the next collects; a group is one transaction and one fsync.
 - What is asked for one person goes first: it waits for the group under way, never behind calls for
   several people, and these never take more than their share of the places.
+- The last places are for stops of one person alone, so that nothing else ever keeps one out.
 - Cancelling a caller never reaches a transaction: a write not yet taken is dropped, one that was
   taken happens or not, and its key tells.
 - Each commit is published before its callers get their answers, in the order of commits.
@@ -21,7 +22,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from heed.acts import AddProtections, ReleaseSuppression, SetPreferences
+from heed.acts import AddProtections, ReleaseSuppression, SetPreferences, only_stops
 from heed.errors import (
     ErrorReason,
     ExhaustedError,
@@ -38,6 +39,10 @@ from heed_server.writes import Appended, Committed, Write
 
 _COLLECT_QUIET_TURNS = 8
 """A call that has arrived passes through some six turns of the loop before it is a write here."""
+
+STOPS_QUEUED_SHARE = 4
+"""One in so many of the writes that may wait is kept for stops of one person. Higher: they wait for
+each other when all else is full. Lower: all else is refused sooner."""
 
 _RETRY_SECONDS_MIN = 0.01
 _RETRY_SECONDS_MAX = 0.5
@@ -88,7 +93,7 @@ class Writer:
         self._require_running()
         records = _records_of(write)
         is_bulk = _is_bulk(write)
-        self._require_room(records, is_bulk=is_bulk)
+        self._require_room(records, is_bulk=is_bulk, is_stop=_is_stop(write))
         waiting = _Waiting(write, asyncio.get_running_loop().create_future(), records)
         if is_bulk:
             self._bulk.append(waiting)
@@ -116,15 +121,18 @@ class Writer:
         if self.failure:
             raise store_unavailable(self.failure)
 
-    def _require_room(self, records: int, *, is_bulk: bool) -> None:
+    def _require_room(self, records: int, *, is_bulk: bool, is_stop: bool) -> None:
         limits = self._limits
+        writes_max = limits.writes_queued_max
+        if not is_stop:
+            writes_max -= writes_max // STOPS_QUEUED_SHARE
         bulk_writes_max = limits.writes_queued_max // 2
         if is_bulk and len(self._bulk) >= bulk_writes_max:
             raise _overloaded("writes_queued_max", f"{bulk_writes_max} calls for several people")
         if is_bulk and self._bulk_records + records > limits.records_queued_max:
             raise _overloaded("records_queued_max", f"{self._bulk_records} records")
-        if len(self._small) + len(self._bulk) >= limits.writes_queued_max:
-            raise _overloaded("writes_queued_max", f"{limits.writes_queued_max} calls")
+        if len(self._small) + len(self._bulk) >= writes_max:
+            raise _overloaded("writes_queued_max", f"{writes_max} calls")
 
     async def _run(self) -> None:
         try:
@@ -315,6 +323,15 @@ def _is_bulk(write: Write) -> bool:
             return len(people) > 1
         case AddProtections(protections=protections):
             return any(one.subject.key != protections[0].subject.key for one in protections)
+        case _:
+            return False
+
+
+def _is_stop(write: Write) -> bool:
+    """Whether a call is of one person and holds nothing but stops."""
+    match write.act:
+        case SetPreferences(people=(person,)):
+            return only_stops(person.choices)
         case _:
             return False
 

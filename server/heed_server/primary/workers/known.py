@@ -23,6 +23,7 @@ from heed_server.primary.workers.board import NodeBoard, TenantBoard
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.state import State, read_state
 from heed_server.service import Checks, KnownTenant, MaxStaleness
+from heed_server.service.admission import Admission
 from heed_server.service.answering import Began, other_time
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import tenant_of
@@ -226,9 +227,14 @@ class WorkerChecks(Checks):
     """Answers Checks by what the owner keeps in step."""
 
     def __init__(
-        self, known: Known, *, now: Callable[[], Instant], max_staleness: MaxStaleness
+        self,
+        known: Known,
+        *,
+        now: Callable[[], Instant],
+        max_staleness: MaxStaleness,
+        admission: Admission,
     ) -> None:
-        super().__init__(now=now, max_staleness=max_staleness)
+        super().__init__(now=now, max_staleness=max_staleness, admission=admission)
         self._known = known
 
     def enter(self, method: str, principal: Principal, tenant: str) -> KnownTenant[BoardFollower]:

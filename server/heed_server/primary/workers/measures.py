@@ -6,8 +6,9 @@ Calls that are handed on are counted where they are answered, at the owner; here
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed_server.auth.identities import Identities
-from heed_server.primary.observing import of_identities, of_keys
+from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.workers.known import Known, KnownKeys
+from heed_server.service.admission import Admission
 from heed_server.telemetry.metrics import ByTenant, Gauges, build_info, single
 
 
@@ -16,6 +17,7 @@ def register_measures(
     known: Known,
     keys: KnownKeys,
     identities: Identities | None,
+    admission: Admission,
     *,
     restarts: int,
 ) -> None:
@@ -33,6 +35,7 @@ def register_measures(
                 ),
                 *of_keys(keys),
                 *of_identities(identities),
+                *of_admission(admission),
                 of_tenants(
                     "heed_index_revision",
                     "The revision that this node's Checks are answered at.",

@@ -26,7 +26,7 @@ from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.primary.identifying import open_identities
-from heed_server.primary.limits import limits_of, max_staleness_of
+from heed_server.primary.limits import admission_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.stopping import Stop, drain
@@ -91,7 +91,13 @@ async def open_worker(
         address = opened.enter_context(folder.socket_address())
         channel = await opened.enter_async_context(_channel(address))
         registry = CollectorRegistry()
-        register_measures(registry, known, keys, identities, restarts=restarts)
+        checks = WorkerChecks(
+            known,
+            now=_now,
+            max_staleness=max_staleness_of(config),
+            admission=admission_of(config),
+        )
+        register_measures(registry, known, keys, identities, checks.admission, restarts=restarts)
         calls = observer(config, CallMetrics(registry))
         bounds = limits_of(RpcLimits, config.limits)
         server = new_server(
@@ -104,7 +110,7 @@ async def open_worker(
         add_contract(
             server,
             _handlers(
-                WorkerChecks(known, now=_now, max_staleness=max_staleness_of(config)),
+                checks,
                 keys,
                 check_streams,
                 Forwarding(channel, whom="the process that owns the log", tells=certificate_told),
