@@ -22,6 +22,7 @@ from heed_server.rpc import server as rpc_server
 from heed_server.service.rights import RIGHT_OF_METHOD
 from tests.support import requests as ask
 from tests.support.api_keys import Keys
+from tests.support.rights import comments_of_methods
 from tests.support.servers import METHODS, Running, running_server
 
 RIGHTS: Mapping[str, str] = {
@@ -83,18 +84,7 @@ def test_every_method_of_the_contract_has_a_row() -> None:
 
 def test_the_contract_says_which_right_each_method_needs() -> None:
     """Every comment names its right; read from the protos, since descriptors carry no comments."""
-    folder = Path(__file__).resolve().parents[2] / "protos" / "heed" / "v1"
-    said: dict[str, str] = {}
-    for file in folder.glob("*_service.proto"):
-        comment = ""
-        for line in file.read_text(encoding="utf-8").splitlines():
-            stripped = line.strip()
-            if stripped.startswith("//"):
-                comment += " " + stripped.removeprefix("//").strip()
-                continue
-            if stripped.startswith("rpc "):
-                said[stripped.split()[1].partition("(")[0]] = comment
-            comment = ""
+    said = comments_of_methods()
 
     assert said.keys() == RIGHTS.keys()
     for name, comment in said.items():
