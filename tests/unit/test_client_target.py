@@ -1,5 +1,6 @@
 """Where a client connects, how, and with what."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from heed.connection.target import Target, Tls, pem, target_of
 
 
 def target(
-    address: str, *, tls: Tls | None = None, insecure: bool = False, api_key: str | None = None
+    address: str,
+    *,
+    tls: Tls | None = None,
+    insecure: bool = False,
+    api_key: str | Callable[[], str] | None = None,
 ) -> Target:
     return target_of(address, tls=tls, insecure=insecure, api_key=api_key)
 
@@ -74,6 +79,16 @@ def test_a_certificate_without_its_key_is_refused() -> None:
 
 def test_a_key_goes_along_as_a_bearer() -> None:
     assert target("localhost:1", api_key="heed_x").metadata == (("authorization", "Bearer heed_x"),)
+
+
+def test_what_returns_a_key_is_asked_at_each_call_and_no_sooner() -> None:
+    returned = iter(["first", "second", "two words"])
+    made = target("localhost:1", api_key=lambda: next(returned))
+
+    assert [made.metadata[0][1] for _ in range(2)] == ["Bearer first", "Bearer second"]
+    with pytest.raises(heed.InvalidArgumentError) as refused:
+        _ = made.metadata
+    assert "two words" not in refused.value.message
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\n", "grüße", "x" * 7_169])

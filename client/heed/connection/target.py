@@ -8,6 +8,7 @@ Laws:
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 
 _SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract):")
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
-_API_KEY: Final = re.compile(r"[!-~]{1,7168}")
+_CREDENTIAL: Final = re.compile(r"[!-~]{1,7168}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,26 @@ class Target:
     """None: plaintext."""
     is_local: bool
     """Whether it is this host by loopback or a unix socket."""
-    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """What goes with each call: the credential."""
+    credential: str | Callable[[], str] | None = field(default=None, repr=False)
+    """An API key or a JWT, or what returns one."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with a call that begins now: the credential.
+
+        Raises:
+            InvalidArgumentError: what returns one returned none.
+        """
+        given = self.credential
+        if given is None:
+            return ()
+        bearer = given if isinstance(given, str) else _credential(given())
+        return (("authorization", f"Bearer {bearer}"),)
 
 
-def target_of(address: str, *, tls: Tls | None, insecure: bool, api_key: str | None) -> Target:
+def target_of(
+    address: str, *, tls: Tls | None, insecure: bool, api_key: str | Callable[[], str] | None
+) -> Target:
     """Return what to open.
 
     Without `tls` and without `insecure`, this host is reached in plaintext and every other by TLS
@@ -69,17 +85,19 @@ def target_of(address: str, *, tls: Tls | None, insecure: bool, api_key: str | N
     is_local = all(_is_loopback(host) for host in hosts)
     if tls is None and not is_local and not insecure:
         tls = Tls()
-    metadata: tuple[tuple[str, str], ...] = ()
-    if api_key is not None:
-        if _API_KEY.fullmatch(api_key) is None:
-            raise _refusal("api_key", "is not a key: it has no spaces, line ends or other letters")
-        metadata = (("authorization", f"Bearer {api_key}"),)
-    return Target(name=name, address=address, tls=tls, is_local=is_local, metadata=metadata)
+    credential = _credential(api_key) if isinstance(api_key, str) else api_key
+    return Target(name=name, address=address, tls=tls, is_local=is_local, credential=credential)
 
 
 def pem(value: bytes | Path | None) -> bytes | None:
     """Return a PEM that stands in a file or is given as it is."""
     return value.read_bytes() if isinstance(value, Path) else value
+
+
+def _credential(text: str) -> str:
+    if _CREDENTIAL.fullmatch(text) is None:
+        raise _refusal("api_key", "is not a key: it has no spaces, line ends or other letters")
+    return text
 
 
 def _name_and_hosts(address: str) -> tuple[str, tuple[str, ...]]:

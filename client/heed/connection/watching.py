@@ -56,8 +56,9 @@ class WatchCalls:
     def watch(self, request: pb.WatchChangesRequest) -> Stream:
         """Open a stream."""
         start: Any = self._opened(WATCH_CHANGES).unary_stream(WATCH_CHANGES.path)
+        metadata = self._target.metadata
         try:
-            call = start(request.SerializeToString(), metadata=self._target.metadata)
+            call = start(request.SerializeToString(), metadata=metadata)
         except ValueError:  # gRPC's, of a channel that was closed since
             raise self._closed(WATCH_CHANGES) from None
         return _Stream(call, self._target.address)
@@ -83,10 +84,9 @@ class WatchCalls:
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
+        metadata = self._target.metadata
         try:
-            answer = call(
-                request.SerializeToString(), timeout=CALL_SECONDS, metadata=self._target.metadata
-            )
+            answer = call(request.SerializeToString(), timeout=CALL_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),

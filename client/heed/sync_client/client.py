@@ -40,7 +40,7 @@ class SyncClient(
         self,
         address: str = DEFAULT_ADDRESS,
         *,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
         tls: Tls | None = None,
         insecure: bool = False,
         tenant: str = "",
@@ -55,8 +55,10 @@ class SyncClient(
 
         `address` is `host:port`, `unix:/path` or a target of gRPC. This host is reached in
         plaintext, every other by TLS, unless `insecure=True`: then keys and addresses cross the
-        network in clear. `tenant` is meant where a call names none; empty: the only one there is.
-        `timeout`, in seconds, replaces the methods' own (docs/clients.md).
+        network in clear. `api_key` is an API key or a JWT; or a function that returns the one of
+        the moment, asked at each call, which waits for it. `tenant` is meant where a call names
+        none; empty: the only one there is. `timeout`, in seconds, replaces the methods' own
+        (docs/clients.md).
 
         `cache` is a folder of this host in which what the checks need is kept in step
         (docs/cache.md); it needs `heed[cache]`, and the key the right `watch`. The processes that
