@@ -12,6 +12,7 @@ import pytest
 
 from heed_server.storage import SqlStore, StorageLimits, open_store
 from tests.support.postgres import Postgres
+from tests.support.roots import shared_root_file
 
 pytestmark = pytest.mark.postgres
 
@@ -31,7 +32,9 @@ async def store(postgres: Postgres) -> AsyncGenerator[SqlStore]:
     try:
         # Two connections in all, taken in turn: two reads meet what any earlier one left.
         limits = StorageLimits(readers_max=1, streams_max=1)
-        async with await open_store(url, limits=limits, migrates=True) as opened:
+        async with await open_store(
+            url, limits=limits, migrates=True, root_file=shared_root_file()
+        ) as opened:
             yield opened
     finally:
         postgres.drop_database("heed_attack_reads")

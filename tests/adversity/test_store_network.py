@@ -16,6 +16,7 @@ from heed_server.storage import StorageLimits, open_store
 from heed_server.writes import Committed
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.postgres import Postgres
+from tests.support.roots import shared_root_file
 from tests.support.stores import Database, Shop, chooses, keyed, new_database, new_shop
 
 pytestmark = pytest.mark.postgres
@@ -367,7 +368,7 @@ async def test_a_server_without_fsync_is_refused(tmp_path: Path) -> None:
         url = careless.create_database("careless")
 
         with pytest.raises(UnavailableError, match="fsync=off"):
-            await open_store(url, migrates=True)
+            await open_store(url, migrates=True, root_file=shared_root_file())
 
 
 async def test_two_nodes_write_one_log(database: Database) -> None:

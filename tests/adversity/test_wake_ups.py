@@ -15,13 +15,21 @@ from structlog.testing import capture_logs
 import heed
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import Revision, TenantId
-from heed_server.config import Config, IndexConfig, ListenConfig, StorageConfig, TelemetryConfig
+from heed_server.config import (
+    Config,
+    IndexConfig,
+    KeysConfig,
+    ListenConfig,
+    StorageConfig,
+    TelemetryConfig,
+)
 from heed_server.follow import Follower
 from heed_server.primary.node import open_node
 from heed_server.primary.stopping import Stop
 from heed_server.storage import StorageLimits, WakeUps, open_wake_ups, wakeups
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.postgres import Postgres
+from tests.support.roots import shared_root_file
 from tests.support.stores import Database, chooses, new_database, new_shop
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -80,6 +88,7 @@ async def member(
             url=SecretStr(url), data_dir=folder, wake_check_seconds=0.2, **storage
         ),
         index=IndexConfig.model_construct(poll_seconds=poll_seconds),
+        keys=KeysConfig(root_file=shared_root_file()),
         telemetry=TelemetryConfig(metrics_address=""),
     )
     async with (

@@ -22,6 +22,7 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from tests.bench import messages
 from tests.bench.bare import BareSpec
 from tests.support.ports import free_port
+from tests.support.roots import shared_root_file
 from tests.support.served import Authority
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -71,6 +72,7 @@ class HeedNode:
             "HEED_LISTEN_ADDRESS": f"127.0.0.1:{self.port}",
             "HEED_STORAGE_DATA_DIR": str(folder / "data"),
             "HEED_STORAGE_URL": database_url,
+            **({"HEED_KEYS_ROOT_FILE": str(shared_root_file())} if database_url else {}),
             "HEED_STORAGE_MIGRATE": "true",
             "HEED_TELEMETRY_METRICS_ADDRESS": "",
             "HEED_TELEMETRY_LOG_FORMAT": "json",

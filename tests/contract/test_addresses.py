@@ -1,4 +1,4 @@
-"""A readable address stands in one table, and in nothing that the log refers to."""
+"""An address stands in one table, as ciphertext, and in nothing that the log refers to."""
 
 from heed.model import Cause, Topic
 from heed_server.storage.schema import metadata
@@ -21,9 +21,7 @@ from tests.support.stores import (
 CANARIES = ("canary-ada", "canary-bob", "canary-cy")
 
 
-async def test_no_row_but_of_addresses_holds_an_address(
-    shop: Shop, database: Database, clock: FakeClock
-) -> None:
+async def test_no_row_holds_an_address(shop: Shop, database: Database, clock: FakeClock) -> None:
     ada, bob, cy = CANARIES
     await shop.ask(chooses(ada, bob))
     await shop.ask(chooses(ada, choices=[opt_in()], by=origin(decided=clock.ago(1))))
@@ -40,13 +38,14 @@ async def test_no_row_but_of_addresses_holds_an_address(
                 raw = value if isinstance(value, bytes) else str(value).encode()
                 if any(name.encode() in raw for name in CANARIES):
                     found[table] = found.get(table, 0) + 1
-    assert found == {"addresses": 3}
+    assert found == {}
+    assert len(await database.rows("encrypted_addresses")) == 3
 
 
 async def test_subjects_stand_by_their_keyed_hash(shop: Shop, database: Database) -> None:
     await shop.ask(chooses("ada"))
 
-    for table in ("changes", "records", "addresses"):
+    for table in ("changes", "records", "encrypted_addresses"):
         assert [row["subject"] for row in await database.rows(table)] == [keyed("ada").key]
 
 
@@ -55,5 +54,6 @@ async def test_an_address_is_kept_once_a_subject(shop: Shop, database: Database)
         await shop.ask(chooses("ada"))
         await shop.ask(imports(protection("ada", decided=1)))
 
-    (row,) = await database.rows("addresses")
-    assert (row["address"], row["type"]) == ("ada@example.com", 1)
+    (row,) = await database.rows("encrypted_addresses")
+    assert row["type"] == 1
+    assert await database.rows("addresses") == []

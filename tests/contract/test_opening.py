@@ -15,6 +15,7 @@ from heed_server.storage import SchemaError, apsw_driver, migrate, open_store
 from heed_server.storage.schema import SCHEMA_VERSION, metadata
 from heed_server.storage.sqlite import SqliteBackend, is_safe_engine
 from tests.support.postgres import Postgres
+from tests.support.roots import root_file_for, shared_root_file
 from tests.support.stores import Database, chooses, new_database, new_shop
 
 
@@ -72,13 +73,14 @@ async def test_migrating_twice_does_nothing(database: Database) -> None:
 async def test_postgres_is_migrated_only_when_asked_to(postgres: Postgres, tmp_path: Path) -> None:
     async with new_database("postgres", tmp_path, postgres, is_migrated=False) as empty:
         with pytest.raises(SchemaError, match="heed-server migrate"):
-            await open_store(empty.url)
+            await open_store(empty.url, root_file=shared_root_file())
 
         assert await migrate(empty.url) is True
-        await (await open_store(empty.url)).close()
+        await (await open_store(empty.url, root_file=shared_root_file())).close()
 
     async with new_database("postgres", tmp_path, postgres, is_migrated=False) as other:
-        await (await open_store(other.url, migrates=True)).close()
+        root_file = shared_root_file()
+        await (await open_store(other.url, migrates=True, root_file=root_file)).close()
 
 
 async def test_sqlite_is_not_migrated_where_that_is_forbidden(tmp_path: Path) -> None:
@@ -90,10 +92,11 @@ async def test_sqlite_is_not_migrated_where_that_is_forbidden(tmp_path: Path) ->
 
 
 async def test_a_schema_of_a_later_heed_is_refused(database: Database) -> None:
-    await (await open_store(database.url)).close()
+    root_file = root_file_for(database.url)
+    await (await open_store(database.url, root_file=root_file)).close()
     await database.execute(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION + 1:04}'")
 
-    for call in (open_store(database.url), migrate(database.url)):
+    for call in (open_store(database.url, root_file=root_file), migrate(database.url)):
         with pytest.raises(SchemaError, match="later heed"):
             await call
 
@@ -208,7 +211,7 @@ async def test_a_url_that_names_no_database_is_refused(url: str) -> None:
 
 async def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     with pytest.raises(UnavailableError) as refused:
-        await open_store("postgresql://ada:hunter2@127.0.0.1:1/heed")
+        await open_store("postgresql://ada:hunter2@127.0.0.1:1/heed", root_file=shared_root_file())
 
     assert "hunter2" not in str(refused.value)
 

@@ -15,6 +15,7 @@ from heed.model import TopicClass
 from heed.requests import Origin
 from tests.support.imported import CASES
 from tests.support.postgres import Postgres
+from tests.support.roots import shared_root_file
 from tests.support.served import Served, run_command
 
 TABLE: list[dict[str, Any]] = json.loads((CASES / "cases.json").read_text(encoding="utf-8"))
@@ -92,7 +93,8 @@ def imported(
     folder = tmp_path_factory.mktemp("server")
     if request.param == "postgres":
         running: Postgres = request.getfixturevalue("postgres")
-        flags = ("--database", running.create_database(f"heed_import_{uuid.uuid4().hex}"))
+        url = running.create_database(f"heed_import_{uuid.uuid4().hex}")
+        flags = ("--database", url, "--keys-root-file", str(shared_root_file()))
         assert run_command("migrate", *flags, cwd=folder).returncode == 0
     with Served(folder, *flags) as server, server.client() as client:
         _declare(client)

@@ -9,6 +9,7 @@ import pytest
 
 from heed import OptOut, Origin, UnavailableError
 from heed.errors import ErrorReason
+from tests.support.roots import shared_root_file
 from tests.support.served import Authority, Served, run_command
 
 ORIGIN = Origin(source="tests")
@@ -222,6 +223,7 @@ def test_an_unreachable_database_is_said_within_seconds(tmp_path: Path) -> None:
     done = run_command(
         *("serve", "--listen", "127.0.0.1:0"),
         *("--database", "postgresql://heed:hunter2@127.0.0.1:1/heed"),
+        *("--keys-root-file", str(shared_root_file())),
         cwd=tmp_path,
     )
 

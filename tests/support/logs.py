@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from heed.model import ChangeKind, Effect, Head, Record, Revision, SubjectKey
 from heed.records import Slot
 from heed_server.storage import SqlStore, SystemClock, open_store
+from tests.support.roots import root_file_for
 from tests.support.watching import Knowledge
 
 PAGE_CHANGES = 1_000
@@ -20,7 +21,10 @@ class Logged:
 
 async def logged(url: str) -> Logged:
     """Read the log of the first tenant of a database that no SQLite server holds just then."""
-    async with await open_store(url, clock=SystemClock(), migrates=False) as store:
+    root_file = root_file_for(url)
+    async with await open_store(
+        url, clock=SystemClock(), migrates=False, root_file=root_file
+    ) as store:
         return await logged_in(store)
 
 

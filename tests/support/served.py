@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from heed import SyncClient, Tls
+from tests.support.roots import shared_root_file
 
 WAIT_SECONDS_MAX = 30
 """How long anything is waited for before the test fails."""
@@ -33,9 +34,15 @@ COMMAND = [sys.executable, "-m", "heed_server"]
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The process's own environment without anything of heed's, and then what is given."""
+    """The process's own environment without anything of heed's, and then what is given.
+
+    Servers of a PostgreSQL get the root keys that all of the tests' have.
+    """
     bare = {name: value for name, value in os.environ.items() if not name.startswith("HEED_")}
-    return {**bare, **(variables or {})}
+    given = dict(variables or {})
+    if given.get("HEED_STORAGE_URL", "").startswith("postgresql"):
+        given.setdefault("HEED_KEYS_ROOT_FILE", str(shared_root_file()))
+    return {**bare, **given}
 
 
 def run_command(

@@ -41,6 +41,7 @@ from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.service.admission import Admission
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
+from tests.support.roots import root_file_for
 from tests.support.stores import LOOKUP_KEY
 
 ENDLESS = frozenset({"WatchChanges"})
@@ -182,7 +183,7 @@ async def running_server(
     folder.mkdir(exist_ok=True)
     observed: asyncio.Queue[tuple[str, str, str, str]] = asyncio.Queue()
     async with (
-        await open_store(url or f"sqlite:///{folder / 'heed.db'}", clock=clock) as store,
+        await _store(url or f"sqlite:///{folder / 'heed.db'}", clock) as store,
         _following(store, folder, clock, tenant) as tenants,
         _answering(
             store, tenants, folder, clock, max_staleness, watch_limits, admission
@@ -210,6 +211,10 @@ async def running_server(
                 channel=channel,
                 observed=observed,
             )
+
+
+async def _store(url: str, clock: Clock) -> SqlStore:
+    return await open_store(url, clock=clock, root_file=root_file_for(url))
 
 
 def new_channel(address: str) -> aio.Channel:

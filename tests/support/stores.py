@@ -61,6 +61,7 @@ from heed_server.storage import (
 from heed_server.storage.schema import metadata
 from heed_server.writes import Appended, Write
 from tests.support.postgres import Postgres
+from tests.support.roots import root_file_for
 
 LOOKUP_KEY = bytes(range(32))
 EMAIL_NEWS = Scope(channel=Channel.EMAIL, topic="news")
@@ -128,7 +129,9 @@ class Database:
 
     async def open(self, **arguments: Any) -> SqlStore:
         """Open a store that is closed when the test ends, unless it was before."""
-        return await self._exits.enter_async_context(await open_store(self.url, **arguments))
+        root_file = arguments.pop("root_file", root_file_for(self.url))
+        store = await open_store(self.url, root_file=root_file, **arguments)
+        return await self._exits.enter_async_context(store)
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Return every row of a table, in the order of its primary key, read past the store."""

@@ -9,6 +9,7 @@ from heed_server.auth.policy import Right
 from heed_server.cli.exits import Exit
 from heed_server.cli.keys_commands import app as keys
 from heed_server.cli.main import app
+from heed_server.cli.root_commands import app as root
 from heed_server.service.rights import RIGHT_OF_METHOD
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,10 @@ def test_every_command_is_explained() -> None:
     commands = {one.callback for one in app.registered_commands}
     named = {callback.__name__ for callback in commands if callback is not None}
     of_keys = {
-        one.name or one.callback.__name__ for one in keys.registered_commands if one.callback
+        f"{prefix}{one.name or one.callback.__name__}"
+        for prefix, group in (("", keys), ("root ", root))
+        for one in group.registered_commands
+        if one.callback
     }
 
     explained = set(re.findall(r"(?m)^\| `heed-server ([\w ]+)` \|", PAGE))

@@ -152,7 +152,7 @@ async def _database(config: Config) -> AsyncGenerator[Finding]:
     """What an open database tells: its schema, its clock, and the indexes of its tenants."""
     url = database_url(config)
     try:
-        store = await open_store(url, migrates=False)
+        store = await open_store(url, migrates=False, root_file=config.keys.root_file)
     except HeedError as error:
         yield _finding("database", error.message, good=False)
         return

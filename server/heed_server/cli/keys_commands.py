@@ -12,6 +12,7 @@ import typer
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Instant
 from heed_server.auth.policy import EVERY_TENANT, Right
+from heed_server.cli import root_commands
 from heed_server.cli.exits import Exit, errors_as_exits
 from heed_server.cli.flags import (
     ACCEPTS_SETTINGS,
@@ -26,8 +27,10 @@ from heed_server.cli.times import lifetime_of, text_of
 from heed_server.config.places import FIRST_TENANT
 
 app = typer.Typer(
-    help="API keys: who may call, with which rights, in which tenant.", no_args_is_help=True
+    help="API keys: who may call, with which rights, in which tenant. And the root keys.",
+    no_args_is_help=True,
 )
+app.add_typer(root_commands.app, name="root")
 
 
 @app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)

@@ -10,7 +10,7 @@ from heed_server.config.edge import (
     TlsConfig,
     WatchConfig,
 )
-from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
+from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.model import Config
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.sources import DEFAULT_FILE, Effective, load
@@ -22,6 +22,7 @@ __all__ = [
     "DrainConfig",
     "Effective",
     "IndexConfig",
+    "KeysConfig",
     "LimitsConfig",
     "ListenConfig",
     "OutboxConfig",

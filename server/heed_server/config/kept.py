@@ -178,6 +178,18 @@ class StorageConfig(Section):
     )
 
 
+class KeysConfig(Section):
+    """The root keys: they wrap lookup keys, signing keys, and what addresses are encrypted by."""
+
+    root_file: Path | None = setting(
+        None,
+        "The file of the root keys, 0600; keep it outside the database and outside its backups. "
+        "Unset: on SQLite the database's own name with `.root`, made at the first start. On "
+        "PostgreSQL every server of one database names the same; `heed-server keys root create` "
+        "makes it.",
+    )
+
+
 class IndexConfig(Section):
     """The LMDB index that Checks read, and how it follows the log."""
 

@@ -25,7 +25,7 @@ from heed_server.config.edge import (
     TlsConfig,
     WatchConfig,
 )
-from heed_server.config.kept import IndexConfig, StalenessConfig, StorageConfig
+from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.section import Section
 
@@ -37,6 +37,7 @@ class Config(Section):
     tls: TlsConfig = TlsConfig()
     auth: AuthConfig = AuthConfig()
     storage: StorageConfig = StorageConfig()
+    keys: KeysConfig = KeysConfig()
     index: IndexConfig = IndexConfig()
     limits: LimitsConfig = LimitsConfig()
     rates: RatesConfig = RatesConfig()

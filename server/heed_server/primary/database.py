@@ -10,7 +10,16 @@ from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT, database_file, database_url
 from heed_server.primary.limits import limits_of
-from heed_server.storage import Clock, SqlStore, StorageLimits, SystemClock, migrate, open_store
+from heed_server.secrets import RootFile
+from heed_server.storage import (
+    Clock,
+    SqlStore,
+    StorageLimits,
+    SystemClock,
+    migrate,
+    open_store,
+    root_path,
+)
 
 
 @asynccontextmanager
@@ -29,6 +38,7 @@ async def open_database(config: Config, *, clock: Clock | None = None) -> AsyncG
         clock=clock or SystemClock(),
         limits=limits_of(StorageLimits, config.storage),
         migrates=migrates,
+        root_file=config.keys.root_file,
     ) as store:
         yield store
 
@@ -42,7 +52,20 @@ async def migrate_database(config: Config) -> bool:
     database = database_file(config)
     if database is not None:
         _make_private(database)
-    return await migrate(database_url(config), limits=limits_of(StorageLimits, config.storage))
+    return await migrate(
+        database_url(config),
+        limits=limits_of(StorageLimits, config.storage),
+        root_file=config.keys.root_file,
+    )
+
+
+def root_file_of(config: Config) -> RootFile:
+    """Return the file of the root keys.
+
+    Raises:
+        InvalidArgumentError: the database is one that several nodes may share, and none is named.
+    """
+    return RootFile(root_path(database_url(config), config.keys.root_file))
 
 
 async def ensure_tenant(store: SqlStore) -> bool:

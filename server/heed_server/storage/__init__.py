@@ -8,7 +8,7 @@ in `sqlite` and `postgres`.
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, SystemClock
 from heed_server.storage.errors import SchemaError
-from heed_server.storage.opening import migrate, open_store, open_wake_ups
+from heed_server.storage.opening import migrate, open_store, open_wake_ups, root_path
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.wakeups import WakeUps
 
@@ -22,4 +22,5 @@ __all__ = [
     "migrate",
     "open_store",
     "open_wake_ups",
+    "root_path",
 ]

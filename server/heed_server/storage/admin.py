@@ -8,8 +8,16 @@ from heed.errors import ConflictError, ErrorReason, NotFoundError
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
 from heed.tokens import EPOCH_BYTES
+from heed_server.secrets import SecretsError, lookup_key_name
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
 from heed_server.storage.statements import Row
+from heed_server.storage.wrapped import (
+    ensure_address_keyset,
+    ensure_secret,
+    lookup_key_of,
+    read_wrapped,
+)
 from heed_server.store import ApiKey, Tenant
 
 
@@ -25,28 +33,49 @@ def ensure_epoch(
     return epoch
 
 
-def read_tenants(connection: Connection) -> list[Tenant]:
-    """Return every tenant, by name."""
-    return [_tenant_of(row) for row in connection.execute(select(tenants).order_by(tenants.c.name))]
+def read_tenants(connection: Connection, keyring: Keyring) -> list[Tenant]:
+    """Return every tenant, by name. Raises SecretsError."""
+    rows = connection.execute(select(tenants).order_by(tenants.c.name)).fetchall()
+    wrapped = read_wrapped(connection, [lookup_key_name(TenantId(row[0])) for row in rows])
+    return [
+        Tenant(
+            tenant_id=TenantId(tenant_id),
+            name=name,
+            create_time=Instant(create_time),
+            lookup_key=lookup_key_of(keyring, wrapped, TenantId(tenant_id), bytes(readable)),
+        )
+        for tenant_id, name, readable, create_time in rows
+    ]
 
 
-def insert_tenant(connection: Connection, name: str, lookup_key: bytes, now: Instant) -> Tenant:
-    """Create a tenant and its empty log. Raises ConflictError TENANT_EXISTS."""
+def insert_tenant(
+    connection: Connection, keyring: Keyring, name: str, lookup_key: bytes, now: Instant
+) -> Tenant:
+    """Create a tenant, its keys and its empty log.
+
+    Raises:
+        ConflictError: TENANT_EXISTS.
+        SecretsError: the root keys are not those of this database, or not of today.
+    """
     if connection.execute(select(tenants.c.name).where(tenants.c.name == name)).first():
         raise tenant_exists(name)
-    statement = insert(tenants).values(name=name, lookup_key=lookup_key, create_time=now)
-    row = connection.execute(statement.returning(*tenants.c)).one()
-    tenant = _tenant_of(row)
+    statement = insert(tenants).values(name=name, lookup_key=b"", create_time=now)
+    number = connection.execute(statement.returning(tenants.c.tenant_id)).scalar_one()
+    tenant_id = TenantId(number)
+    kept = ensure_secret(connection, keyring, lookup_key_name(tenant_id), lookup_key, now)
+    if kept != lookup_key:
+        raise SecretsError(f"tenant {tenant_id} is new, and has a lookup key already")
+    ensure_address_keyset(connection, keyring, tenant_id, now)
     connection.execute(
         insert(heads).values(
-            tenant_id=tenant.tenant_id,
+            tenant_id=tenant_id,
             revision=0,
             running_hash=EMPTY_LOG_HASH,
             commit_time=now,
             commits=0,
         )
     )
-    return tenant
+    return Tenant(tenant_id=tenant_id, name=name, create_time=now, lookup_key=lookup_key)
 
 
 def tenant_exists(name: str) -> ConflictError:
@@ -113,16 +142,6 @@ def set_revoked(connection: Connection, key_id: str, at: Instant) -> bool:
         .values(revoke_time=at)
     )
     return True
-
-
-def _tenant_of(row: Row) -> Tenant:
-    tenant_id, name, lookup_key, create_time = row
-    return Tenant(
-        tenant_id=TenantId(tenant_id),
-        name=name,
-        create_time=Instant(create_time),
-        lookup_key=bytes(lookup_key),
-    )
 
 
 def _api_key_of(row: Row) -> ApiKey:

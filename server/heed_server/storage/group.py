@@ -29,6 +29,7 @@ from heed_server.storage.clock import (
 )
 from heed_server.storage.content import ContentEncoder
 from heed_server.storage.entries import RandomBytes, Written, write_down
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.touched import (
     GroupStatements,
     KeyRow,
@@ -53,6 +54,7 @@ class GroupRules:
     random_bytes: RandomBytes
     epoch: bytes
     keys_kept_days: int
+    keyring: Keyring
 
 
 class Answered(NamedTuple):
@@ -86,7 +88,7 @@ def append_group(
             answers.append(refusal)
         except Exception as error:  # noqa: BLE001 - a write's own encoder must not fail the others
             answers.append(error)
-    insert_all(connection, statements, rows, logs)
+    insert_all(connection, statements, rows, logs, rules.keyring, now)
     return Answered(
         answers,
         [

@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tup
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Channel, Scope, Subject, SubjectType, TenantId
 from heed.topics import MESSAGE_CHANNELS
+from heed_server.storage.addresses import AddressReader
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.log_reads import (
     CHANGE_COLUMNS,
     CHANGE_OF_RECORD,
@@ -18,7 +20,13 @@ from heed_server.storage.log_reads import (
     standing_record_of,
 )
 from heed_server.storage.rows import RECORD_COLUMNS
-from heed_server.storage.schema import IS_STANDING_SUPPRESSION, addresses, changes, records
+from heed_server.storage.schema import (
+    IS_STANDING_SUPPRESSION,
+    addresses,
+    changes,
+    encrypted_addresses,
+    records,
+)
 from heed_server.storage.statements import Row
 from heed_server.store import Page, RecordFilter, StandingRecord
 
@@ -33,17 +41,24 @@ _LIST_COLUMNS = (
 
 
 def read_suppressions(
-    connection: Connection, tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
+    connection: Connection,
+    keyring: Keyring,
+    tenant_id: TenantId,
+    filter_: RecordFilter,
+    cursor: str,
+    limit: int,
 ) -> Page[StandingRecord]:
     """Return a page of standing suppressions, by cause and subject.
 
     Raises:
         InvalidArgumentError: the cursor is not one that an earlier page gave.
+        SecretsError: the addresses cannot be decrypted.
     """
     rows = connection.execute(page_statement(tenant_id, filter_, cursor, limit + 1)).fetchall()
     page = rows[:limit]
+    addresses_of = AddressReader(connection, keyring, tenant_id)
     return Page(
-        items=tuple(_with_subject(row) for row in page),
+        items=tuple(_with_subject(row, addresses_of) for row in page),
         next_cursor=_encode_cursor(page[-1]) if len(rows) > limit else "",
     )
 
@@ -62,9 +77,18 @@ def page_statement(
 
 
 def read_export_batch(
-    connection: Connection, tenant_id: TenantId, filter_: RecordFilter, place: Place, limit: int
+    connection: Connection,
+    keyring: Keyring,
+    tenant_id: TenantId,
+    filter_: RecordFilter,
+    place: Place,
+    limit: int,
 ) -> tuple[list[StandingRecord], Place | None]:
-    """Return the next records that match in order, and from where to go on; None at the end."""
+    """Return the next records that match in order, and from where to go on; None at the end.
+
+    Raises:
+        SecretsError: the addresses cannot be decrypted.
+    """
     statement = (
         _selected(tenant_id, filter_)
         .where(records.c.standing, tuple_(*PLACE_COLUMNS) > tuple_(*place))
@@ -72,7 +96,8 @@ def read_export_batch(
         .limit(limit)
     )
     rows = connection.execute(statement).fetchall()
-    found = [_with_subject(row) for row in rows]
+    addresses_of = AddressReader(connection, keyring, tenant_id)
+    found = [_with_subject(row, addresses_of) for row in rows]
     if len(rows) < limit:
         return found, None
     subject, kind, cause, _, channel, topic, *_ = rows[-1]
@@ -80,20 +105,27 @@ def read_export_batch(
 
 
 def _selected(tenant_id: TenantId, filter_: RecordFilter) -> Select[*tuple[Any, ...]]:
-    address_of_record = and_(
-        addresses.c.tenant_id == records.c.tenant_id, addresses.c.subject == records.c.subject
+    encrypted, readable = encrypted_addresses.c, addresses.c
+    encrypted_of_record = and_(
+        encrypted.tenant_id == records.c.tenant_id, encrypted.subject == records.c.subject
+    )
+    readable_of_record = and_(
+        readable.tenant_id == records.c.tenant_id, readable.subject == records.c.subject
     )
     return (
         select(
             *RECORD_COLUMNS,
             *CHANGE_COLUMNS,
-            addresses.c.type,
-            addresses.c.address,
+            encrypted.type,
+            encrypted.ciphertext,
+            readable.type,
+            readable.address,
             records.c.slot_reach,
         )
         .select_from(records)
         .join(changes, CHANGE_OF_RECORD)
-        .outerjoin(addresses, address_of_record)
+        .outerjoin(encrypted_addresses, encrypted_of_record)
+        .outerjoin(addresses, readable_of_record)
         .where(records.c.tenant_id == tenant_id, *_matches(filter_))
     )
 
@@ -124,10 +156,14 @@ def _within(scope: Scope) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _with_subject(row: Row) -> StandingRecord:
+def _with_subject(row: Row, addresses_of: AddressReader) -> StandingRecord:
     read = standing_record_of(row)
-    subject_type, address = row[-3:-1]
-    if address is None:
+    encrypted_type, ciphertext, readable_type, address = row[-5:-1]
+    if ciphertext is not None:
+        subject = addresses_of.subject(read.key, encrypted_type, bytes(ciphertext))
+    elif address is not None:  # of an earlier heed, and not yet encrypted
+        subject = Subject(type=SubjectType(readable_type), value=address)
+    else:
         return read
     return StandingRecord(
         key=read.key,
@@ -136,7 +172,7 @@ def _with_subject(row: Row) -> StandingRecord:
         origin=read.origin,
         evidence=read.evidence,
         reason=read.reason,
-        subject=Subject(type=SubjectType(subject_type), value=address),
+        subject=subject,
     )
 
 

@@ -10,16 +10,24 @@ from sqlalchemy.exc import ArgumentError
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Revision, TenantId
+from heed_server.secrets import RootFile
 from heed_server.storage.admin import ensure_epoch
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, ClockStart, SystemClock
 from heed_server.storage.entries import RandomBytes
 from heed_server.storage.group import GroupRules
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.migrations import require_schema, upgrade
 from heed_server.storage.postgres import PostgresBackend, migrate_postgres
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import SqliteBackend
 from heed_server.storage.wakeups import WakeUps
+from heed_server.storage.wrapped import (
+    has_readable_lookup_keys,
+    has_secrets,
+    require_root,
+    wrap_lookup_keys,
+)
 
 _DEFAULT_LIMITS = StorageLimits()
 _SYSTEM_CLOCK = SystemClock()
@@ -32,20 +40,25 @@ async def open_store(
     limits: StorageLimits = _DEFAULT_LIMITS,
     random_bytes: RandomBytes = os.urandom,
     migrates: bool | None = None,
+    root_file: Path | None = None,
 ) -> SqlStore:
     """Open the store that a URL names: `sqlite:///path` or `postgresql://user@host/name`.
 
     `migrates` says whether the schema is brought up to date first; None: on SQLite, which one
-    process owns, yes; on PostgreSQL, no.
+    process owns, yes; on PostgreSQL, no. `root_file` holds the root keys; None: on SQLite the file
+    beside the database; on PostgreSQL it has to be named. For a SQLite database that is new it is
+    made where it is missing, for another never.
 
     Raises:
-        InvalidArgumentError: the URL is of no database that heed knows.
+        InvalidArgumentError: the URL is of no database that heed knows, or names no root file.
         SchemaError: the schema is missing, older or later; says what to do.
+        SecretsError: the root keys are missing, or not those of this database.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
     found = _parse(url)
     backend = _backend(found, limits)
     is_sqlite = isinstance(backend, SqliteBackend)
+    keyring = Keyring(RootFile(root_file or _root_path(found)))
     if migrates and not is_sqlite:
         await migrate_postgres(found, limits, upgrade)
     epochs: list[bytes] = []
@@ -55,6 +68,10 @@ async def open_store(
             upgrade(connection)
         require_schema(connection)
         epochs.append(ensure_epoch(connection, clock.now(), random_bytes))
+        if is_sqlite:
+            _make_root_of_new(connection, keyring)
+        require_root(connection, backend.dialect, keyring, clock.now())
+        wrap_lookup_keys(connection, keyring, clock.now())
 
     await backend.open(prepare)
     rules = GroupRules(
@@ -63,6 +80,7 @@ async def open_store(
         random_bytes=random_bytes,
         epoch=epochs[-1],
         keys_kept_days=limits.keys_kept_days,
+        keyring=keyring,
     )
     return SqlStore(backend, rules, limits)
 
@@ -81,22 +99,69 @@ def open_wake_ups(
     return WakeUps(found, limits, on_heard=on_heard, on_open=on_open)
 
 
-async def migrate(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> bool:
+async def migrate(
+    url: str, *, limits: StorageLimits = _DEFAULT_LIMITS, root_file: Path | None = None
+) -> bool:
     """Bring a database's schema up to date, and return whether there was anything to do.
 
+    Lookup keys that an earlier heed left readable are wrapped; only for these the root keys are
+    needed on PostgreSQL.
+
     Raises:
-        InvalidArgumentError: the URL is of no database that heed knows.
+        InvalidArgumentError: the URL is of no database that heed knows, or names no root file.
         SchemaError: the schema is of a later heed.
+        SecretsError: the root keys are needed, and missing or not those of this database.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
     found = _parse(url)
     backend = _backend(found, limits)
+    clock = _SYSTEM_CLOCK
+
+    def bring_up_to_date(connection: Connection) -> bool:
+        is_changed = upgrade(connection)
+        if not has_readable_lookup_keys(connection):
+            return is_changed
+        keyring = Keyring(RootFile(root_file or _root_path(found)))
+        if isinstance(backend, SqliteBackend):
+            _make_root_of_new(connection, keyring)
+        require_root(connection, backend.dialect, keyring, clock.now())
+        return wrap_lookup_keys(connection, keyring, clock.now()) > 0 or is_changed
+
     if isinstance(backend, PostgresBackend):
-        return await migrate_postgres(found, limits, upgrade)
+        return await migrate_postgres(found, limits, bring_up_to_date)
     ran: list[bool] = []
-    await backend.open(lambda connection: ran.append(upgrade(connection)))
+    await backend.open(lambda connection: ran.append(bring_up_to_date(connection)))
     await backend.close()
     return ran[-1]
+
+
+def root_path(url: str, root_file: Path | None) -> Path:
+    """Return where the root keys of a database are, if they are not at a place that is named.
+
+    Raises:
+        InvalidArgumentError: the URL is of no database that heed knows, or the place has to be
+            named.
+    """
+    return root_file or _root_path(_parse(url))
+
+
+def _root_path(url: URL) -> Path:
+    if url.get_backend_name() == "sqlite" and url.database:
+        database = Path(url.database)
+        return database.with_name(f"{database.name}.root")
+    said = "is needed with PostgreSQL; every server of the database names the same file"
+    raise InvalidArgumentError(
+        f"keys.root_file {said}", violations=[FieldViolation("keys.root_file", said)]
+    )
+
+
+def _make_root_of_new(connection: Connection, keyring: Keyring) -> None:
+    """Make root keys for a database that needs none yet; another's must be found.
+
+    A crash after this leaves a file that the next start takes.
+    """
+    if not (keyring.root_file.exists or has_secrets(connection)):
+        keyring.root_file.create()
 
 
 def _backend(url: URL, limits: StorageLimits) -> SqliteBackend | PostgresBackend:

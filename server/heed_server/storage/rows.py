@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from heed.acts import KeyedSubject
 from heed.judge import Held
 from heed.model import (
     Cause,
@@ -82,11 +81,6 @@ def record_row(tenant_id: TenantId, key: SubjectKey, held: Held) -> Row:
         held.standing,
         held.release_time,
     )
-
-
-def address_row(tenant_id: TenantId, subject: KeyedSubject) -> Row:
-    """Return the row of a readable subject."""
-    return (tenant_id, subject.key, int(subject.subject.type), subject.subject.value)
 
 
 def topic_of(row: Row) -> Topic:

@@ -1,8 +1,9 @@
 """The tables, the same on SQLite and PostgreSQL.
 
 Laws:
-- Changes, records and keys know a subject only as its keyed hash; `addresses` is the one readable
-  place, and nothing refers to it.
+- Changes, records and keys know a subject only as its keyed hash. What it is called stands in
+  `encrypted_addresses` alone, as ciphertext, and nothing refers to it.
+- No key is readable: each stands in `secrets`, wrapped by root keys that are in no database.
 - Instants are whole microseconds since 1970 in UTC, in 64 bits.
 - Numbers of enums are those of `heed.model`.
 - On SQLite a table of small rows is its primary key (without rowid). `changes` and `keys`, whose
@@ -29,7 +30,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The number of the last migration."""
 
 metadata = MetaData(
@@ -52,6 +53,7 @@ tenants = Table(
     metadata,
     Column("tenant_id", Integer, Identity(always=True), primary_key=True),
     Column("name", _text, nullable=False),
+    # Empty: it is wrapped, in `secrets`. Only an earlier heed puts one here.
     Column("lookup_key", LargeBinary, nullable=False),
     Column("create_time", BigInteger, nullable=False),
     UniqueConstraint("name"),
@@ -171,7 +173,28 @@ addresses = Table(
     Column("address", _text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The readable, normalised subjects. The only such place."""
+"""What an earlier heed wrote of subjects: readable. Emptied row by row into the next table."""
+
+encrypted_addresses = Table(
+    "encrypted_addresses",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, primary_key=True),
+    Column("type", SmallInteger, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The normalised subjects, under the address keyset of their tenant. The only such place."""
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("create_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Keys, wrapped by the root keys under their names (`heed_server.secrets`)."""
 
 topics = Table(
     "topics",

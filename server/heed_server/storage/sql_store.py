@@ -33,6 +33,7 @@ from heed_server.storage import (
     past_reads,
     subscribers,
     trees,
+    wrapped,
 )
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
@@ -202,8 +203,9 @@ class SqlStore:
         self, tenant_id: TenantId, filter_: RecordFilter, cursor: str, limit: int
     ) -> Page[StandingRecord]:
         """Return a page of standing suppressions, `subject` filled where one is kept."""
+        keyring = self._rules.keyring
         return await self._read(
-            lambda c: lists.read_suppressions(c, tenant_id, filter_, cursor, limit)
+            lambda c: lists.read_suppressions(c, keyring, tenant_id, filter_, cursor, limit)
         )
 
     @asynccontextmanager
@@ -216,22 +218,38 @@ class SqlStore:
             def read(
                 connection: Connection, place: Place
             ) -> tuple[list[StandingRecord], Place | None]:
-                return lists.read_export_batch(connection, tenant_id, filter_, place, batch)
+                return lists.read_export_batch(
+                    connection, self._rules.keyring, tenant_id, filter_, place, batch
+                )
 
             head = await reading.run(lambda c: self._head(c, tenant_id))
             yield head, _batches(reading, read)
 
     # ---- tenants and keys --------------------------------------------------------------------
 
+    async def secret(self, name: str) -> bytes | None:
+        """Return the secret of a name, unwrapped; None: there is none. Raises SecretsError."""
+        return await self._read(lambda c: wrapped.read_secret(c, self._rules.keyring, name))
+
+    async def ensure_secret(self, name: str, secret: bytes) -> bytes:
+        """Keep a secret, wrapped, unless there is one of this name; return the one there is then.
+
+        Raises:
+            SecretsError: the root keys are not those of this database, or not of today.
+        """
+        keyring, now = self._rules.keyring, self._rules.clock.now()
+        return await self._write(lambda c: wrapped.ensure_secret(c, keyring, name, secret, now))
+
     async def tenants(self) -> Sequence[Tenant]:
         """Return every tenant, by name."""
-        return await self._read(admin.read_tenants)
+        return await self._read(lambda c: admin.read_tenants(c, self._rules.keyring))
 
     async def create_tenant(self, name: str, lookup_key: bytes) -> Tenant:
         """Create a tenant. Raises ConflictError TENANT_EXISTS."""
         now = self._rules.clock.now()
+        keyring = self._rules.keyring
         return await self._write(
-            lambda c: admin.insert_tenant(c, name, lookup_key, now),
+            lambda c: admin.insert_tenant(c, keyring, name, lookup_key, now),
             is_taken=lambda: admin.tenant_exists(name),
         )
 

@@ -24,12 +24,13 @@ from heed.acts import (
     SetPreferences,
 )
 from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
-from heed.model import Change, Head, Revision, SubjectKey, TenantId
+from heed.model import Change, Head, Instant, Revision, Subject, SubjectKey, TenantId
+from heed_server.storage.addresses import AddressStatements, encrypted_rows
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
     RECORD_COLUMNS,
     TOPIC_COLUMNS,
-    address_row,
     hold_of,
     hold_row,
     record_of,
@@ -38,8 +39,8 @@ from heed_server.storage.rows import (
     topic_row,
 )
 from heed_server.storage.schema import (
-    addresses,
     changes,
+    encrypted_addresses,
     heads,
     holds,
     keys,
@@ -98,6 +99,7 @@ class GroupStatements:
         )
         self.topics_of = AmongSelect(select(topics.c.tenant_id, *TOPIC_COLUMNS), topics.c.tenant_id)
         self.holds_of = AmongSelect(select(holds.c.tenant_id, *HOLD_COLUMNS), holds.c.tenant_id)
+        self.addresses = AddressStatements()
         self.delete_hold = Statement(
             delete(holds).where(
                 holds.c.tenant_id == parameter("tenant"), holds.c.hold_id == parameter("hold")
@@ -134,7 +136,7 @@ class Rows:
     def __init__(self) -> None:
         self.changes: list[Row] = []
         self.records: dict[tuple[TenantId, SubjectKey, SlotKey], Held] = {}
-        self.addresses: dict[tuple[TenantId, SubjectKey], Row] = {}
+        self.addresses: dict[tuple[TenantId, SubjectKey], Subject] = {}
         self.keys: list[Row] = []
         self.topics: dict[tuple[TenantId, str], Row] = {}
         self.holds: dict[tuple[TenantId, str], Row] = {}
@@ -209,7 +211,7 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
     for draft in ruling.drafts:
         subject = draft.subject
         if subject is not None:
-            rows.addresses[tenant_id, subject.key] = address_row(tenant_id, subject)
+            rows.addresses[tenant_id, subject.key] = subject.subject
     for key, slot in ruling.touched:
         rows.records[tenant_id, key, slot] = ruling.records[key][slot]
     for topic in ruling.topics:
@@ -223,15 +225,26 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
 
 
 def insert_all(
-    connection: Connection, statements: GroupStatements, rows: Rows, logs: dict[TenantId, Log]
+    connection: Connection,
+    statements: GroupStatements,
+    rows: Rows,
+    logs: dict[TenantId, Log],
+    keyring: Keyring,
+    now: Instant,
 ) -> None:
-    """Insert what the group noted, and the heads of the logs that must be committed."""
+    """Insert what the group noted, and the heads of the logs that must be committed.
+
+    Raises:
+        SecretsError: a tenant's first addresses cannot be encrypted for want of the root keys.
+    """
     # Keys are random: in their order a page is gone to once for all the rows that belong on it.
     record_rows = [
         record_row(tenant_id, key, held)
         for (tenant_id, key, _), held in sorted(rows.records.items(), key=itemgetter(0))
     ]
-    address_rows = [row for _, row in sorted(rows.addresses.items(), key=itemgetter(0))]
+    address_rows = encrypted_rows(
+        connection, statements.dialect, statements.addresses, keyring, rows.addresses, now
+    )
     head_rows = [
         (
             tenant_id,
@@ -248,7 +261,7 @@ def insert_all(
     batches = [
         Batch(changes, rows.changes, ON_CONFLICT_FAIL),
         Batch(records, record_rows, ON_CONFLICT_REPLACE),
-        Batch(addresses, address_rows, ON_CONFLICT_KEEP),
+        Batch(encrypted_addresses, address_rows, ON_CONFLICT_KEEP),
         Batch(keys, rows.keys, ON_CONFLICT_FAIL),
         Batch(topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
         Batch(holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
