@@ -18,6 +18,7 @@ from typing import NoReturn
 from heed.model import (
     ApprovalState,
     Cause,
+    ChangeKind,
     Channel,
     Effect,
     Evidence,
@@ -31,7 +32,7 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
-from heed.requests import Origin
+from heed.requests import Origin, Position
 
 
 class AnswerSource(enum.StrEnum):
@@ -130,6 +131,10 @@ class Positioned:
     """The version of the decision's rules."""
     token: str
     """Given to a later check, that check is answered at this revision or later, or fails."""
+
+
+AsOf = Positioned | Position | datetime
+"""When a decision is asked about: by an answer that was given, its position, or an instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +260,28 @@ class Preferences(Positioned):
 
     records: tuple[Record, ...]
     """Ended ones too (`active` tells), by subject, kind, topic and channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoricChange:
+    """One change of the log about a person, as it was written."""
+
+    revision: int
+    commit_time: datetime | None
+    kind: ChangeKind | None
+    """What it is about; None: a kind that this version of the library does not know."""
+    effect: Effect
+    """Whether it stood from then on, or something later, or a release, stood in its place."""
+    subject_index: int
+    """Whose: the position among the subjects asked about, from 0."""
+    asked: Record | None
+    """What was asked for, as stored; of a release, the suppression that stood no more."""
+    stood: Record | None
+    """What stood in its place from then on, where that is not what was asked."""
+    origin: Origin | None
+    evidence: Evidence | None
+    reason: str
+    batch_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,8 @@ class ErrorReason(enum.StrEnum):
     APPROVAL_UNKNOWN = "APPROVAL_UNKNOWN"
     CHECKPOINT_UNKNOWN = "CHECKPOINT_UNKNOWN"
     RATE_LIMITED = "RATE_LIMITED"
+    REVISION_UNKNOWN = "REVISION_UNKNOWN"
+    RULES_UNKNOWN = "RULES_UNKNOWN"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Made by the library when no heed server answered; never sent by one."""
 

@@ -66,6 +66,9 @@ class Query:
     user: Identifiers = field(default=None, repr=False)
     device: Identifiers = field(default=None, repr=False)
     subjects: Sequence[Subject] = field(default=(), repr=False)
+    reference: str = ""
+    """Your own name of the message, by which the server's decision log tells of it: a message id.
+    No address belongs here. A cache answers without telling anybody."""
 
     def __post_init__(self) -> None:
         named(Channel, self.channel, "channel")
@@ -79,6 +82,23 @@ class Query:
             device=self.device,
             subjects=self.subjects,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where in the log, and when, an answer was true: what an earlier answer said of itself."""
+
+    revision: int
+    """0: the empty log."""
+    now: datetime | None = None
+    """None: when that revision was committed."""
+    rule_version: int = 0
+    """0: that of the server."""
+    token: str = ""
+    """With it the log must be the one that gave the answer; empty: whatever log there is."""
+
+    def __post_init__(self) -> None:
+        require_zone(self.now, "now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

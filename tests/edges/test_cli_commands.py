@@ -182,6 +182,52 @@ def test_explain_tells_every_rule_that_spoke(heed: Heed) -> None:
     assert "said by preference-page" in result.stdout
 
 
+def test_explain_tells_the_decision_of_then(heed: Heed) -> None:
+    first = heed.json("set", "opt-out", "--email", ADA)
+    heed("set", "opt-out", "--email", ADA, "--source", "preference-page")
+
+    before = heed("explain", "--email", ADA, "--revision", "0")
+    by_answer = heed.json(
+        *("explain", "--email", ADA, "--revision", "1", "--now", first["now"]),
+        *("--rule-version", "1", "--token", first["token"]),
+    )
+    by_time = heed.json("explain", "--email", ADA, "--as-of", first["now"])
+
+    assert before.exit_code == 0
+    assert by_answer["reasons"][0]["record"]["origin"]["source"] == "heed-cli"
+    assert by_answer["reasons"] == by_time["reasons"]
+
+
+def test_explain_of_then_names_one_moment(heed: Heed) -> None:
+    whom, time = ("explain", "--email", ADA), "2026-03-01T09:00:00Z"
+
+    two = heed(*whom, "--revision", "1", "--as-of", time)
+    half = heed(*whom, "--now", time)
+    unknown = heed(*whom, "--revision", "1")
+
+    assert (two.exit_code, half.exit_code, unknown.exit_code) == (2, 2, 4)
+    assert "not both" in two.stderr
+    assert "--revision" in half.stderr
+    assert "not yet at 1" in unknown.stderr
+
+
+def test_history_tells_everything_about_a_person(heed: Heed) -> None:
+    assert heed("history", "--email", ADA).stdout == "the log has nothing of them\n"
+    heed("set", "opt-out", "--email", ADA, "--source", "preference-page", "--actor", "person")
+    whom = ("--email", ADA, "--cause", "manual")
+    heed("suppressions", "add", *whom, "--reason", "asked by phone")
+    heed("suppressions", "release", *whom, "--reason", "a mistake")
+
+    table = heed("history", "--email", ADA)
+    done = heed("history", "--email", ADA, "--json")
+    changes = [json.loads(line) for line in done.stdout.splitlines()]
+
+    for words in ("preference-page/person", "asked by phone", "release of manual", "a mistake"):
+        assert words in table.stdout
+    assert [one["kind"] for one in changes] == ["choice", "suppression", "release"]
+    assert changes[0]["origin"]["source"] == "preference-page"
+
+
 def test_topics_are_declared_loosened_retired_and_listed(heed: Heed) -> None:
     reset = ["account.reset", "--class", "mandatory", "--mandatory-on", "email"]
     assert heed("topics", "list").stdout.startswith("no topic is declared")
@@ -421,6 +467,7 @@ def test_the_installed_command_is_this_one() -> None:
         "explain",
         "set",
         "get",
+        "history",
         "topics",
         "holds",
         "suppressions",

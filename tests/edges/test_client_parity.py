@@ -69,6 +69,8 @@ def script(draw: random.Random) -> Generator[tuple[str, Step]]:
         yield make.__name__, make(draw, at)
         yield "check", _check(draw)
         yield "explain", _explain(draw)
+        yield "explain then", _explain_then(draw)
+        yield "history", _history(draw)
     yield "get", lambda client, _: client.get_preferences(subjects=SUBJECTS)
     yield "topics", lambda client, _: list(client.list_topics())
     yield "holds", lambda client, _: list(client.list_holds())
@@ -338,3 +340,20 @@ def _check(draw: random.Random) -> Step:
 def _explain(draw: random.Random) -> Step:
     one = _query(draw)
     return lambda client, _: client.explain(**one)
+
+
+def _explain_then(draw: random.Random) -> Step:
+    one, share = _query(draw), draw.choice([0.0, 0.5, 1.0, 1.1])
+    rules = draw.choice([0, 1, 1, 2])
+
+    def explain(client: heed.SyncClient, _: dict[int, str]) -> object:
+        head = client.check(user="u-1", channel="push").revision
+        position = heed.Position(revision=round(head * share), rule_version=rules)
+        return client.explain(**one, as_of=position)
+
+    return explain
+
+
+def _history(draw: random.Random) -> Step:
+    subjects = _subjects(draw)
+    return lambda client, _: list(client.get_history(subjects=subjects))

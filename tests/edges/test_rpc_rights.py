@@ -33,6 +33,7 @@ RIGHTS: Mapping[str, str] = {
     "BatchSetPreferences": "write",
     "GetPreferences": "write",
     "Explain": "audit",
+    "GetHistory": "audit",
     "CreateTenant": "admin",
     "ListTenants": "admin",
     "DeclareTopic": "admin",

@@ -260,6 +260,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "BatchSetPreferences": batch_set_preferences,
     "GetPreferences": lambda: preference.GetPreferencesRequest(subjects=[subject()]),
     "Explain": lambda: audit.ExplainRequest(query=query()),
+    "GetHistory": lambda: audit.GetHistoryRequest(subjects=[subject()]),
     "CreateTenant": lambda: admin.CreateTenantRequest(name="shop"),
     "ListTenants": admin.ListTenantsRequest,
     "DeclareTopic": declare_topic,

@@ -73,7 +73,7 @@ def test_there_is_a_method_for_every_rpc() -> None:
     """The library's names are its own; what each calls is in its source."""
     source = "".join(
         inspect.getsource(importlib.import_module(f"heed.client.{name}"))
-        for name in ("preferences", "administration", "lists", "propagation")
+        for name in ("preferences", "audit", "administration", "lists", "propagation")
     )
     constants = {
         name

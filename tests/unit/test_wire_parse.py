@@ -19,7 +19,6 @@ from heed.model import (
     SubjectType,
 )
 from heed.wire import checks, limits, parse, values
-from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
@@ -41,15 +40,6 @@ def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes) -> None:
 
 
 # ---- what a person is asked about -----------------------------------------------------------
-
-
-def test_explain_asks_for_normalised_subjects() -> None:
-    read = parse.explain(
-        audit.ExplainRequest(query=ask.query("ADA@example.com")).SerializeToString()
-    )
-
-    assert read.subjects == (Subject(type=SubjectType.EMAIL, value="ada@example.com"),)
-    assert read.query.channel is Channel.EMAIL
 
 
 def test_get_preferences_asks_for_each_identifier() -> None:

@@ -201,3 +201,47 @@ def test_at_most_100_violations_are_named_and_all_are_counted() -> None:
     assert len(refused.value.violations) == limits.VIOLATIONS_MAX
     assert refused.value.metadata["violations"] == "150"
     assert "and 149 more" in refused.value.message
+
+
+# ---- senders' own names of messages -------------------------------------------------------------
+
+LONG = "x" * limits.MESSAGE_REFERENCE_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize("reference", ["", "<1@mail.example.com>", LONG, "Nachricht ä"])
+def test_a_reference_is_read_as_it_was_given(reference: str) -> None:
+    asked = ask.check()
+    asked.query.reference = reference
+
+    assert checks.check(asked.SerializeToString()).reference == reference
+
+
+@pytest.mark.parametrize("reference", [LONG + "x", "a\0b", "a\x1bb"])
+def test_a_reference_that_breaks_its_constraint_is_refused(reference: str) -> None:
+    asked, batch = ask.check(), ask.batch_check(3)
+    asked.query.reference = batch.queries[1].reference = reference
+
+    assert violations_of(read_check, asked).keys() == {"query.reference"}
+    assert violations_of(read_batch, batch).keys() == {"queries[1].reference"}
+
+
+def test_the_references_of_a_batch_stand_by_the_positions_of_their_queries() -> None:
+    asked = ask.batch_check(4)
+    asked.queries[1].reference, asked.queries[3].reference = "one", "three"
+
+    assert checks.batch_check(asked.SerializeToString()).references == {1: "one", 3: "three"}
+
+
+def test_what_is_refused_of_a_stream_leaves_the_references_of_the_others() -> None:
+    asked = ask.stream_check(5)
+    for at, query in enumerate(asked.queries):
+        query.reference = str(at)
+    asked.queries[0].channel = pb.CHANNEL_UNSPECIFIED
+    asked.queries[2].subjects[0].email = "no address"
+    asked.queries[3].reference = LONG + "x"
+
+    read = checks.stream_check(asked.SerializeToString())
+    checks.stream_keys(read, KEYER.key_of)
+
+    assert read.refused.keys() == {0, 2, 3}
+    assert read.batch.references == {0: "1", 1: "4"}

@@ -2,7 +2,7 @@
 
 import typer
 
-from heed.answers import CheckAnswer
+from heed.answers import AsOf, CheckAnswer
 from heed.cli.arguments import (
     Devices,
     Emails,
@@ -11,12 +11,15 @@ from heed.cli.arguments import (
     Topic,
     Users,
     channel_or_own,
+    refusal,
     subjects_named,
+    time_named,
 )
 from heed.cli.exits import DONE, SUPPRESSED
 from heed.cli.options import Session
 from heed.cli.output import print_json, reason_of, time_of
 from heed.names import word_of
+from heed.requests import Position
 
 
 def check_one(
@@ -29,6 +32,7 @@ def check_one(
     channel: MessageChannel,
     topic: Topic,
     campaign: str,
+    reference: str,
     token: str,
 ) -> None:
     """Ask about one message, and exit with 0 only if it may be sent."""
@@ -39,6 +43,7 @@ def check_one(
             topic=topic,
             campaign=campaign,
             subjects=subjects,
+            reference=reference,
             token=token,
         )
     _show(session, answer)
@@ -54,8 +59,9 @@ def explain_one(
     channel: MessageChannel,
     topic: Topic,
     campaign: str,
+    as_of: AsOf | None,
 ) -> None:
-    """Ask the same, and for every rule that spoke."""
+    """Ask the same, now or as of then, and for every rule that spoke."""
     subjects = subjects_named(emails, phones, users, devices)
     with session.connect() as client:
         answer = client.explain(
@@ -63,8 +69,28 @@ def explain_one(
             topic=topic,
             campaign=campaign,
             subjects=subjects,
+            as_of=as_of,
         )
     _show(session, answer)
+
+
+def as_of_named(
+    time: str | None, revision: int | None, now: str | None, rule_version: int, token: str
+) -> AsOf | None:
+    """Return the moment that the options name; None: now.
+
+    Raises:
+        InvalidArgumentError: they name two, or half of one.
+    """
+    if revision is not None and time is not None:
+        raise refusal("as_of", "give --as-of or --revision, not both")
+    if revision is None:
+        if now is not None or rule_version or token:
+            raise refusal("revision", "give --revision with --now, --rule-version and --token")
+        return time_named(time, "as_of")
+    return Position(
+        revision=revision, now=time_named(now, "now"), rule_version=rule_version, token=token
+    )
 
 
 def _show(session: Session, answer: CheckAnswer) -> None:

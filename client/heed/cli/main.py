@@ -8,6 +8,7 @@ import typer
 from heed.cli import (
     administering,
     approving,
+    auditing,
     calling,
     choosing,
     doctoring,
@@ -24,7 +25,7 @@ from heed.cli.arguments import (
     Users,
     refusal,
 )
-from heed.cli.checking import check_one, explain_one
+from heed.cli.checking import as_of_named, check_one, explain_one
 from heed.cli.options import Session, connected
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show variables, and those hold addresses
 )
+THEN = "As of when"
 Campaign = Annotated[str, typer.Option(help="The campaign it belongs to")]
 
 
@@ -50,6 +52,9 @@ def check(
     channel: MessageChannel = None,
     topic: Topic = "",
     campaign: Campaign = "",
+    reference: Annotated[
+        str, typer.Option(help="Your own name of the message, for the server's decision log")
+    ] = "",
     token: Annotated[
         str, typer.Option(help="Of an earlier answer: this one is of its revision or later")
     ] = "",
@@ -78,11 +83,14 @@ def check(
             channel=channel,
             topic=topic,
             campaign=campaign,
+            reference=reference,
             token=token,
         )
         return
-    if emails or phones or users or devices or token:
-        raise refusal("file", "give a FILE, or --email and the like with --token, not both")
+    if emails or phones or users or devices or token or reference:
+        raise refusal(
+            "file", "give a FILE, or --email and the like with --token and --reference, not both"
+        )
     from heed.cli.checking_files import check_file
 
     check_file(
@@ -107,8 +115,28 @@ def explain(
     channel: MessageChannel = None,
     topic: Topic = "",
     campaign: Campaign = "",
+    as_of: Annotated[
+        str | None, typer.Option(help="An instant: 2026-03-01T09:00:00Z", rich_help_panel=THEN)
+    ] = None,
+    revision: Annotated[
+        int | None,
+        typer.Option(min=0, help="That of an answer or of the decision log", rich_help_panel=THEN),
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Its now; else its commit time", rich_help_panel=THEN)
+    ] = None,
+    rule_version: Annotated[
+        int, typer.Option(min=0, help="Its version of the rules", rich_help_panel=THEN)
+    ] = 0,
+    token: Annotated[
+        str, typer.Option(help="Its token: the history must be the same", rich_help_panel=THEN)
+    ] = "",
 ) -> None:
-    """Ask the same as check, and for every rule that spoke, with who said so and when."""
+    """Ask the same as check, and for every rule that spoke, with who said so and when.
+
+    With --as-of, or with --revision and what else an answer told of its position, it is the
+    decision of then.
+    """
     explain_one(
         session,
         emails=emails,
@@ -118,6 +146,7 @@ def explain(
         channel=channel,
         topic=topic,
         campaign=campaign,
+        as_of=as_of_named(as_of, revision, now, rule_version, token),
     )
 
 
@@ -141,6 +170,7 @@ def version(
 
 app.add_typer(choosing.app, name="set")
 app.command("get")(choosing.get)
+app.command("history")(auditing.history)
 app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")
 app.add_typer(suppressing.app, name="suppressions")

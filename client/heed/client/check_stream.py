@@ -34,6 +34,7 @@ class CheckStream:
         user: Identifiers = None,
         device: Identifiers = None,
         subjects: Sequence[Subject] = (),
+        reference: str = "",
         token: str = "",
         tenant: str | None = None,
         timeout: float | None = None,
@@ -59,6 +60,7 @@ class CheckStream:
             user=user,
             device=device,
             subjects=subjects,
+            reference=reference,
         )
         request = ask.check(self._tenant if tenant is None else tenant, query, token)
         return await self._conversation.ask(request, timeout=timeout)

@@ -10,6 +10,7 @@ from typing import Self
 
 from heed.client.administration import AdministrationMethods
 from heed.client.approvals import ApprovalMethods
+from heed.client.audit import AuditMethods
 from heed.client.cached import CacheUse
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
@@ -20,7 +21,12 @@ from heed.model import Channel, TopicClass
 
 
 class Client(
-    PreferenceMethods, AdministrationMethods, ApprovalMethods, ListMethods, PropagationMethods
+    PreferenceMethods,
+    AuditMethods,
+    AdministrationMethods,
+    ApprovalMethods,
+    ListMethods,
+    PropagationMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.
 

@@ -1,4 +1,4 @@
-"""The client's methods of PreferenceService and AuditService: check, explain, set, get."""
+"""The client's methods of PreferenceService: check, set, get."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -38,6 +38,7 @@ class PreferenceMethods(CachedCalling):
         user: Identifiers = None,
         device: Identifiers = None,
         subjects: Sequence[Subject] = (),
+        reference: str = "",
         token: str = "",
         tenant: str | None = None,
         timeout: float | None = None,
@@ -45,8 +46,10 @@ class PreferenceMethods(CachedCalling):
         """Ask whether one message may be sent now; send only if `answer.allowed`.
 
         Name every identifier that is known of the person: naming one more never allows more.
-        `token`, of an earlier answer: this answer is of that revision or later. `timeout` is in
-        seconds; if it is not given 0.05, once the client has made its first connection.
+        `token`, of an earlier answer: this answer is of that revision or later. `reference` is your
+        own name of the message, kept by a server with a decision log; no address belongs there.
+        `timeout` is in seconds; if it is not given 0.05, once the client has made its first
+        connection.
 
         With a cache the answer is of this host where that is young enough for it, and the policy's
         where no server answers (docs/cache.md); `answer.source` and `answer.age` say so.
@@ -72,6 +75,7 @@ class PreferenceMethods(CachedCalling):
             user=user,
             device=device,
             subjects=subjects,
+            reference=reference,
         )
         if cache is not None:
             return await self._check_cached(cache, query, token, tenant, timeout)
@@ -113,37 +117,6 @@ class PreferenceMethods(CachedCalling):
             self._calls.conversation(methods.CHECK_STREAM, timeout=timeout),
             tenant=self._tenant_or(tenant),
         )
-
-    async def explain(
-        self,
-        *,
-        channel: Channel | str,
-        topic: str = TOPIC_ROOT,
-        campaign: str = "",
-        email: Identifiers = None,
-        phone: Identifiers = None,
-        user: Identifiers = None,
-        device: Identifiers = None,
-        subjects: Sequence[Subject] = (),
-        tenant: str | None = None,
-        timeout: float | None = None,
-    ) -> CheckAnswer:
-        """Ask the same as `check`, and for every rule that spoke, with who said so and when.
-
-        Slower than a check: it reads the store. Raises as `check`.
-        """
-        query = Query(
-            channel=channel,
-            topic=topic,
-            campaign=campaign,
-            email=email,
-            phone=phone,
-            user=user,
-            device=device,
-            subjects=subjects,
-        )
-        request = ask.explain(self._tenant_or(tenant), query)
-        return read.check(await self._calls.unary(methods.EXPLAIN, request, timeout=timeout))
 
     async def set_preference(
         self,

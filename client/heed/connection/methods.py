@@ -127,6 +127,14 @@ EXPLAIN: Final = MethodSpec(
     kind=Kind.DECISION,
     timeout_seconds=2.0,
 )
+GET_HISTORY: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetHistory",
+    request=audit.GetHistoryRequest,
+    answer=audit.GetHistoryResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 CREATE_TENANT: Final = MethodSpec(
     service=_ADMIN,
     name="CreateTenant",
@@ -322,6 +330,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     SET_PREFERENCES,
     GET_PREFERENCES,
     EXPLAIN,
+    GET_HISTORY,
     CREATE_TENANT,
     LIST_TENANTS,
     DECLARE_TOPIC,

@@ -35,6 +35,7 @@ class SyncCheckStream:
         user: Identifiers = None,
         device: Identifiers = None,
         subjects: Sequence[Subject] = (),
+        reference: str = "",
         token: str = "",
         tenant: str | None = None,
         timeout: float | None = None,
@@ -60,6 +61,7 @@ class SyncCheckStream:
             user=user,
             device=device,
             subjects=subjects,
+            reference=reference,
         )
         request = ask.check(self._tenant if tenant is None else tenant, query, token)
         return self._conversation.ask(request, timeout=timeout)

@@ -14,6 +14,7 @@ from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
 from heed.sync_client.administration import AdministrationMethods
 from heed.sync_client.approvals import ApprovalMethods
+from heed.sync_client.audit import AuditMethods
 from heed.sync_client.cached import CacheUse
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
@@ -21,7 +22,12 @@ from heed.sync_client.propagation import PropagationMethods
 
 
 class SyncClient(
-    PreferenceMethods, AdministrationMethods, ApprovalMethods, ListMethods, PropagationMethods
+    PreferenceMethods,
+    AuditMethods,
+    AdministrationMethods,
+    ApprovalMethods,
+    ListMethods,
+    PropagationMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.
 

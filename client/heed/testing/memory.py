@@ -13,7 +13,7 @@ from heed.acts import Act, Outcome
 from heed.decide import Facts
 from heed.judge import Draft, Ledger, in_order, judge
 from heed.keys import LOOKUP_KEY_BYTES, Keyer
-from heed.model import Head, Instant, Record, Revision, Subject, SubjectKey, TenantId
+from heed.model import Change, Head, Instant, Record, Revision, Subject, SubjectKey, TenantId
 from heed.tokens import EPOCH_BYTES, encode_token
 from heed.topics import TopicTable
 
@@ -24,6 +24,25 @@ KEYER = Keyer(bytes(LOOKUP_KEY_BYTES))
 
 def _running_hash(revision: Revision) -> bytes:
     return hashlib.sha256(revision.to_bytes(8)).digest()
+
+
+def _change(draft: Draft, revision: Revision) -> Change:
+    return Change(
+        revision=revision,
+        commit_time=draft.commit_time,
+        kind=draft.kind,
+        effect=draft.effect,
+        running_hash=_running_hash(revision),
+        subject=None if draft.subject is None else draft.subject.key,
+        record=draft.stands,
+        asked=None if draft.asked is draft.stands else draft.asked,
+        topic=draft.topic,
+        hold=draft.hold,
+        origin=draft.origin,
+        evidence=draft.evidence,
+        reason=draft.reason,
+        batch_id=draft.batch_id,
+    )
 
 
 _EMPTY = Head(
@@ -76,13 +95,28 @@ class Memory:
         """Return the change of a revision: who said so, when and why."""
         return self.log[revision - 1]
 
-    def token(self) -> str:
-        """Return the token of where the log ends."""
+    def changes(self, through: Revision) -> list[Change]:
+        """Return the log up to a revision, as a server's changes of it would be."""
+        return [
+            _change(draft, Revision(number))
+            for number, draft in enumerate(self.log[:through], start=1)
+        ]
+
+    def head_at(self, revision: Revision) -> Head:
+        """Return where the log ended at a revision that it has."""
+        at = self.change(revision).commit_time if revision else self.create_time
+        return replace(
+            self.head, revision=revision, running_hash=_running_hash(revision), commit_time=at
+        )
+
+    def token(self, revision: Revision | None = None) -> str:
+        """Return the token of a revision; None: of where the log ends."""
+        at = self.head.revision if revision is None else revision
         return encode_token(
             epoch=EPOCH,
             tenant_id=self.tenant_id,
-            revision=self.head.revision,
-            running_hash=self.head.running_hash,
+            revision=at,
+            running_hash=_running_hash(at),
         )
 
     def append(self, act: Act, now: Instant, *, dry_run: bool = False) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from heed.decide import decide, explain
+from heed.decide import decide
 from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
 from heed.model import Decision, Hold, Instant, Query, Record, RecordKind, Scope, SubjectKey
 from heed.testing.memory import EPOCH, KEYER, Memory
@@ -16,7 +16,6 @@ from heed.wire import format as told
 from heed.wire.asked import (
     BatchAsked,
     CheckAsked,
-    ExplainAsked,
     ExportAsked,
     PageAsked,
     PersonQuery,
@@ -24,7 +23,6 @@ from heed.wire.asked import (
 )
 from heed.wire.status import to_refusal
 from heed_proto.v1 import admin_service_pb2 as admin
-from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 
@@ -56,6 +54,31 @@ def export(memory: Memory, asked: ExportAsked, now: Instant) -> Iterator[bytes]:
     yield admin.ExportRecordsResponse(
         total=len(found), position=_position(memory, now)
     ).SerializeToString()
+
+
+def in_full(memory: Memory, record: Record, subject_index: int, now: Instant) -> pb.Record:
+    """Return a record with who said so, when and why."""
+    change = memory.change(record.revision)
+    return told.record_in_full(
+        record,
+        subject_index,
+        now,
+        commit_time=change.commit_time,
+        said_by=change.origin,
+        shown=change.evidence,
+        reason=change.reason,
+    )
+
+
+def hold_in_full(memory: Memory, hold: Hold) -> pb.Hold:
+    """Return a hold with who placed it, and when."""
+    change = memory.change(hold.revision)
+    return told.hold_in_full(hold, change.commit_time, change.origin)
+
+
+def told_of(decision: Decision, records: Sequence[Sequence[object]], now: Instant) -> pb.Decision:
+    """Return a decision, and which subjects had records."""
+    return told.decision(decision, [at for at, one in enumerate(records) if one], now)
 
 
 def _check(memory: Memory, asked: CheckAsked, now: Instant) -> bytes:
@@ -101,25 +124,10 @@ def _stream_check(memory: Memory, asked: StreamAsked, now: Instant) -> bytes:
     ).SerializeToString()
 
 
-def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
-    keys = [KEYER.key(subject) for subject in asked.subjects]
-    facts = memory.facts(keys)
-    decision = explain(facts, asked.query, now)
-    explained = _told(decision, facts.records, now)
-    for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
-        if voice.record is not None:
-            reason.record.CopyFrom(_in_full(memory, voice.record, voice.subject or 0, now))
-        if voice.hold is not None:
-            reason.hold.CopyFrom(_hold_in_full(memory, voice.hold))
-    return audit.ExplainResponse(
-        decision=explained, position=_position(memory, now)
-    ).SerializeToString()
-
-
 def _get_preferences(memory: Memory, asked: PersonQuery, now: Instant) -> bytes:
     return preference.GetPreferencesResponse(
         records=[
-            _in_full(memory, record, at, now)
+            in_full(memory, record, at, now)
             for at, subject in enumerate(asked.subjects)
             for record in memory.standing(KEYER.key(subject))
         ],
@@ -139,7 +147,7 @@ def _list_holds(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
     holds = sorted(memory.ledger.holds.values(), key=lambda hold: hold.revision)
     page, cursor = _page([(f"{hold.revision:020}", hold) for hold in holds], asked)
     return admin.ListHoldsResponse(
-        holds=[_hold_in_full(memory, hold) for hold in page],
+        holds=[hold_in_full(memory, hold) for hold in page],
         next_page_token=parse_admin.page_token("holds", cursor),
     ).SerializeToString()
 
@@ -159,11 +167,7 @@ def _list_suppressions(memory: Memory, asked: PageAsked, now: Instant) -> bytes:
 
 def _decided(memory: Memory, keys: Sequence[SubjectKey], query: Query, now: Instant) -> pb.Decision:
     facts = memory.facts(keys)
-    return _told(decide(facts, query, now), facts.records, now)
-
-
-def _told(decision: Decision, records: Sequence[Sequence[object]], now: Instant) -> pb.Decision:
-    return told.decision(decision, [at for at, one in enumerate(records) if one], now)
+    return told_of(decide(facts, query, now), facts.records, now)
 
 
 def _require_token(memory: Memory, text: str) -> None:
@@ -205,29 +209,11 @@ def _scope(record: Record) -> Scope:
     return Scope(channel=record.channel, topic=record.topic)
 
 
-def _in_full(memory: Memory, record: Record, subject_index: int, now: Instant) -> pb.Record:
-    change = memory.change(record.revision)
-    return told.record_in_full(
-        record,
-        subject_index,
-        now,
-        commit_time=change.commit_time,
-        said_by=change.origin,
-        shown=change.evidence,
-        reason=change.reason,
-    )
-
-
-def _hold_in_full(memory: Memory, hold: Hold) -> pb.Hold:
-    change = memory.change(hold.revision)
-    return told.hold_in_full(hold, change.commit_time, change.origin)
-
-
 def _with_subject(
     memory: Memory, key: SubjectKey, record: Record, now: Instant
 ) -> admin.SubjectRecord:
     return admin.SubjectRecord(
-        subject=told.subject(memory.subjects[key]), record=_in_full(memory, record, 0, now)
+        subject=told.subject(memory.subjects[key]), record=in_full(memory, record, 0, now)
     )
 
 
@@ -240,7 +226,6 @@ READS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
         "CheckSuppression": ReadMethod(read=checks.check, act=_check),
         "BatchCheckSuppression": ReadMethod(read=checks.batch_check, act=_check_many),
         "StreamCheckSuppression": ReadMethod(read=checks.stream_check, act=_stream_check),
-        "Explain": ReadMethod(read=parse.explain, act=_explain),
         "GetPreferences": ReadMethod(read=parse.get_preferences, act=_get_preferences),
         "ListTopics": ReadMethod(read=parse_admin.list_topics, act=_list_topics),
         "ListHolds": ReadMethod(read=parse_admin.list_holds, act=_list_holds),

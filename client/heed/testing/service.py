@@ -18,6 +18,7 @@ from heed.errors import (
 )
 from heed.model import Instant, TenantId
 from heed.testing.approving import APPROVING
+from heed.testing.auditing import AUDITS
 from heed.testing.clock import FakeClock
 from heed.testing.following import FOLLOWING, waited
 from heed.testing.memory import Memory
@@ -59,7 +60,7 @@ class FakeService:
                 asked = WRITES[name].read(data)
                 memory = self._of(asked.call.tenant)
                 return write(memory, name, asked, self.clock.instant()) + waited(memory, asked)
-            method = READS.get(name) or APPROVING.get(name) or FOLLOWING[name]
+            method = READS.get(name) or AUDITS.get(name) or APPROVING.get(name) or FOLLOWING[name]
             wanted = method.read(data)
             memory = self._of(wanted.tenant)
             return method.act(memory, wanted, self._now(memory))

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar, assert_never
 
 from google.protobuf.message import Message
 
+from heed.answers import AsOf
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     Cause,
@@ -74,9 +75,34 @@ def check_many(
 
 
 @_of_unicode
-def explain(tenant: str, query: Query) -> audit.ExplainRequest:
-    """Ask why."""
-    return audit.ExplainRequest(tenant=tenant, query=said.query(query))
+def explain(tenant: str, query: Query, as_of: AsOf | None = None) -> audit.ExplainRequest:
+    """Ask why, now or as of a position or an instant."""
+    if as_of is None:
+        return audit.ExplainRequest(tenant=tenant, query=said.query(query))
+    if isinstance(as_of, datetime):
+        require_zone(as_of, "as_of")
+        time = said.timestamp(as_of)
+        return audit.ExplainRequest(tenant=tenant, query=said.query(query), time=time)
+    position = pb.Position(
+        revision=as_of.revision,
+        now=said.timestamp(as_of.now),
+        rule_version=as_of.rule_version,
+        token=as_of.token,
+    )
+    return audit.ExplainRequest(tenant=tenant, query=said.query(query), position=position)
+
+
+@_of_unicode
+def get_history(
+    tenant: str, subjects: Iterable[Subject], page_token: str
+) -> audit.GetHistoryRequest:
+    """Ask for a page of what the log has of a person."""
+    return audit.GetHistoryRequest(
+        tenant=tenant,
+        subjects=[said.subject(one) for one in subjects],
+        page_size=PAGE_SIZE_MAX,
+        page_token=page_token,
+    )
 
 
 @_of_unicode

@@ -63,12 +63,42 @@ class PersonQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsOfPosition:
+    """As of the position of an earlier answer."""
+
+    revision: Revision
+    now: Instant | None
+    """None: when that revision was committed."""
+    rule_version: int
+    """0: the server's."""
+    token: str
+    """Empty: of whatever history the log has."""
+
+
+AsOf = AsOfPosition | Instant
+"""When a decision is asked about; of an instant, at the last revision committed by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainAsked:
     """Explain."""
 
     tenant: str
     subjects: tuple[Subject, ...]
     query: Query
+    as_of: AsOf | None = None
+    """None: now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryAsked:
+    """GetHistory."""
+
+    tenant: str
+    subjects: tuple[Subject, ...]
+    page_size: int
+    after: Revision
+    """Where the page before ended."""
 
 
 class ProtectionAsked(NamedTuple):
@@ -202,6 +232,8 @@ class CheckAsked:
     token: str
     subjects: list[Given]
     query: Query
+    reference: str = ""
+    """The sender's own name of the message."""
 
 
 @dataclass(slots=True)
@@ -214,6 +246,8 @@ class BatchAsked:
     counts: list[int]
     """How many of the subjects are of each query."""
     queries: list[Query]
+    references: dict[int, str]
+    """The senders' own names of the messages that have one, by the positions of their queries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,10 @@ def check(data: bytes) -> CheckAsked:
     else:
         subjects = _given(wanted)
     query = _queries.get((wanted.channel, wanted.topic, wanted.campaign)) or _learn(wanted)
-    if query is None or not subjects:
+    reference = wanted.reference
+    if query is None or not subjects or (reference and not parse.is_reference(reference)):
         raise _refusal([wanted], ["query"])
-    return CheckAsked(asked.tenant, asked.token, subjects, query)
+    return CheckAsked(asked.tenant, asked.token, subjects, query, reference)
 
 
 def batch_check(data: bytes) -> BatchAsked:
@@ -62,7 +63,7 @@ def batch_check(data: bytes) -> BatchAsked:
     asked = parse.message(preference.BatchCheckSuppressionRequest, data)
     wanted = asked.queries
     _require_count(len(wanted), limits.QUERIES_MAX)
-    batch = BatchAsked(asked.tenant, asked.token, [], [], [])
+    batch = BatchAsked(asked.tenant, asked.token, [], [], [], {})
     if len(_add(wanted, batch)) < len(wanted):
         raise _refusal(wanted, [f"queries[{index}]" for index in range(len(wanted))])
     return batch
@@ -78,7 +79,7 @@ def stream_check(data: bytes) -> StreamAsked:
     asked = parse.message(preference.StreamCheckSuppressionRequest, data)
     wanted = asked.queries
     _require_count(len(wanted), limits.STREAM_QUERIES_MAX)
-    batch = BatchAsked(asked.tenant, asked.token, [], [], [])
+    batch = BatchAsked(asked.tenant, asked.token, [], [], [], {})
     added = _add(wanted, batch)
     refused: dict[int, InvalidArgumentError] = {}
     if len(added) < len(wanted):
@@ -130,6 +131,10 @@ def _add(wanted: Sequence[pb.Query], batch: BatchAsked) -> Sequence[int]:
         query = recall((one.channel, one.topic, one.campaign)) or _learn(one)
         if query is None or not given:
             continue
+        if reference := one.reference:
+            if not parse.is_reference(reference):
+                continue
+            batch.references[len(batch.queries)] = reference
         batch.subjects += given
         batch.counts.append(len(given))
         batch.queries.append(query)
@@ -171,6 +176,7 @@ def _refusal(wanted: Sequence[pb.Query], paths: Sequence[str]) -> InvalidArgumen
     for one, path in zip(wanted, paths, strict=True):
         values.subjects(one.subjects, f"{path}.subjects", violations, distinct=False)
         parse.query(one, path, violations)
+        parse.reference(one.reference, f"{path}.reference", violations)
     return violations.as_error()
 
 
@@ -195,18 +201,21 @@ def _move_malformed(asked: StreamAsked) -> None:
     """Refuse the queries that have a malformed subject, each for its own."""
     batch = asked.batch
     places = [at for at in range(asked.count) if at not in asked.refused]
-    left = BatchAsked(batch.tenant, batch.token, [], [], [])
+    left = BatchAsked(batch.tenant, batch.token, [], [], [], {})
     begin = 0
-    for place, query, count in zip(places, batch.queries, batch.counts, strict=True):
+    parts = zip(places, batch.queries, batch.counts, strict=True)
+    for at, (place, query, count) in enumerate(parts):
         given = batch.subjects[begin : begin + count]
         begin += count
         violations = Violations()
-        for at, (subject_type, value) in enumerate(given):
-            path = f"queries[{place}].subjects[{at}]"
+        for index, (subject_type, value) in enumerate(given):
+            path = f"queries[{place}].subjects[{index}]"
             values.given_subject(subject_type, value, path, violations)
         if violations.count:
             asked.refused[place] = violations.as_error()
             continue
+        if at in batch.references:
+            left.references[len(left.queries)] = batch.references[at]
         left.subjects += given
         left.counts.append(count)
         left.queries.append(query)

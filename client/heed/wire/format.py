@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from heed.model import (
     RULE_VERSION,
     Cause,
+    Change,
     Channel,
     Decision,
     Effect,
@@ -32,6 +33,7 @@ from heed.model import (
     SubjectType,
     Topic,
 )
+from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import types_pb2 as pb
 
 SHAPES_REMEMBERED_MAX = 8_192
@@ -140,6 +142,26 @@ def record_in_full(
     if shown is not None:
         told.evidence.CopyFrom(evidence(shown))
     return told
+
+
+def historic_change(value: Change, subject_index: int, now: Instant) -> audit.HistoricChange:
+    """Return a change of the log as people read it."""
+    asked = value.asked or value.record
+    return audit.HistoricChange(
+        revision=value.revision,
+        commit_time=timestamp(value.commit_time),
+        kind=audit.ChangeKind.ValueType(value.kind),
+        effect=effect(value.effect),
+        subject_index=subject_index,
+        asked=None if asked is None else record(asked, subject_index, now),
+        stood=None
+        if value.asked is None or value.record is None
+        else record(value.record, subject_index, now),
+        origin=None if value.origin is None else origin(value.origin),
+        evidence=None if value.evidence is None else evidence(value.evidence),
+        reason=value.reason,
+        batch_id=value.batch_id,
+    )
 
 
 def hold(value: Hold) -> pb.Hold:

@@ -28,6 +28,8 @@ QUERIES_MAX: Final = 10_000
 """Messages asked about in one BatchCheckSuppression."""
 STREAM_QUERIES_MAX: Final = 100
 """Messages asked about in one request of StreamCheckSuppression."""
+MESSAGE_REFERENCE_CHARACTERS_MAX: Final = 128
+"""Characters of a sender's own name of a message, as the decision log has it."""
 TOKEN_CHARACTERS_MAX: Final = 128
 """Characters of a token of any version, as a follower takes it; this version's have 39."""
 

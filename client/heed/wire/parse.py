@@ -1,4 +1,4 @@
-"""Messages of PreferenceService and AuditService to values, whatever bytes arrive.
+"""Messages of PreferenceService to values, whatever bytes arrive.
 
 Laws:
 - A request that breaks a constraint is refused whole, with every violation; nothing is repaired.
@@ -23,9 +23,8 @@ from heed.model import (
     Reach,
 )
 from heed.wire import limits, values
-from heed.wire.asked import ExplainAsked, PersonAsked, PersonQuery, PreferencesAsked, WriteCall
+from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked, WriteCall
 from heed.wire.violations import Violations, too_large
-from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 
@@ -78,16 +77,16 @@ def query(asked: pb.Query, path: str, violations: Violations) -> Query:
     )
 
 
-def explain(data: bytes) -> ExplainAsked:
-    """Read an ExplainRequest."""
-    asked = message(audit.ExplainRequest, data)
+def reference(written: str, path: str, violations: Violations) -> str:
+    """Return a sender's own name of a message."""
+    return values.text(written, path, violations, limits.MESSAGE_REFERENCE_CHARACTERS_MAX)
+
+
+def is_reference(written: str) -> bool:
+    """Whether `reference` would find nothing wrong."""
     violations = Violations()
-    subjects = values.subjects(asked.query.subjects, "query.subjects", violations, distinct=False)
-    read = ExplainAsked(
-        tenant=asked.tenant, subjects=subjects, query=query(asked.query, "query", violations)
-    )
-    violations.raise_if_any()
-    return read
+    reference(written, "", violations)
+    return not violations.count
 
 
 def get_preferences(data: bytes) -> PersonQuery:

@@ -17,6 +17,7 @@ from heed.answers import (
     Approval,
     BatchSetAnswer,
     CheckAnswer,
+    HistoricChange,
     Hold,
     HoldAnswer,
     ImportAnswer,
@@ -39,6 +40,7 @@ from heed.model import (
     SECONDS_MAX,
     ApprovalState,
     Cause,
+    ChangeKind,
     Channel,
     Effect,
     Evidence,
@@ -89,6 +91,7 @@ _CHANNEL = _known(Channel)
 _TOPIC_CLASS = _known(TopicClass)
 _REACH = _known(Reach)
 _KIND = _known(RecordKind)
+_CHANGE_KIND = _known(ChangeKind)
 _CAUSE = _known(Cause)
 _RULE = _known(Rule)
 _METHOD = _known(Method)
@@ -269,6 +272,23 @@ def topic(value: pb.Topic) -> Topic:
     )
 
 
+def historic_change(value: audit.HistoricChange) -> HistoricChange:
+    """Read a change of the log."""
+    return HistoricChange(
+        revision=value.revision,
+        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
+        kind=_CHANGE_KIND(value.kind),
+        effect=_effect(value),
+        subject_index=value.subject_index,
+        asked=record(value.asked) if value.HasField("asked") else None,
+        stood=record(value.stood) if value.HasField("stood") else None,
+        origin=_origin(value.origin) if value.HasField("origin") else None,
+        evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
+        reason=value.reason,
+        batch_id=value.batch_id,
+    )
+
+
 def hold(value: pb.Hold) -> Hold:
     """Read a hold. One that names an unknown channel is told as covering every channel."""
     return Hold(
@@ -376,7 +396,9 @@ def _reason(value: pb.Reason) -> Reason:
     )
 
 
-def _effect(value: preference.StoredChoice | admin.StoredSuppression) -> Effect:
+def _effect(
+    value: preference.StoredChoice | admin.StoredSuppression | audit.HistoricChange,
+) -> Effect:
     """An effect that is unknown is told as superseded: a stop that may not stand is looked at."""
     return Effect.APPLIED if value.effect == pb.EFFECT_APPLIED else Effect.SUPERSEDED
 

@@ -61,6 +61,7 @@ def query(value: Query) -> pb.Query:
         channel=channel(value.channel),
         topic=value.topic,
         campaign=value.campaign,
+        reference=value.reference,
     )
 
 

@@ -3,8 +3,12 @@
 isort:skip_file
 What operators and auditors ask about decisions."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from heed_proto.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -17,6 +21,46 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Not one of the kinds below: of a later version."""
+    CHANGE_KIND_CHOICE: _ChangeKind.ValueType  # 1
+    """A person's choice; also an opt-out that was imported."""
+    CHANGE_KIND_SUPPRESSION: _ChangeKind.ValueType  # 2
+    """A suppression was added."""
+    CHANGE_KIND_RELEASE: _ChangeKind.ValueType  # 3
+    """A suppression was released."""
+    CHANGE_KIND_TOPIC: _ChangeKind.ValueType  # 4
+    """A topic was declared, loosened or retired. Of no person."""
+    CHANGE_KIND_HOLD: _ChangeKind.ValueType  # 5
+    """A hold was placed. Of no person."""
+    CHANGE_KIND_LIFT: _ChangeKind.ValueType  # 6
+    """A hold was lifted. Of no person."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """What a change of the log is about."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Not one of the kinds below: of a later version."""
+CHANGE_KIND_CHOICE: ChangeKind.ValueType  # 1
+"""A person's choice; also an opt-out that was imported."""
+CHANGE_KIND_SUPPRESSION: ChangeKind.ValueType  # 2
+"""A suppression was added."""
+CHANGE_KIND_RELEASE: ChangeKind.ValueType  # 3
+"""A suppression was released."""
+CHANGE_KIND_TOPIC: ChangeKind.ValueType  # 4
+"""A topic was declared, loosened or retired. Of no person."""
+CHANGE_KIND_HOLD: ChangeKind.ValueType  # 5
+"""A hold was placed. Of no person."""
+CHANGE_KIND_LIFT: ChangeKind.ValueType  # 6
+"""A hold was lifted. Of no person."""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
 @_typing.final
 class ExplainRequest(_message.Message):
     """Asks why."""
@@ -25,23 +69,44 @@ class ExplainRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """As in CheckSuppressionRequest."""
     @_builtins.property
     def query(self) -> _types_pb2.Query:
-        """The message. Required."""
+        """The message. Required. Its `reference` says nothing here."""
+
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """The position of an earlier answer, as that answer or a line of the decision log told it.
+        `revision` 0 is the empty log; `now` absent: when that revision was committed;
+        `rule_version` 0: this server's; `token` empty: the history is taken for this log's,
+        otherwise it must be (STORE_MISMATCH).
+        """
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """An instant, not ahead of the server's clock: at the last revision that was committed by then,
+        and with that instant as now. A node answers some milliseconds behind the log, so an answer
+        that was given is better asked about by its position.
+        """
 
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         query: _types_pb2.Query | None = ...,
+        position: _types_pb2.Position | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "position", b"position", "query", b"query", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "position", b"position", "query", b"query", "tenant", b"tenant", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_as_of: _TypeAlias = _typing.Literal["position", "time"]  # noqa: Y015
+    _WhichOneofArgType_as_of: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_as_of) -> _WhichOneofReturnType_as_of | None: ...
 
 Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
 
@@ -74,3 +139,149 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class GetHistoryRequest(_message.Message):
+    """Asks for what the log has of a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    page_size: _builtins.int
+    """At most so many changes, 1 to 1,000. 0: 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same subjects. Empty: from the start."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Subject]:
+        """Identifiers of one person, 1 to 8."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        subjects: _abc.Iterable[_types_pb2.Subject] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "subjects", b"subjects", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHistoryRequest: _TypeAlias = GetHistoryRequest  # noqa: Y015
+
+@_typing.final
+class GetHistoryResponse(_message.Message):
+    """Tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this was the last page."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoricChange]:
+        """The changes, by revision."""
+
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where the log stood; what is told is all that there is up to there, or to the page's end."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___HistoricChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+        position: _types_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHistoryResponse: _TypeAlias = GetHistoryResponse  # noqa: Y015
+
+@_typing.final
+class HistoricChange(_message.Message):
+    """One change of the log, as it was written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    COMMIT_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    SUBJECT_INDEX_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    STOOD_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Its number."""
+    kind: Global___ChangeKind.ValueType
+    """What it is about."""
+    effect: _types_pb2.Effect.ValueType
+    """Whether it stood from then on, or something decided later, or a release, stood in its place."""
+    subject_index: _builtins.int
+    """Whose: the position in the request's subjects, from 0."""
+    reason: _builtins.str
+    """Why, in words, when the writer gave any."""
+    batch_id: _builtins.str
+    """The list it was imported with. Empty: none."""
+    @_builtins.property
+    def commit_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was committed."""
+
+    @_builtins.property
+    def asked(self) -> _types_pb2.Record:
+        """What was asked for, as stored; of a RELEASE, the suppression that stood no more. Its `active`
+        is of the answer's now, and what is told of the whole change is not repeated in it.
+        """
+
+    @_builtins.property
+    def stood(self) -> _types_pb2.Record:
+        """What stood in its place from then on, where that is not what was asked: a suppression that is
+        there already is never shortened, say. Absent: what was asked, if it was applied.
+        """
+
+    @_builtins.property
+    def origin(self) -> _types_pb2.Origin:
+        """Who said so, how, from where, and when the person decided."""
+
+    @_builtins.property
+    def evidence(self) -> _types_pb2.Evidence:
+        """What the person was shown and did. Only of an opt-in."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        commit_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___ChangeKind.ValueType = ...,
+        effect: _types_pb2.Effect.ValueType = ...,
+        subject_index: _builtins.int = ...,
+        asked: _types_pb2.Record | None = ...,
+        stood: _types_pb2.Record | None = ...,
+        origin: _types_pb2.Origin | None = ...,
+        evidence: _types_pb2.Evidence | None = ...,
+        reason: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "commit_time", b"commit_time", "evidence", b"evidence", "origin", b"origin", "stood", b"stood"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "batch_id", b"batch_id", "commit_time", b"commit_time", "effect", b"effect", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reason", b"reason", "revision", b"revision", "stood", b"stood", "subject_index", b"subject_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoricChange: _TypeAlias = HistoricChange  # noqa: Y015

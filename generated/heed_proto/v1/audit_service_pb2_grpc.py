@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Explains decisions.
+    """Explains decisions, today's and past ones, and tells what led to them.
     """
 
     def __init__(self, channel):
@@ -40,16 +40,36 @@ class AuditServiceStub(object):
                 request_serializer=heed_dot_v1_dot_audit__service__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_audit__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/heed.v1.AuditService/GetHistory',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
-    """Explains decisions.
+    """Explains decisions, today's and past ones, and tells what led to them.
     """
 
     def Explain(self, request, context):
         """Returns the decision on a query with every rule that spoke, not only the one that won, and
         for each record its revision, who said so and when. Reads the store, so it is slower than a
         Check and decides by the same rules. Needs the right `audit`.
+
+        With `position` or `time` it is the decision of then: by the records, topics and holds that the
+        log had set by that revision, whatever was written since.
+
+        Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, REVISION_UNKNOWN, RULES_UNKNOWN,
+        STORE_MISMATCH, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
+        """Returns every change of the log that is about one person, oldest first, page by page: what was
+        asked and what came of it, when, who said so, with what evidence and why. Needs the right
+        `audit`.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
         """
@@ -65,6 +85,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=heed_dot_v1_dot_audit__service__pb2.ExplainRequest.FromString,
                     response_serializer=heed_dot_v1_dot_audit__service__pb2.ExplainResponse.SerializeToString,
             ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'heed.v1.AuditService', rpc_method_handlers)
@@ -74,7 +99,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Explains decisions.
+    """Explains decisions, today's and past ones, and tells what led to them.
     """
 
     @staticmethod
@@ -94,6 +119,33 @@ class AuditService(object):
             '/heed.v1.AuditService/Explain',
             heed_dot_v1_dot_audit__service__pb2.ExplainRequest.SerializeToString,
             heed_dot_v1_dot_audit__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetHistory',
+            heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Explains decisions."""
+    """Explains decisions, today's and past ones, and tells what led to them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,12 +38,23 @@ class AuditServiceStub:
     for each record its revision, who said so and when. Reads the store, so it is slower than a
     Check and decides by the same rules. Needs the right `audit`.
 
+    With `position` or `time` it is the decision of then: by the records, topics and holds that the
+    log had set by that revision, whatever was written since.
+
+    Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, REVISION_UNKNOWN, RULES_UNKNOWN,
+    STORE_MISMATCH, STORE_UNAVAILABLE.
+    """
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetHistoryRequest, _audit_service_pb2.GetHistoryResponse]
+    """Returns every change of the log that is about one person, oldest first, page by page: what was
+    asked and what came of it, when, who said so, with what evidence and why. Needs the right
+    `audit`.
+
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Explains decisions."""
+    """Explains decisions, today's and past ones, and tells what led to them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Explain: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainRequest, _audit_service_pb2.ExplainResponse]  # type: ignore[assignment]
@@ -51,11 +62,22 @@ class AuditServiceAsyncStub(AuditServiceStub):
     for each record its revision, who said so and when. Reads the store, so it is slower than a
     Check and decides by the same rules. Needs the right `audit`.
 
+    With `position` or `time` it is the decision of then: by the records, topics and holds that the
+    log had set by that revision, whatever was written since.
+
+    Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, REVISION_UNKNOWN, RULES_UNKNOWN,
+    STORE_MISMATCH, STORE_UNAVAILABLE.
+    """
+    GetHistory: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetHistoryRequest, _audit_service_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """Returns every change of the log that is about one person, oldest first, page by page: what was
+    asked and what came of it, when, who said so, with what evidence and why. Needs the right
+    `audit`.
+
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Explains decisions."""
+    """Explains decisions, today's and past ones, and tells what led to them."""
 
     @_abc_1.abstractmethod
     def Explain(
@@ -66,6 +88,23 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the decision on a query with every rule that spoke, not only the one that won, and
         for each record its revision, who said so and when. Reads the store, so it is slower than a
         Check and decides by the same rules. Needs the right `audit`.
+
+        With `position` or `time` it is the decision of then: by the records, topics and holds that the
+        log had set by that revision, whatever was written since.
+
+        Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, REVISION_UNKNOWN, RULES_UNKNOWN,
+        STORE_MISMATCH, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _audit_service_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetHistoryResponse, _abc.Awaitable[_audit_service_pb2.GetHistoryResponse]]:
+        """Returns every change of the log that is about one person, oldest first, page by page: what was
+        asked and what came of it, when, who said so, with what evidence and why. Needs the right
+        `audit`.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
         """

@@ -190,6 +190,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "CHECKPOINT_UNKNOWN", "domain": "heed.dev", "metadata": {}}
     """
+    ERROR_REASON_REVISION_UNKNOWN: _ErrorReason.ValueType  # 34
+    """NOT_FOUND. The log does not have that revision yet.
+
+        {"reason": "REVISION_UNKNOWN", "domain": "heed.dev",
+         "metadata": {"revision": "18", "head": "17"}}
+    """
+    ERROR_REASON_RULES_UNKNOWN: _ErrorReason.ValueType  # 35
+    """NOT_FOUND. This server does not have that version of the decision's rules.
+
+        {"reason": "RULES_UNKNOWN", "domain": "heed.dev",
+         "metadata": {"rule_version": "2", "rule_version_max": "1"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -364,5 +376,17 @@ ERROR_REASON_CHECKPOINT_UNKNOWN: ErrorReason.ValueType  # 33
 """NOT_FOUND. No checkpoint has it: not yet, or there is no such change, claim or tile.
 
     {"reason": "CHECKPOINT_UNKNOWN", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_REVISION_UNKNOWN: ErrorReason.ValueType  # 34
+"""NOT_FOUND. The log does not have that revision yet.
+
+    {"reason": "REVISION_UNKNOWN", "domain": "heed.dev",
+     "metadata": {"revision": "18", "head": "17"}}
+"""
+ERROR_REASON_RULES_UNKNOWN: ErrorReason.ValueType  # 35
+"""NOT_FOUND. This server does not have that version of the decision's rules.
+
+    {"reason": "RULES_UNKNOWN", "domain": "heed.dev",
+     "metadata": {"rule_version": "2", "rule_version_max": "1"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

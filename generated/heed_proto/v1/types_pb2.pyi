@@ -439,6 +439,7 @@ class Query(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     TOPIC_FIELD_NUMBER: _builtins.int
     CAMPAIGN_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     channel: Global___Channel.ValueType
     """How it would travel. Required; ANY is refused."""
     topic: _builtins.str
@@ -446,6 +447,11 @@ class Query(_message.Message):
     campaign: _builtins.str
     """The sender's name of the campaign it belongs to, which a hold can name. At most 200
     characters. Empty: none.
+    """
+    reference: _builtins.str
+    """The sender's own name of this message, by which a sent one is found again in the server's
+    decision log: a message id. At most 128 characters; no address belongs here. It decides
+    nothing. Empty: none.
     """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subject]:
@@ -460,10 +466,11 @@ class Query(_message.Message):
         channel: Global___Channel.ValueType = ...,
         topic: _builtins.str = ...,
         campaign: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "channel", b"channel", "subjects", b"subjects", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "channel", b"channel", "reference", b"reference", "subjects", b"subjects", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,7 +18,7 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
-from heed_server.rpc import approving, propagations, reads
+from heed_server.rpc import approving, audits, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -162,7 +162,8 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         rate=None,
     ),
     _read("GetPreferences", reads.get_preferences),
-    _read("Explain", reads.explain),
+    _read("Explain", audits.explain),
+    _read("GetHistory", audits.get_history),
     _read("CreateTenant", reads.create_tenant, is_write=True),
     _read("ListTenants", reads.list_tenants),
     _write(admin.DeclareTopicResponse, parse_admin.declare_topic, Service.declare_topic),

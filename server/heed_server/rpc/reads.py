@@ -9,7 +9,6 @@ from heed.model import Head, Instant, RecordKind, Subject, SubjectKey
 from heed.wire import format as told
 from heed.wire import parse, parse_admin
 from heed_proto.v1 import admin_service_pb2 as admin
-from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from heed_server.auth.policy import Principal
@@ -24,32 +23,8 @@ async def get_preferences(service: Service, principal: Principal, data: bytes) -
     context, standing, now = await service.get_preferences(principal, asked)
     places = _places(context, asked.subjects)
     return preference.GetPreferencesResponse(
-        records=[_in_full(one, places[one.key], now) for one in standing.records],
-        position=_position(context, standing.head, now),
-    ).SerializeToString()
-
-
-async def explain(service: Service, principal: Principal, data: bytes) -> bytes:
-    """Answer Explain."""
-    asked = parse.explain(data)
-    context, standing, decision, now = await service.explain(principal, asked)
-    # One subject may be named twice, in two spellings: each place has its records, as in a Check.
-    keys = [context.keyer.key(subject) for subject in asked.subjects]
-    recorded = {one.key for one in standing.records}
-    with_records = [at for at, key in enumerate(keys) if key in recorded]
-    explained = told.decision(decision, with_records, now)
-    records = {(one.key, one.record.slot): one for one in standing.records}
-    holds = {one.hold.hold_id: one for one in standing.holds}
-    for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
-        if voice.record is not None:
-            at = voice.subject or 0
-            one = records[keys[at], voice.record.slot]
-            reason.record.CopyFrom(_in_full(one, at, now))
-        if voice.hold is not None:
-            hold = holds[voice.hold.hold_id]
-            reason.hold.CopyFrom(told.hold_in_full(hold.hold, hold.commit_time, hold.origin))
-    return audit.ExplainResponse(
-        decision=explained, position=_position(context, standing.head, now)
+        records=[in_full(one, places[one.key], now) for one in standing.records],
+        position=position(context, standing.head, now),
     ).SerializeToString()
 
 
@@ -112,19 +87,12 @@ async def export_records(
                 records=[_with_subject(one, now) for one in batch]
             ).SerializeToString()
         yield admin.ExportRecordsResponse(
-            total=total, position=_position(context, head, now)
+            total=total, position=position(context, head, now)
         ).SerializeToString()
 
 
-def _places(context: TenantContext, subjects: Sequence[Subject]) -> Mapping[SubjectKey, int]:
-    """The position of each subject among those named; of one named twice the first."""
-    places: dict[SubjectKey, int] = {}
-    for at, subject in enumerate(subjects):
-        places.setdefault(context.keyer.key(subject), at)
-    return places
-
-
-def _in_full(one: StandingRecord, subject_index: int, now: Instant) -> pb.Record:
+def in_full(one: StandingRecord, subject_index: int, now: Instant) -> pb.Record:
+    """Return a record with who said so, when and why."""
     return told.record_in_full(
         one.record,
         subject_index,
@@ -136,17 +104,26 @@ def _in_full(one: StandingRecord, subject_index: int, now: Instant) -> pb.Record
     )
 
 
+def position(context: TenantContext, head: Head, now: Instant) -> pb.Position:
+    """Return where in the log, and when, an answer is true."""
+    at = place(context.tenant.tenant_id, head.epoch, head.revision, head.running_hash)
+    return told.position(at.revision, at.token, now)
+
+
+def _places(context: TenantContext, subjects: Sequence[Subject]) -> Mapping[SubjectKey, int]:
+    """The position of each subject among those named; of one named twice the first."""
+    places: dict[SubjectKey, int] = {}
+    for at, subject in enumerate(subjects):
+        places.setdefault(context.keyer.key(subject), at)
+    return places
+
+
 def _with_subject(one: StandingRecord, now: Instant) -> admin.SubjectRecord:
     return admin.SubjectRecord(
         subject=None if one.subject is None else told.subject(one.subject),
-        record=_in_full(one, 0, now),
+        record=in_full(one, 0, now),
     )
 
 
 def _tenant(tenant: Tenant) -> admin.Tenant:
     return admin.Tenant(name=tenant.name, create_time=told.timestamp(tenant.create_time))
-
-
-def _position(context: TenantContext, head: Head, now: Instant) -> pb.Position:
-    at = place(context.tenant.tenant_id, head.epoch, head.revision, head.running_hash)
-    return told.position(at.revision, at.token, now)

@@ -2,6 +2,7 @@
 
 from heed_server.service.answering import MaxStaleness
 from heed_server.service.approvals import Approvals
+from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
 from heed_server.service.operations import Operations
@@ -22,5 +23,5 @@ __all__ = [
 ]
 
 
-class Service(Checks, Choices, Protections, Operations, Approvals, Watching, Propagations):
+class Service(Checks, Choices, Protections, Operations, Approvals, Audits, Watching, Propagations):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

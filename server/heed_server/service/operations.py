@@ -1,28 +1,25 @@
-"""What operators do: tenants, topics, holds, and asking why."""
+"""What operators do: tenants, topics, holds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from heed.acts import DeclareTopic, LiftHold, Outcome, PlaceHold, RetireTopic
-from heed.decide import Facts, explain
 from heed.errors import FieldViolation, InvalidArgumentError, RightRequiredError
-from heed.model import Decision, Instant, Revision, Topic, Verdict
-from heed.topics import TopicTable
+from heed.model import Revision, Topic
 from heed.wire import outcomes
-from heed.wire.asked import EndAsked, ExplainAsked, HoldAsked, PageAsked, TopicAsked
+from heed.wire.asked import EndAsked, HoldAsked, PageAsked, TopicAsked
 from heed_server.auth.policy import EVERY_TENANT, Principal
 from heed_server.service.node import Node
 from heed_server.service.rights import RIGHT_OF_METHOD
-from heed_server.service.tenants import TenantContext
-from heed_server.store import Page, Standing, StandingHold, Tenant
+from heed_server.store import Page, StandingHold, Tenant
 from heed_server.writes import Appended
 
 T = TypeVar("T")
 
 
 class Operations(Node):
-    """Administers tenants, topics and holds, and explains decisions."""
+    """Administers tenants, topics and holds."""
 
     async def create_tenant(self, principal: Principal, name: str) -> Tenant:
         """Create a tenant and serve it.
@@ -130,27 +127,6 @@ class Operations(Node):
         holds = sorted(standing.holds, key=lambda one: one.hold.revision)
         left = [one for one in holds if one.hold.revision > after]
         return _page(left, asked.page_size, lambda one: str(one.hold.revision))
-
-    async def explain(
-        self, principal: Principal, asked: ExplainAsked
-    ) -> tuple[TenantContext, Standing, Decision, Instant]:
-        """Decide from the store, and tell every rule that spoke."""
-        context = self.enter("Explain", principal, asked.tenant)
-        keys = [context.keyer.key(subject) for subject in asked.subjects]
-        standing = await self.store.standing(context.tenant.tenant_id, keys)
-        facts = Facts(
-            records=tuple(
-                tuple(one.record for one in standing.records if one.key == key) for key in keys
-            ),
-            holds=tuple(one.hold for one in standing.holds),
-            topics=TopicTable(standing.topics),
-        )
-        now = self.now()
-        decision = explain(facts, asked.query, now)
-        other = self.doubted(now)
-        if decision.verdict is Verdict.ALLOWED and other is not None:
-            decision = explain(facts, asked.query, other)
-        return context, standing, decision, now
 
     async def _set_topic(self, method: str, principal: Principal, asked: TopicAsked) -> Appended:
         context = self.enter(method, principal, asked.call.tenant)

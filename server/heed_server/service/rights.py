@@ -19,6 +19,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "BatchSetPreferences": Right.WRITE,
         "GetPreferences": Right.WRITE,
         "Explain": Right.AUDIT,
+        "GetHistory": Right.AUDIT,
         "CreateTenant": Right.ADMIN,
         "ListTenants": Right.ADMIN,
         "DeclareTopic": Right.ADMIN,

@@ -1,0 +1,69 @@
+"""`heed history`: what the log has of a person."""
+
+from heed.answers import HistoricChange
+from heed.cli.arguments import Devices, Emails, Phones, Users, subjects_named
+from heed.cli.options import Session, connected
+from heed.cli.output import print_json, print_table, record_of, time_of
+from heed.model import ChangeKind, Effect
+from heed.names import word_of
+
+_COLUMNS = ("revision", "committed", "what", "came of it", "said by", "how", "why")
+
+
+@connected
+def history(
+    session: Session,
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+) -> None:
+    """Show every change about a person, oldest first: what, when, who said so, how and why.
+
+    With --json one change a line, with the evidence of each opt-in.
+    """
+    subjects = subjects_named(emails, phones, users, devices)
+    with session.connect() as client:
+        changes = client.get_history(subjects=subjects)
+        if session.json:
+            for change in changes:
+                print_json(change)
+            return
+        found = list(changes)
+    several = len(subjects) > 1
+    print_table(
+        ("whose", *_COLUMNS) if several else _COLUMNS,
+        [_row(change, several=several) for change in found],
+        empty="the log has nothing of them",
+    )
+
+
+def _row(change: HistoricChange, *, several: bool) -> list[str]:
+    origin = change.origin
+    row = [
+        str(change.revision),
+        time_of(change.commit_time),
+        _what(change),
+        _effect(change),
+        "" if origin is None else "/".join(filter(None, (origin.source, origin.actor))),
+        "" if origin is None else word_of(origin.method),
+        "; ".join(filter(None, (change.reason, change.batch_id and f"list {change.batch_id}"))),
+    ]
+    return [str(change.subject_index + 1), *row] if several else row
+
+
+def _what(change: HistoricChange) -> str:
+    if change.asked is None:
+        return "of a kind that this version does not know"
+    # Its own revision and source stand in columns of their own.
+    asked, _, _ = record_of(change.asked).partition(", revision ")
+    return f"release of {asked}" if change.kind is ChangeKind.RELEASE else asked
+
+
+def _effect(change: HistoricChange) -> str:
+    if change.effect is Effect.SUPERSEDED:
+        return "nothing: something later stood"
+    if change.stood is None:
+        return word_of(change.effect)
+    stood, _, _ = record_of(change.stood).partition(", revision ")
+    return f"stood: {stood}"

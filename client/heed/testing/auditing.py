@@ -1,0 +1,77 @@
+"""The fake's answers about the past: why, and what happened, folded from its log."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from heed.as_of import require_history, require_past, require_rules, revision_unknown
+from heed.decide import explain
+from heed.model import Instant, Revision, SubjectKey
+from heed.past import Past
+from heed.testing.memory import KEYER, Memory
+from heed.testing.reading import ReadMethod, hold_in_full, in_full, told_of
+from heed.wire import format as told
+from heed.wire import parse_admin, parse_audit
+from heed.wire.asked import AsOf, AsOfPosition, ExplainAsked, HistoryAsked
+from heed_proto.v1 import audit_service_pb2 as audit
+
+
+def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
+    keys = [KEYER.key(subject) for subject in asked.subjects]
+    if asked.as_of is None:
+        revision, facts = memory.revision, memory.facts(keys)
+    else:
+        revision, now = _moment(memory, asked.as_of, now)
+        past = Past()
+        past.take(memory.changes(revision))
+        facts = past.facts(keys)
+    decision = explain(facts, asked.query, now)
+    explained = told_of(decision, facts.records, now)
+    for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
+        if voice.record is not None:
+            reason.record.CopyFrom(in_full(memory, voice.record, voice.subject or 0, now))
+        if voice.hold is not None:
+            reason.hold.CopyFrom(hold_in_full(memory, voice.hold))
+    return audit.ExplainResponse(
+        decision=explained, position=told.position(revision, memory.token(revision), now)
+    ).SerializeToString()
+
+
+def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
+    places: dict[SubjectKey | None, int] = {
+        KEYER.key(subject): at for at, subject in enumerate(asked.subjects)
+    }
+    found = [
+        change
+        for change in memory.changes(memory.revision)
+        if change.subject in places and change.revision > asked.after
+    ]
+    page = found[: asked.page_size]
+    cursor = str(page[-1].revision) if len(page) < len(found) else ""
+    return audit.GetHistoryResponse(
+        changes=[told.historic_change(one, places[one.subject], now) for one in page],
+        next_page_token=parse_admin.page_token(parse_audit.HISTORY, cursor),
+        position=told.position(memory.revision, memory.token(), now),
+    ).SerializeToString()
+
+
+def _moment(memory: Memory, as_of: AsOf, now: Instant) -> tuple[Revision, Instant]:
+    if not isinstance(as_of, AsOfPosition):
+        require_past(as_of, now)
+        times = [change.commit_time for change in memory.log]
+        return Revision(sum(time <= as_of for time in times)), as_of
+    require_rules(as_of.rule_version)
+    if as_of.revision > memory.revision:
+        raise revision_unknown(as_of.revision, memory.revision)
+    head = memory.head_at(as_of.revision)
+    require_history(as_of.token, memory.tenant_id, head)
+    return as_of.revision, head.commit_time if as_of.now is None else as_of.now
+
+
+AUDITS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
+    {
+        "Explain": ReadMethod(read=parse_audit.explain, act=_explain),
+        "GetHistory": ReadMethod(read=parse_audit.get_history, act=_get_history),
+    }
+)
+"""By the method's name."""

@@ -1,0 +1,182 @@
+"""Why, and what happened: decisions of now and of then, and what the log has of a person.
+
+Laws:
+- A decision of then is made by the rules of a Check, of what the log had set by then (`heed.past`);
+  the tables of what stands now are not asked.
+- What is told is of one revision, whatever is written meanwhile.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from heed.as_of import require_history, require_past, require_rules, revision_unknown
+from heed.decide import Facts, explain
+from heed.model import (
+    Change,
+    Decision,
+    Head,
+    Instant,
+    Revision,
+    SubjectKey,
+    TenantId,
+    Verdict,
+)
+from heed.past import Past
+from heed.records import in_order
+from heed.topics import TopicTable
+from heed.wire.asked import AsOf, AsOfPosition, ExplainAsked, HistoryAsked
+from heed_server.auth.policy import Principal
+from heed_server.service.node import Node
+from heed_server.service.tenants import TenantContext
+from heed_server.store import Standing, StandingHold, StandingRecord
+
+CHANGES_READ = 1_000
+"""Changes of the log that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A decision, with all that stood for its subjects where and when it is true."""
+
+    context: TenantContext
+    standing: Standing
+    decision: Decision
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Some of a person's changes, and where the log stood."""
+
+    context: TenantContext
+    changes: Sequence[Change]
+    """Up to one more than were asked for, by which it is known that there are more."""
+    head: Head
+
+
+class Audits(Node):
+    """Explains decisions, and tells what led to them."""
+
+    async def explain(self, principal: Principal, asked: ExplainAsked) -> Explained:
+        """Decide from the store, as of now or of then, and tell every rule that spoke.
+
+        Raises:
+            NotFoundError: REVISION_UNKNOWN or RULES_UNKNOWN.
+            ConflictError: STORE_MISMATCH, the position is not of this log.
+            InvalidArgumentError: the time is ahead of the clock.
+            UnavailableError: the database does not answer.
+        """
+        context = self.enter("Explain", principal, asked.tenant)
+        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        tenant_id = context.tenant.tenant_id
+        if asked.as_of is None:
+            now = None
+            standing = await self.store.standing(tenant_id, keys)
+        else:
+            head, now = await self._moment(context, asked.as_of)
+            standing = await self._stood(tenant_id, keys, head)
+        facts = Facts(
+            records=tuple(
+                in_order(one.record for one in standing.records if one.key == key) for key in keys
+            ),
+            holds=tuple(one.hold for one in standing.holds),
+            topics=TopicTable(standing.topics),
+        )
+        if now is not None:
+            decision = explain(facts, asked.query, now)
+            return Explained(context=context, standing=standing, decision=decision, now=now)
+        now = self.now()
+        decision = explain(facts, asked.query, now)
+        other = self.doubted(now)
+        if decision.verdict is Verdict.ALLOWED and other is not None:
+            decision = explain(facts, asked.query, other)
+        return Explained(context=context, standing=standing, decision=decision, now=now)
+
+    async def get_history(self, principal: Principal, asked: HistoryAsked) -> History:
+        """Return the next of a person's changes, oldest first.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        context = self.enter("GetHistory", principal, asked.tenant)
+        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        tenant_id = context.tenant.tenant_id
+        head = await self.store.head(tenant_id)
+        changes = await self.store.changes_of(
+            tenant_id,
+            keys,
+            after=asked.after,
+            through=head.revision,
+            limit=asked.page_size + 1,
+        )
+        return History(context=context, changes=changes, head=head)
+
+    async def _moment(self, context: TenantContext, as_of: AsOf) -> tuple[Head, Instant]:
+        """Return where the log was, and the instant that counts as now there."""
+        tenant_id = context.tenant.tenant_id
+        if not isinstance(as_of, AsOfPosition):
+            require_past(as_of, self.now())
+            revision = await self.store.revision_at(tenant_id, as_of)
+            return await self._head_at(tenant_id, revision), as_of
+        require_rules(as_of.rule_version)
+        head = await self._head_at(tenant_id, as_of.revision)
+        require_history(as_of.token, tenant_id, head)
+        if as_of.now is not None:
+            return head, as_of.now
+        return head, head.commit_time or context.tenant.create_time
+
+    async def _head_at(self, tenant_id: TenantId, revision: Revision) -> Head:
+        head = await self.store.head_at(tenant_id, revision)
+        if head is None:
+            newest = (await self.store.head(tenant_id)).revision
+            raise revision_unknown(revision, newest)
+        return head
+
+    async def _stood(self, tenant_id: TenantId, keys: Sequence[SubjectKey], head: Head) -> Standing:
+        """Return what stood for these subjects where the log ended at a revision."""
+        past, through = Past(), head.revision
+        distinct = list(dict.fromkeys(keys))
+        await _take_all(
+            past,
+            lambda after: self.store.changes_of(
+                tenant_id, distinct, after=after, through=through, limit=CHANGES_READ
+            ),
+        )
+        await _take_all(
+            past,
+            lambda after: self.store.changes_of_tenant(
+                tenant_id, after=after, through=through, limit=CHANGES_READ
+            ),
+        )
+        return Standing(
+            head=head,
+            records=tuple(
+                StandingRecord(
+                    key=key,
+                    record=one.record,
+                    commit_time=one.by.commit_time,
+                    origin=one.by.origin,
+                    evidence=one.by.evidence,
+                    reason=one.by.reason,
+                )
+                for key in distinct
+                for one in past.records.get(key, {}).values()
+            ),
+            topics=tuple(past.topics.values()),
+            holds=tuple(
+                StandingHold(hold=hold, commit_time=change.commit_time, origin=change.origin)
+                for change in past.holds.values()
+                if (hold := change.hold) is not None
+            ),
+        )
+
+
+async def _take_all(past: Past, read: Callable[[Revision], Awaitable[Sequence[Change]]]) -> None:
+    """Have the past go on by every change there is, a page at a time."""
+    after = Revision(0)
+    while True:
+        changes = await read(after)
+        past.take(changes)
+        if len(changes) < CHANGES_READ:
+            return
+        after = changes[-1].revision
