@@ -76,6 +76,7 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         Measurement(gives=("check_over_bare", "batch_over_unary"), run=calls.measure_checks),
         Measurement(gives=("stream_over_unary",), run=calls.measure_stream),
         Measurement(gives=("check_tls_over_bare_tls",), run=calls.measure_checks_tls),
+        Measurement(gives=("secure_check_over_bare",), run=calls.measure_checks_secure),
         Measurement(gives=("set_over_bare", "batch_set_over_set"), run=calls.measure_sets),
         Measurement(gives=("set_over_bare_postgres",), run=calls.measure_sets_postgres),
         Measurement(gives=("import_rows_per_second_postgres",), run=scale.measure_import_postgres),

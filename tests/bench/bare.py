@@ -30,6 +30,8 @@ class BareSpec:
     certificate: str | None = None
     """A PEM file with the certificate; None: no TLS."""
     private_key: str | None = None
+    client_authority: str | None = None
+    """A PEM file with the authority of callers' certificates; None: none is asked for."""
 
 
 async def serve(spec: BareSpec) -> None:
@@ -42,7 +44,13 @@ async def serve(spec: BareSpec) -> None:
         )
     if spec.certificate and spec.private_key:
         pair = (Path(spec.private_key).read_bytes(), Path(spec.certificate).read_bytes())
-        port = server.add_secure_port(spec.address, grpc.ssl_server_credentials([pair]))
+        authority = spec.client_authority
+        credentials = grpc.ssl_server_credentials(
+            [pair],
+            root_certificates=None if authority is None else Path(authority).read_bytes(),
+            require_client_auth=authority is not None,
+        )
+        port = server.add_secure_port(spec.address, credentials)
     else:
         port = server.add_insecure_port(spec.address)
     await server.start()

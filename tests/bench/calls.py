@@ -8,13 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as types
 from tests.bench import messages
 from tests.bench.figures import Figure
 from tests.bench.load import LoadSpec
 from tests.bench.measure import Arm, alternate, cpu_ratio, load, rate, ratio, requests_file
-from tests.bench.nodes import SERVER_CORE, BenchError, HeedNode, bare_server
+from tests.bench.nodes import SERVER_CORE, BenchError, HeedNode, Shown, bare_server
+from tests.support.identities import (
+    ISSUER,
+    JwtIssuer,
+    grant_said,
+    issuer_said,
+    write_grants,
+    write_jwks,
+)
 from tests.support.postgres import Postgres
 from tests.support.served import Authority
 
@@ -165,6 +175,61 @@ def measure_checks_tls(folder: Path) -> list[Figure]:
             "the same rounds, by the servers' processor time",
         ),
     ]  # fmt: skip
+
+
+def measure_checks_secure(folder: Path) -> list[Figure]:
+    """`secure_check_over_bare`: both with mTLS, heed's with a JWT too, which it has verified."""
+    people = list(range(ASKED))
+    random.Random(1).shuffle(people)
+    folder.mkdir(parents=True)
+    authority = Authority(folder)
+    shown = _shown(folder, authority)
+    with (
+        seeded_node(HeedNode(folder, authority=authority, shown=shown)) as node,
+        requests_file(messages.checks(iter(people))) as unary,
+    ):
+        spec = LoadSpec(
+            port=node.port,
+            method=messages.CHECK,
+            requests=unary,
+            in_flight=IN_FLIGHT,
+            seconds=1.5,
+            certificate=str(authority.file),
+            shown=(str(shown.chain), str(shown.private_key)),
+            metadata=node.metadata,
+        )
+        heed = Arm(name="check", spec=spec, pid=node.pid)
+        reply = _verified_reply(spec)
+        with bare_server(
+            {messages.CHECK: reply}, authority=authority, asks_for_certificates=True
+        ) as (port, pid):
+            bare = Arm(name="bare", spec=replace(spec, port=port), pid=pid)
+            results = alternate([heed, bare], CHECK_ROUNDS)
+    return [
+        ratio(
+            "secure_check_over_bare", heed, bare, results,
+            f"unary Check with mTLS and a JWT over a bare handler with mTLS, "
+            f"{IN_FLIGHT} in flight, {_ON}",
+        ),
+        cpu_ratio(
+            "secure_check_over_bare_by_cpu", heed, bare, results,
+            "the same rounds, by the servers' processor time",
+        ),
+    ]  # fmt: skip
+
+
+def _shown(folder: Path, authority: Authority) -> Shown:
+    """A caller's certificate and JWT; the JWT is granted what the load does."""
+    issuer = JwtIssuer()
+    write_jwks(folder, issuer)
+    granted = grant_said(issuer=ISSUER, subject="mailer", rights=["check", "write"])
+    chain, private_key = authority.issue_to_client("caller", x509.DNSName("caller.example.org"))
+    return Shown(
+        chain=chain,
+        private_key=private_key,
+        metadata={"authorization": f"Bearer {issuer.jwt()}"},
+        grants=write_grants(folder, issuer_said(), granted),
+    )
 
 
 def measure_sets(folder: Path) -> list[Figure]:

@@ -16,6 +16,7 @@ ROUNDS = Path("bench/rounds.json")
 TARGETS: dict[str, tuple[str, float]] = {
     "check_over_bare": (">=", 0.85),
     "check_tls_over_bare_tls": (">=", 0.8),
+    "secure_check_over_bare": (">=", 0.8),
     "batch_over_unary": (">=", 40),
     "stream_over_unary": (">=", 3),
     "set_over_bare": (">=", 0.6),

@@ -66,6 +66,8 @@ class LoadSpec:
     metadata: dict[str, str] = field(default_factory=dict)
     certificate: str | None = None
     """A PEM file to trust; None: no TLS."""
+    shown: tuple[str, str] | None = None
+    """PEM files of a certificate to show, and of its key; None: none is shown."""
     core: int | None = None
     is_stream: bool = False
     """Whether each connection makes one call for all its requests, answered in their order."""
@@ -106,7 +108,7 @@ class Connection:
     def __init__(self, spec: LoadSpec) -> None:
         raw = socket.create_connection(("127.0.0.1", spec.port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = _with_tls(raw, spec.certificate) if spec.certificate else raw
+        self.socket = _with_tls(raw, spec.certificate, spec.shown) if spec.certificate else raw
         self.socket.setblocking(False)
         self.begun: dict[int, float] = {}
         self.ended: list[tuple[float, float]] = []
@@ -477,8 +479,10 @@ def _string(block: bytes, at: int) -> tuple[str, int]:
     return block[at + 1 : at + 1 + size].decode(), at + 1 + size
 
 
-def _with_tls(raw: socket.socket, certificate: str) -> ssl.SSLSocket:
+def _with_tls(raw: socket.socket, certificate: str, shown: tuple[str, str] | None) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=certificate)
+    if shown is not None:
+        context.load_cert_chain(*shown)
     context.set_alpn_protocols(["h2"])
     return context.wrap_socket(raw, server_hostname="localhost")
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +38,17 @@ class BenchError(Exception):
     """A measurement that would not mean what its name says."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a caller of a server with mTLS shows: a certificate, and what goes with each call."""
+
+    chain: Path
+    private_key: Path
+    metadata: Mapping[str, str]
+    grants: Path
+    """The file that says what it may do."""
+
+
 class HeedNode:
     """One heed server on a folder of its own: `with HeedNode(folder) as node: node.port`."""
 
@@ -49,10 +60,12 @@ class HeedNode:
         variables: Mapping[str, str] | None = None,
         libraries: Path | None = None,
         authority: Authority | None = None,
+        shown: Shown | None = None,
         cores: frozenset[int] = frozenset({SERVER_CORE}),
     ) -> None:
         """`cores` are those it may run on. `libraries` is searched before the environment's own, for another grpcio; with an
-        `authority` the server shows a certificate of it and asks for an API key.
+        `authority` the server shows a certificate of it and asks for an API key, or for what is
+        `shown` to it.
         """
         self.folder = folder
         self.port = free_port()
@@ -63,6 +76,7 @@ class HeedNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "server.log"
         self._authority = authority
+        self._shown = shown
         self._cores = cores
         self.metadata: dict[str, str] = {}
         """What a call must carry: nothing, or the key that `start` made."""
@@ -83,12 +97,16 @@ class HeedNode:
             certificate, private_key = authority.issue()
             self._environment["HEED_TLS_CERTIFICATE_FILE"] = str(certificate)
             self._environment["HEED_TLS_PRIVATE_KEY_FILE"] = str(private_key)
+        if authority is not None and shown is not None:
+            self._environment["HEED_TLS_CLIENT_CA_FILE"] = str(authority.file)
+            self._environment["HEED_AUTH_GRANTS_FILE"] = str(shown.grants)
+            self.metadata = dict(shown.metadata)
 
     def start(self) -> None:
         """Start it and wait for its first answer."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._log.touch()
-        if self._authority is not None:
+        if self._authority is not None and self._shown is None:
             made = json.loads(self._run("keys", "create", "bench", *_RIGHTS, "--json"))
             self.metadata = {"authorization": f"Bearer {made['key']}"}
         begun = time.perf_counter()
@@ -164,7 +182,11 @@ class HeedNode:
         if self._authority is None:
             return grpc.insecure_channel(target)
         root = self._authority.file.read_bytes()
-        return grpc.secure_channel(target, grpc.ssl_channel_credentials(root))
+        shown = self._shown
+        pair: tuple[bytes | None, bytes | None] = (None, None)
+        if shown is not None:
+            pair = (shown.private_key.read_bytes(), shown.chain.read_bytes())
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(root, *pair))
 
     def _run(self, *arguments: str) -> bytes:
         return subprocess.run(
@@ -181,6 +203,7 @@ def bare_server(
     *,
     libraries: Path | None = None,
     authority: Authority | None = None,
+    asks_for_certificates: bool = False,
     address: str = "127.0.0.1:0",
 ) -> Generator[tuple[int, int], None, None]:
     """Run the bare handler and yield its port and its process."""
@@ -191,6 +214,7 @@ def bare_server(
         address=address,
         certificate=certificate,
         private_key=private_key,
+        client_authority=str(authority.file) if authority and asks_for_certificates else None,
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.bare"],

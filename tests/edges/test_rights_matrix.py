@@ -28,7 +28,9 @@ from heed_server.auth.credentials import HANDED_ON, Authenticator
 from heed_server.auth.identities import Identities
 from heed_server.auth.keys import make_key
 from heed_server.auth.policy import Right
+from heed_server.rates import RateLimits
 from heed_server.service import node, tenants
+from heed_server.service.admission import Admission
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.storage import SqlStore, SystemClock
 from heed_server.store import ApiKey
@@ -60,6 +62,11 @@ OF_WHO_CALLS: Final = {
     ErrorReason.TENANT_UNKNOWN,
     ErrorReason.TENANT_REQUIRED,
 }
+UNLIMITED: Final = RateLimits(
+    writes_per_second_max=0, reads_per_second_max=0, streams_per_second_max=0
+)
+"""So that no cell is refused for how many there were before it."""
+
 DEFAULT, OTHER, NOWHERE, EVERY = "default", "other", "nowhere", ""
 RELATIONS: Final = (
     (DEFAULT, DEFAULT), (DEFAULT, ""), (DEFAULT, OTHER), (DEFAULT, NOWHERE),
@@ -275,7 +282,9 @@ async def guarded(tmp_path: Path, callers: Callers) -> AsyncIterator[tuple[Runni
         made.append(_Later(store))
         return made[0]
 
-    async with running_server(tmp_path, authenticator=authenticator) as running:
+    async with running_server(
+        tmp_path, authenticator=authenticator, admission=Admission(rates=UNLIMITED)
+    ) as running:
         await running.store.create_tenant(OTHER, bytes(32))
         await running.tenants.learn(await running.store.tenants())
         known = await callers.authenticator(running.store)

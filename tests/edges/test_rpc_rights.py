@@ -4,8 +4,9 @@ The table below is written again on purpose: it is what the comments of the cont
 server's own table is held to it.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from google.protobuf.message import Message
@@ -18,10 +19,13 @@ from heed.errors import (
 )
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_server.auth.policy import Right
+from heed_server.rpc import calls
 from heed_server.rpc import server as rpc_server
 from heed_server.service.rights import RIGHT_OF_METHOD
 from tests.support import requests as ask
 from tests.support.api_keys import Keys
+from tests.support.identities import bearing
+from tests.support.in_process import AbortedError, Context
 from tests.support.rights import comments_of_methods
 from tests.support.servers import METHODS, Running, running_server
 
@@ -244,3 +248,36 @@ async def test_a_caller_is_told_to_whoever_counts_calls(guarded: tuple[Running, 
         ("Explain", "PERMISSION_DENIED", "RIGHT_REQUIRED", "key 1"),
         ("Explain", "UNAUTHENTICATED", "CREDENTIAL_INVALID", ""),
     ]
+
+
+async def test_an_export_ends_once_its_key_may_export_no_more(
+    guarded: tuple[Running, Keys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lasts as long as its reader takes; each message stands for the seconds in between."""
+    server, keys = guarded
+    key, key_id = await keys.make("export", tenant="default")
+    told: list[bytes] = []
+
+    async def messages(*_: object) -> AsyncGenerator[bytes]:
+        yield b"1"
+        yield b"2"
+        await keys.revoke(key_id)
+        yield b"3"
+
+    monkeypatch.setattr(calls, "CREDENTIAL_SECONDS", 0)
+    handler = calls.streamed(
+        "ExportRecords",
+        messages,
+        server.service,
+        keys.authenticator,
+        rpc_server.unheard,
+        streams_max=1,
+        write_seconds_max=10,
+    )
+    context = Context(tuple(bearing(key)), None, [b""], takes=9, written=told)
+
+    with pytest.raises(AbortedError) as ended:
+        await handler(b"", cast("Any", context))
+
+    assert isinstance(ended.value.error, UnauthenticatedError)
+    assert told == [b"1", b"2"]

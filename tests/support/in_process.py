@@ -8,7 +8,7 @@ What gRPC does (bytes over a connection) is left out; all of heed's own code is 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from unittest import mock
@@ -60,7 +60,7 @@ class Edge:
         """Make a call; of one that never ends by itself, until its first message."""
         handler: Any = self._handlers[name]
         method = METHODS[name]
-        context = _Context(tuple(metadata), certificate, [data])
+        context = Context(tuple(metadata), certificate, [data])
         try:
             if method.client_streaming:
                 await handler.stream_stream(None, context)
@@ -68,11 +68,13 @@ class Edge:
                 await handler.unary_stream(data, context)
             else:
                 context.written.append(await handler.unary_unary(data, context))
-        except _AbortedError as aborted:
+        except AbortedError as aborted:
             return Ended(error=aborted.error)
         except asyncio.CancelledError:
             if not context.is_left:
                 raise
+        finally:
+            context.end()
         answers = tuple(context.written)
         error = self.refusal_within(name, answers) if method.client_streaming else None
         return Ended(error=error, answers=answers)
@@ -89,7 +91,7 @@ class Edge:
         return None
 
 
-class _AbortedError(Exception):
+class AbortedError(Exception):
     """A call was ended by a status."""
 
     def __init__(self, error: HeedError) -> None:
@@ -98,14 +100,25 @@ class _AbortedError(Exception):
 
 
 @dataclass
-class _Context:
+class Context:
     """What a handler is given of a call."""
 
     metadata: tuple[tuple[str, str | bytes], ...]
     certificate: bytes | None
     requests: list[bytes]
+    takes: int = 1
+    """So many messages are read of a stream before its caller leaves."""
     written: list[bytes] = field(default_factory=list)
     is_left: bool = False
+    ended: list[Callable[["Context"], None]] = field(default_factory=list)
+
+    def add_done_callback(self, callback: Callable[["Context"], None]) -> None:
+        self.ended.append(callback)
+
+    def end(self) -> None:
+        """Let go of the call, as gRPC does once its status has left."""
+        for callback in self.ended:
+            callback(self)
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         return self.metadata
@@ -121,7 +134,7 @@ class _Context:
 
     async def write(self, message: bytes) -> None:
         self.written.append(message)
-        if len(self.written) == 1 and not self.requests:
+        if len(self.written) < self.takes or not self.requests:
             return
         self.is_left = True  # its caller has heard enough
         raise asyncio.CancelledError
@@ -131,5 +144,5 @@ class _Context:
             if name == DETAILS_METADATA_KEY and isinstance(value, bytes):
                 error = from_status(status_pb2.Status.FromString(value))
                 assert error is not None
-                raise _AbortedError(error)
+                raise AbortedError(error)
         raise AssertionError("a call was ended without heed's details")
