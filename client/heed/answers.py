@@ -103,6 +103,8 @@ class Hold:
     revision: int
     commit_time: datetime | None = None
     origin: Origin | None = None
+    spares_mandatory: bool = False
+    """Whether messages of the class mandatory pass it, as with the hold that a restore opens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

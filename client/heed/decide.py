@@ -153,6 +153,7 @@ def _holds(hold: Hold, query: Query, topic: ResolvedTopic, now: Instant) -> bool
         # One that names no channel, or one not known here, covers every channel.
         and (hold.channel in topic.channels or hold.channel not in _KNOWN_CHANNELS)
         and hold.is_active(now)
+        and not (hold.spares_mandatory and topic.topic_class == _MANDATORY)
     )
 
 

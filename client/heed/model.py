@@ -242,6 +242,9 @@ class Hold:
     end_time: Instant | None = None
     reason: str = ""
     revision: Revision = Revision(0)
+    spares_mandatory: bool = False
+    """Whether messages of the class mandatory pass it: so it is with the hold that a new epoch of a
+    store opens under, and with no other."""
 
     def is_active(self, now: Instant) -> bool:
         """Whether the hold's end, if it has one, is still ahead."""

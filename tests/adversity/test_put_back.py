@@ -1,14 +1,21 @@
-"""A database file that is put back to an older state between two runs of a server, by anybody."""
+"""A database that is put back to an older state, by anybody, between runs or under them."""
 
+import asyncio
+import json
 import shutil
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
+from heed import ConflictError, ErrorReason, Origin, Rule, SyncClient, UnavailableError
 from heed_server.follow.position import kept_position
-from tests.support.served import WAIT_SECONDS_MAX, Served
+from tests.support.postgres import Postgres
+from tests.support.served import WAIT_SECONDS_MAX, Served, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +64,89 @@ def test_after_a_kill_no_server_starts_without_the_opt_out_that_was_acknowledged
         assert server.wait() == 3
         assert "history-lost" in server.log
 
-    next(data.glob("index/*.history-lost")).unlink()
+    begun = json.loads(
+        run_command("new-epoch", "--reason", "put back", "--json", cwd=tmp_path).stdout
+    )
     with Served(tmp_path) as server, server.client() as client:
-        assert client.check(email="lost@example.com", channel="email", topic="news").allowed
+        held = client.check(email="lost@example.com", channel="email", topic="news")
+        client.lift_hold(begun["hold"], reason="recorded again", origin=Origin(source="tests"))
+        free = client.check(email="lost@example.com", channel="email", topic="news")
+    assert not held.allowed
+    assert held.reasons[0].rule is Rule.HOLD
+    assert free.allowed
+    assert not list(data.glob("index/*.history-lost"))
+
+
+@pytest.mark.postgres
+def test_nodes_that_run_when_postgres_is_put_back_allow_nothing_until_a_new_epoch(
+    tmp_path: Path,
+) -> None:
+    """Neither by checks nor by writes, before and after a start; then mandatory messages alone."""
+    with ExitStack() as exits:
+        postgres = exits.enter_context(Postgres())
+        url = postgres.create_database("heed_put_back")
+        variables = {"HEED_STORAGE_URL": url, "HEED_STORAGE_MIGRATE": "true"}
+        folders = [tmp_path / "a", tmp_path / "b"]
+        for folder in folders:
+            folder.mkdir()
+        first = exits.enter_context(Served(folders[0], variables=variables))
+        second = exits.enter_context(Served(folders[1], variables=variables))
+        clients = [exits.enter_context(one.client()) for one in (first, second)]
+        clients[0].opt_out(email="first@example.com", source="tests")
+        asyncio.run(execute(url, "CREATE TABLE old_changes AS SELECT * FROM changes"))
+        asyncio.run(execute(url, "CREATE TABLE old_heads AS SELECT * FROM heads"))
+        told = clients[0].opt_out(email="lost@example.com", source="tests")
+        clients[1].check(email="lost@example.com", channel="email", token=told.token)
+
+        for statement in (
+            "DELETE FROM changes",
+            "INSERT INTO changes SELECT * FROM old_changes",
+            "DELETE FROM heads",
+            "INSERT INTO heads SELECT * FROM old_heads",
+            "DELETE FROM keys",
+        ):
+            asyncio.run(execute(url, statement))
+        for client, server in zip(clients, (first, second), strict=True):
+            server.wait_for("index_refused")
+            assert refused(client) is ErrorReason.STATE_STALE
+            with pytest.raises(UnavailableError):
+                client.opt_out(email="next@example.com", source="tests")
+        second.stop()
+        second.launch()
+        assert second.wait() == 3
+        assert "new-epoch" in second.log
+
+        begun = json.loads(
+            run_command(
+                *("new-epoch", "--reason", "put back", "--json"), cwd=tmp_path, variables=variables
+            ).stdout
+        )
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while refused(clients[0]) is not None:
+            assert time.monotonic() < deadline
+        held = clients[0].check(email="lost@example.com", channel="email", topic="news")
+        assert held.reasons[0].rule is Rule.HOLD
+        with pytest.raises(ConflictError) as epoch_changed:
+            clients[0].check(email="lost@example.com", channel="email", token=told.token)
+        assert epoch_changed.value.reason is ErrorReason.EPOCH_CHANGED
+        again = exits.enter_context(Served(folders[1], variables=variables))
+        with again.client() as client:
+            client.lift_hold(begun["hold"], reason="recorded again", origin=Origin(source="tests"))
+            assert client.check(email="next@example.com", channel="email", topic="news").allowed
+
+
+async def execute(url: str, statement: str) -> None:
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool
+    )
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(statement)
+
+
+def refused(client: SyncClient) -> ErrorReason | None:
+    """Why a check of the person whose opt-out was lost has no answer; None: it has one."""
+    try:
+        client.check(email="lost@example.com", channel="email", topic="news")
+    except UnavailableError as error:
+        return error.reason
+    return None

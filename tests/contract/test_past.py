@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from heed.model import Cause, Change, Instant, Revision, Topic
+from heed.model import Cause, Change, Instant, Revision, TenantId, Topic
 from heed.proof import EMPTY_LOG_HASH
 from heed_server.storage import SqlStore, migrate
 from heed_server.storage.past_reads import PastStatements
-from heed_server.storage.schema import SCHEMA_VERSION, metadata
 from heed_server.storage.sqlite import SqliteBackend
 from heed_server.store import LogDamagedError
+from tests.support.roots import root_file_for
+from tests.support.schemas import make_database
 from tests.support.stores import (
     Database,
     FakeClock,
@@ -230,30 +231,22 @@ async def test_a_log_with_a_hole_says_so(database: Database, shop: Shop, clock: 
 # ---- the indexes ------------------------------------------------------------------------------
 
 
-OF_0003 = {
-    *("store", "tenants", "heads", "changes", "records", "keys", "addresses", "topics", "holds"),
-    *("api_keys", "subscribers", "leases"),
-}
-"""The tables that there were then."""
-
-
-async def test_a_database_of_the_schema_before_gets_the_indexes(
-    database: Database, clock: FakeClock
+@pytest.mark.postgres
+async def test_an_index_that_an_operator_has_built_beforehand_is_left(
+    request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Also where an operator has built one of them beforehand."""
-    shop = await new_shop(await database.open(clock=clock))
-    await everything(shop, clock)
-    await shop.store.close()
-    await database.execute("DROP INDEX changes_subject")
-    for later in set(metadata.tables) - OF_0003:
-        await database.execute(f"DROP TABLE {later}")
-    await database.execute("UPDATE alembic_version SET version_num = '0003'")
+    server = request.getfixturevalue("postgres")
+    async with new_database("postgres", tmp_path, server, is_migrated=False) as old:
+        await make_database(old.url, 3)
+        await old.execute(
+            "CREATE INDEX changes_subject ON changes (tenant_id, subject, revision) "
+            "WHERE subject IS NOT NULL"
+        )
 
-    assert await migrate(database.url) is True
+        assert await migrate(old.url, root_file=root_file_for(old.url)) is True
 
-    again = Shop(await database.open(clock=clock), shop.tenant_id)
-    assert len(await in_parts(again, 2, "ada")) == 7
-    assert SCHEMA_VERSION >= 4
+        shop = Shop(await old.open(), TenantId(1))
+        assert len(await in_parts(shop, 2, "ada")) == 1
 
 
 async def test_sqlite_finds_the_changes_of_subjects_by_their_index(tmp_path: Path) -> None:

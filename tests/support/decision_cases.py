@@ -140,7 +140,7 @@ def _topic(topic: Mapping[str, Any], where: str) -> Topic:
 
 
 def _hold(hold: Mapping[str, Any], index: int, where: str) -> Hold:
-    _only(hold, {"channel", "topic", "campaign", "end"}, where)
+    _only(hold, {"channel", "topic", "campaign", "end", "spares_mandatory"}, where)
     channel = hold.get("channel")
     return Hold(
         hold_id=f"hold-{index}",
@@ -149,6 +149,7 @@ def _hold(hold: Mapping[str, Any], index: int, where: str) -> Hold:
         campaign=hold.get("campaign", ""),
         end_time=hold.get("end"),
         reason="a case",
+        spares_mandatory=hold.get("spares_mandatory", False),
     )
 
 

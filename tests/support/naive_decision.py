@@ -135,7 +135,8 @@ def _spoken(scenario: Scenario) -> Iterator[Voice]:
     declared = nearest(scenario.topics, query.topic)
     # 1. An active hold covering the message.
     for hold in scenario.holds:
-        if hold_covers(hold, query) and not ended(hold.end_time, scenario.now):
+        spares = hold.spares_mandatory and kind == TopicClass.MANDATORY
+        if hold_covers(hold, query) and not spares and not ended(hold.end_time, scenario.now):
             yield (Rule.HOLD, None, hold)
     # 2. An active suppression covering it.
     for index, record in each_record(scenario):

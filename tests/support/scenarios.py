@@ -114,6 +114,7 @@ def hold(pick: Pick) -> Hold:
         topic=pick(TOPICS),
         campaign=pick(CAMPAIGNS),
         end_time=pick(ENDS),
+        spares_mandatory=pick((False, True)),
     )
 
 

@@ -36,13 +36,14 @@ COMMAND = [sys.executable, "-m", "heed_server"]
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process's own environment without anything of heed's, and then what is given.
 
-    Servers of a PostgreSQL get the root keys that all of the tests' have.
+    Servers of a PostgreSQL get the root keys that all of the tests' have. What is given as empty is
+    left out: an earlier release knows no such variable.
     """
     bare = {name: value for name, value in os.environ.items() if not name.startswith("HEED_")}
     given = dict(variables or {})
     if given.get("HEED_STORAGE_URL", "").startswith("postgresql"):
         given.setdefault("HEED_KEYS_ROOT_FILE", str(shared_root_file()))
-    return {**bare, **given}
+    return {**bare, **{name: value for name, value in given.items() if value}}
 
 
 def run_command(

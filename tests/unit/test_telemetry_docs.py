@@ -33,8 +33,7 @@ def test_every_right_is_explained_with_the_methods_that_need_it(right: Right) ->
 
 
 def test_every_command_is_explained() -> None:
-    commands = {one.callback for one in app.registered_commands}
-    named = {callback.__name__ for callback in commands if callback is not None}
+    named = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     of_keys = {
         f"{prefix}{one.name or one.callback.__name__}"
         for prefix, group in (("", keys), ("root ", root))
@@ -42,7 +41,7 @@ def test_every_command_is_explained() -> None:
         if one.callback
     }
 
-    explained = set(re.findall(r"(?m)^\| `heed-server ([\w ]+)` \|", PAGE))
+    explained = set(re.findall(r"(?m)^\| `heed-server ([\w -]+)` \|", PAGE))
 
     assert explained == named | {f"keys {name}" for name in of_keys}
 

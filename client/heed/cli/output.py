@@ -128,6 +128,8 @@ def hold_of(hold: Hold) -> str:
     parts = [channel, hold.topic or "every topic"]
     if hold.campaign:
         parts.append(f"campaign {hold.campaign}")
+    if hold.spares_mandatory:
+        parts.append("not mandatory messages")
     until = f", until {time_of(hold.end_time)}" if hold.end_time is not None else ""
     return f"{hold.hold_id} on {', '.join(parts)}: {hold.reason}{until}"
 

@@ -71,6 +71,8 @@ def encode_hold(hold: Hold) -> bytes:
             "end_time": hold.end_time,
             "reason": hold.reason,
             "revision": hold.revision,
+            # Left out where it is not: an index of before knows no hold that has it.
+            **({"spares_mandatory": True} if hold.spares_mandatory else {}),
         }
     )
 
@@ -91,6 +93,7 @@ def decode_hold(entry: bytes) -> Hold:
             end_time=None if fields["end_time"] is None else Instant(fields["end_time"]),
             reason=fields["reason"],
             revision=Revision(fields["revision"]),
+            spares_mandatory=fields.get("spares_mandatory", False),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a hold's entry: {error}") from error

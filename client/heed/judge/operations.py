@@ -95,12 +95,13 @@ def judge_place(act: PlaceHold, ruling: Ruling) -> None:
     if act.hold.hold_id in holds:
         raise _invalid("hold.hold_id", f"{act.hold.hold_id!r} is in place already; make a new id")
     over = next((hold_id for hold_id, hold in holds.items() if not hold.is_active(now)), None)
-    _require_room(
-        "holds_max",
-        len(holds),
-        HOLDS_MAX,
-        "lift one that you no longer need" if over is None else f"{over!r} has ended: lift it",
-    )
+    if not act.hold.spares_mandatory:  # a restore is not refused for want of room
+        _require_room(
+            "holds_max",
+            len(holds),
+            HOLDS_MAX,
+            "lift one that you no longer need" if over is None else f"{over!r} has ended: lift it",
+        )
     hold = replace(act.hold, revision=ruling.revision)
     _log_hold(ChangeKind.HOLD, hold, act.origin, hold.reason, ruling)
     ruling.placed.append(hold)

@@ -91,6 +91,7 @@ def _hold(hold: Hold) -> answers.Hold:
         end_time=None if hold.end_time is None else time_of(hold.end_time),
         reason=hold.reason,
         revision=hold.revision,
+        spares_mandatory=hold.spares_mandatory,
     )
 
 

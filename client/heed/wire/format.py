@@ -174,6 +174,7 @@ def hold(value: Hold) -> pb.Hold:
         end_time=None if value.end_time is None else timestamp(value.end_time),
         reason=value.reason,
         revision=value.revision,
+        spares_mandatory=value.spares_mandatory,
     )
 
 

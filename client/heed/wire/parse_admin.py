@@ -97,6 +97,8 @@ def place_hold(data: bytes) -> HoldAsked:
         violations.add("hold", "is required: what to stop, and why")
     if asked.hold.hold_id:
         violations.add("hold.hold_id", "must be empty; the server makes it")
+    if asked.hold.spares_mandatory:
+        violations.add("hold.spares_mandatory", "must be false; only a new epoch opens such a hold")
     channel = asked.hold.channel
     hold = Hold(
         hold_id="",

@@ -301,6 +301,7 @@ def hold(value: pb.Hold) -> Hold:
         revision=value.revision,
         commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
         origin=_origin(value.origin) if value.HasField("origin") else None,
+        spares_mandatory=value.spares_mandatory,
     )
 
 

@@ -216,6 +216,7 @@ def hold_from(message: types.Hold) -> Hold:
         end_time=_instant(message.end_time) if message.HasField("end_time") else None,
         reason=message.reason,
         revision=Revision(message.revision),
+        spares_mandatory=message.spares_mandatory,
     )
 
 

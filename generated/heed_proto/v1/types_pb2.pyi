@@ -818,6 +818,7 @@ class Hold(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     COMMIT_TIME_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    SPARES_MANDATORY_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """The name that lifts it, made by the server: `hold-01J…`. Empty in requests that place one."""
     channel: Global___Channel.ValueType
@@ -830,6 +831,11 @@ class Hold(_message.Message):
     """Why, in words. Required, 1 to 500 characters."""
     revision: _builtins.int
     """The change that placed it."""
+    spares_mandatory: _builtins.bool
+    """Whether messages of the class mandatory pass it. Only the hold that a new epoch of the store
+    opens under has it (a restore); must be false in requests. Who does not know it holds those
+    messages too.
+    """
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ends. Absent: when it is lifted."""
@@ -854,10 +860,11 @@ class Hold(_message.Message):
         revision: _builtins.int = ...,
         commit_time: _timestamp_pb2.Timestamp | None = ...,
         origin: Global___Origin | None = ...,
+        spares_mandatory: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "end_time", b"end_time", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "channel", b"channel", "commit_time", b"commit_time", "end_time", b"end_time", "hold_id", b"hold_id", "origin", b"origin", "reason", b"reason", "revision", b"revision", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "channel", b"channel", "commit_time", b"commit_time", "end_time", b"end_time", "hold_id", b"hold_id", "origin", b"origin", "reason", b"reason", "revision", b"revision", "spares_mandatory", b"spares_mandatory", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

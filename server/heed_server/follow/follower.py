@@ -4,9 +4,10 @@ Laws:
 - The index is usable or it is not: one that could not take a change, met damage, or stands in
   another log than the database's gives no answer at all until it is made anew.
 - Where changes that this node knew of are gone from the log of the same epoch, it gives no answer
-  for this tenant, also after a restart, until an operator takes away the file that says so
+  for this tenant, also after a restart, until an operator begins a new epoch, under a hold
   (docs/operations.md): the lost changes may be opt-outs. The index knows of them; what is kept
-  beside it (`position`) does too, when the index was not closed.
+  beside it (`position`) does too, when the index was not closed; and the file that says that they
+  are lost (`loss`), until the log is of another epoch.
 - What this node commits is applied at once, before the write is acknowledged; what others commit
   is found by asking for the head, which a wake-up only makes sooner.
 - Age counts, on the boot clock, from the *asking* of the head that the index has caught up with:
@@ -17,7 +18,6 @@ Laws:
 
 import asyncio
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,6 +39,7 @@ from heed_server.follow.log import (
     require_same_log,
     within,
 )
+from heed_server.follow.loss import LossMarker
 from heed_server.follow.position import KEPT_SECONDS, Position, keep_position, kept_position
 from heed_server.follow.rebuild import rebuild_index
 from heed_server.store import LogDamagedError, LogReader, Tenant
@@ -82,8 +83,7 @@ class Follower:
         """How often the index was made anew since the process started."""
         self._reader = reader
         self._path = directory / f"tenant-{tenant.tenant_id}"
-        self._lost_path = directory / f"tenant-{tenant.tenant_id}.history-lost"
-        self._history_lost = False
+        self._loss = LossMarker(directory / f"tenant-{tenant.tenant_id}.history-lost")
         self._position_path = directory / f"tenant-{tenant.tenant_id}.position"
         self._keeping = threading.Lock()  # a thread may still write when the index is closed
         self._kept_revision = Revision(-1)
@@ -153,8 +153,8 @@ class Follower:
             IndexClaimedError: another process uses the directory.
             HeedError: the index cannot be made; the message says why.
         """
-        self._require_history()
         head = await self._read_head()
+        self._require_history(head)
         try:
             self._index = Index.open(
                 self._path,
@@ -249,11 +249,12 @@ class Follower:
 
     async def _step(self) -> None:
         """Bring the index in step with the log; an unusable one is made anew at once, once."""
-        self._require_history()
+        if self._loss.is_noted:
+            self._require_history(await self._read_head())
         try:
             await self._follow()
         except HistoryLostError:
-            self._require_history()
+            self._loss.require_none(self.tenant.name)
             raise
         except _UNUSABLE:
             await self._follow()
@@ -286,8 +287,8 @@ class Follower:
             )
             continuation(changes, revision=kept.revision, hash_at=hash_at)
         except HistoryLostError as error:
-            self._mark_history_lost(error)
-            self._require_history()
+            self._note_loss(error, kept.epoch)
+            self._loss.require_none(self.tenant.name)
 
     async def _keep_position(self) -> None:
         """Write down now and then where the index stands, in a thread: it waits for the disk."""
@@ -413,34 +414,29 @@ class Follower:
         if index is not None:
             _log.error("index_refused", tenant=self.tenant.name, why=error.message)
             if isinstance(error, HistoryLostError):
-                self._mark_history_lost(error)
+                self._note_loss(error, index.epoch)
             index.abandon()
             for listener in self._listeners:
                 listener.made_anew()
 
-    def _mark_history_lost(self, error: HistoryLostError) -> None:
+    def _note_loss(self, error: HistoryLostError, epoch: bytes) -> None:
         """Write down, before the index that knew it is given up, that history was lost.
 
         Where that fails this run goes on without an answer all the same: the index stays given up.
         """
-        self._history_lost = True
         try:
-            with self._lost_path.open("w", encoding="utf-8") as marker:
-                marker.write(f"{error.message}\n")
-                marker.flush()
-                os.fsync(marker.fileno())
-            # From now on the file says it; once that is taken away, what is there is believed.
+            self._loss.note(error.message, epoch)
+            # From now on the file says it.
             self._position_path.unlink(missing_ok=True)
         except OSError as failure:
             _log.critical("history_loss_not_kept", tenant=self.tenant.name, why=str(failure))
 
-    def _require_history(self) -> None:
-        if self._history_lost or self._lost_path.exists():
-            raise HistoryLostError(
-                f"changes of {self.tenant.name!r} that were acknowledged are not in its log any "
-                "more: the database was put back; bring back the one that has them, or see what "
-                f"was lost and remove {self._lost_path} to go on without them"
-            )
+    def _require_history(self, head: Head) -> None:
+        """Return if nothing was lost, or the log is of an epoch that was begun since."""
+        if self._loss.is_noted:
+            if self._loss.is_over(head.epoch):
+                _log.warning("history_loss_confirmed", tenant=self.tenant.name)
+            self._loss.require_none(self.tenant.name)
 
     async def _pause(self, seconds: float, *, is_wakeable: bool) -> None:
         if not is_wakeable:

@@ -80,6 +80,10 @@ class Connection:
         except _REFUSALS as error:
             raise _translated(error) from error
 
+    def leave_wal(self) -> None:
+        """Never copy the WAL into the database when this connection is closed, not even last."""
+        self._apsw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""

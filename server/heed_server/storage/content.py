@@ -94,6 +94,7 @@ class _Hold(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     revision: int = 0
     """0: that of the change."""
+    spares_mandatory: bool = False
 
 
 class _Written(msgspec.Struct, omit_defaults=True):
@@ -248,6 +249,7 @@ def _hold(hold: Hold, kind: ChangeKind) -> _Hold:
         hold.end_time,
         hold.reason,
         0 if kind is ChangeKind.HOLD else hold.revision,
+        hold.spares_mandatory,
     )
 
 
@@ -307,6 +309,7 @@ def _read_hold(read: _Hold, revision: int) -> Hold:
         end_time=None if read.end_us is None else Instant(read.end_us),
         reason=read.reason,
         revision=Revision(read.revision or revision),
+        spares_mandatory=read.spares_mandatory,
     )
 
 

@@ -29,6 +29,7 @@ from heed_server.storage.clock import (
 )
 from heed_server.storage.content import ContentEncoder
 from heed_server.storage.entries import RandomBytes, Written, write_down
+from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.touched import (
     GroupStatements,
@@ -52,9 +53,9 @@ class GroupRules:
     clock: Clock
     clock_start: ClockStart
     random_bytes: RandomBytes
-    epoch: bytes
     keys_kept_days: int
     keyring: Keyring
+    heights: Heights
 
 
 class Answered(NamedTuple):
@@ -74,7 +75,7 @@ def append_group(
 ) -> Answered:
     """Judge the writes and insert what comes of them; the caller commits, or rolls back."""
     asked = rules.clock.now()
-    logs, database_time = lock_heads(connection, statements, writes, rules.epoch)
+    logs, database_time = lock_heads(connection, statements, writes)
     now, clock_off_ms = _time(rules, asked, database_time)
     load(connection, statements, writes, logs)
     rows = Rows()
@@ -83,6 +84,8 @@ def append_group(
     for write in writes:
         try:
             log = _log_of(write.tenant_id, logs)
+            if not log.changes:  # as it was locked
+                rules.heights.require(write.tenant_id, log.head)
             answers.append(_append(write, log, rows, encoder, now, clock_off_ms, rules))
         except HeedError as refusal:
             answers.append(refusal)

@@ -22,7 +22,7 @@ from heed_server.storage.rows import (
     records_of,
     topic_of,
 )
-from heed_server.storage.schema import changes, heads, holds, records, topics
+from heed_server.storage.schema import EPOCH_IN_FORCE, changes, heads, holds, records, topics
 from heed_server.storage.statements import AmongSelect, Dialect, Row, Statement, parameter
 from heed_server.store import LogDamagedError, Standing, StandingHold, StandingRecord
 
@@ -62,9 +62,9 @@ class LogStatements:
         tenant = parameter("tenant", BigInteger())
         limit = parameter("limit", BigInteger())
         self.head = Statement(
-            select(heads.c.revision, heads.c.running_hash, heads.c.commit_time).where(
-                heads.c.tenant_id == tenant
-            ),
+            select(
+                heads.c.revision, heads.c.running_hash, heads.c.commit_time, EPOCH_IN_FORCE
+            ).where(heads.c.tenant_id == tenant),
             dialect,
             "tenant",
         )
@@ -119,14 +119,12 @@ class LogStatements:
         self.database_time = Statement(select(dialect.database_time()), dialect)
 
 
-def read_head(
-    connection: Connection, statements: LogStatements, tenant_id: TenantId, epoch: bytes
-) -> Head:
+def read_head(connection: Connection, statements: LogStatements, tenant_id: TenantId) -> Head:
     """Return where a log ends. Raises NotFoundError."""
     rows = statements.head.fetch(connection, tenant_id)
     if not rows:
         raise NotFoundError(f"no tenant has the id {tenant_id}")
-    revision, running_hash, commit_time = rows[0]
+    revision, running_hash, commit_time, epoch = rows[0]
     return Head(revision=revision, running_hash=running_hash, commit_time=commit_time, epoch=epoch)
 
 
@@ -140,7 +138,7 @@ def read_changes(
     """Return up to `limit` changes after a revision, dense; raises LogDamagedError otherwise."""
     rows = statements.changes_after.fetch(connection, tenant_id, after, limit)
     if len(rows) < limit:
-        head = read_head(connection, statements, tenant_id, b"")
+        head = read_head(connection, statements, tenant_id)
         if after + len(rows) < head.revision:
             raise LogDamagedError(
                 f"of the changes after {after}, {len(rows)} are there; the head is {head.revision}"
@@ -194,10 +192,9 @@ def read_standing(
     statements: LogStatements,
     tenant_id: TenantId,
     keys: Sequence[SubjectKey],
-    epoch: bytes,
 ) -> Standing:
     """Return what stands for some subjects, with all topics and holds."""
-    head = read_head(connection, statements, tenant_id, epoch)
+    head = read_head(connection, statements, tenant_id)
     asked = list(dict.fromkeys(keys))
     rows = (
         statements.dialect.fetch_among(connection, statements.standing_of, [tenant_id], asked)

@@ -16,9 +16,10 @@ from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, ClockStart, SystemClock
 from heed_server.storage.entries import RandomBytes
 from heed_server.storage.group import GroupRules
+from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.migrations import require_schema, upgrade
-from heed_server.storage.postgres import PostgresBackend, migrate_postgres
+from heed_server.storage.postgres import PostgresBackend, run_alone
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import SqliteBackend
 from heed_server.storage.wakeups import WakeUps
@@ -55,12 +56,13 @@ async def open_store(
         SecretsError: the root keys are missing, or not those of this database.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
-    found = _parse(url)
-    backend = _backend(found, limits)
+    found = parse_url(url)
+    backend = backend_of(found, limits)
     is_sqlite = isinstance(backend, SqliteBackend)
     keyring = Keyring(RootFile(root_file or _root_path(found)))
     if migrates and not is_sqlite:
-        await migrate_postgres(found, limits, upgrade)
+        await run_alone(found, limits, upgrade)
+
     epochs: list[bytes] = []
 
     def prepare(connection: Connection) -> None:
@@ -78,8 +80,8 @@ async def open_store(
         clock=clock,
         clock_start=ClockStart(clock.now(), clock.boot()),
         random_bytes=random_bytes,
-        epoch=epochs[-1],
         keys_kept_days=limits.keys_kept_days,
+        heights=Heights(epochs[-1]),
         keyring=keyring,
     )
     return SqlStore(backend, rules, limits)
@@ -93,7 +95,7 @@ def open_wake_ups(
     on_open: Callable[[], None],
 ) -> WakeUps | None:
     """Return the wake-ups of a node, to be run; None on SQLite, which one node owns."""
-    found = _parse(url)
+    found = parse_url(url)
     if found.get_backend_name() != "postgresql":
         return None
     return WakeUps(found, limits, on_heard=on_heard, on_open=on_open)
@@ -113,8 +115,8 @@ async def migrate(
         SecretsError: the root keys are needed, and missing or not those of this database.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
-    found = _parse(url)
-    backend = _backend(found, limits)
+    found = parse_url(url)
+    backend = backend_of(found, limits)
     clock = _SYSTEM_CLOCK
 
     def bring_up_to_date(connection: Connection) -> bool:
@@ -128,7 +130,7 @@ async def migrate(
         return wrap_lookup_keys(connection, keyring, clock.now()) > 0 or is_changed
 
     if isinstance(backend, PostgresBackend):
-        return await migrate_postgres(found, limits, bring_up_to_date)
+        return await run_alone(found, limits, bring_up_to_date)
     ran: list[bool] = []
     await backend.open(lambda connection: ran.append(bring_up_to_date(connection)))
     await backend.close()
@@ -142,7 +144,7 @@ def root_path(url: str, root_file: Path | None) -> Path:
         InvalidArgumentError: the URL is of no database that heed knows, or the place has to be
             named.
     """
-    return root_file or _root_path(_parse(url))
+    return root_file or _root_path(parse_url(url))
 
 
 def _root_path(url: URL) -> Path:
@@ -164,7 +166,8 @@ def _make_root_of_new(connection: Connection, keyring: Keyring) -> None:
         keyring.root_file.create()
 
 
-def _backend(url: URL, limits: StorageLimits) -> SqliteBackend | PostgresBackend:
+def backend_of(url: URL, limits: StorageLimits) -> SqliteBackend | PostgresBackend:
+    """Return what a database is reached by; nothing is opened yet. Raises InvalidArgumentError."""
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
             return SqliteBackend(Path(url.database), limits)
@@ -174,7 +177,8 @@ def _backend(url: URL, limits: StorageLimits) -> SqliteBackend | PostgresBackend
             raise _unreadable()
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """Read the URL of a database. Raises InvalidArgumentError, which does not repeat it."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:

@@ -105,19 +105,24 @@ def read_head_at(
     statements: PastStatements,
     tenant_id: TenantId,
     revision: Revision,
-    epoch: bytes,
 ) -> Head | None:
     """Return where a log ended when it had this revision; None where it does not have it yet.
 
     Raises:
         LogDamagedError: the change is missing.
     """
-    if revision > read_head(connection, log, tenant_id, epoch).revision:
+    now = read_head(connection, log, tenant_id)
+    if revision > now.revision:
         return None
     running_hash, commit_time = EMPTY_LOG_HASH, Instant(0)
     if revision:
         running_hash, commit_time = _place_of(connection, statements, tenant_id, revision)
-    return Head(revision=revision, running_hash=running_hash, commit_time=commit_time, epoch=epoch)
+    return Head(
+        revision=revision,
+        running_hash=running_hash,
+        commit_time=commit_time,
+        epoch=now.epoch,
+    )
 
 
 def find_revision(
@@ -132,7 +137,7 @@ def find_revision(
     Raises:
         LogDamagedError: a change on the way is missing.
     """
-    at_or_before, after = 0, read_head(connection, log, tenant_id, b"").revision + 1
+    at_or_before, after = 0, read_head(connection, log, tenant_id).revision + 1
     while after - at_or_before > 1:
         middle = Revision((at_or_before + after) // 2)
         _, commit_time = _place_of(connection, statements, tenant_id, middle)

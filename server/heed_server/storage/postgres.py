@@ -281,19 +281,17 @@ class _Reading:
             self._break_off()
 
 
-async def migrate_postgres(
-    url: URL, limits: StorageLimits, upgrade: Callable[[Connection], bool]
-) -> bool:
-    """Bring the schema up to date, one migration at a time; False when it was.
+async def run_alone(url: URL, limits: StorageLimits, body: Callable[[Connection], T]) -> T:
+    """Run a body in a transaction of its own: a migration, a restore; one at a time of them.
 
     Raises:
-        UnavailableError: the server cannot be reached, or the schema is of a later heed.
+        UnavailableError: the server cannot be reached.
     """
     engine = _writing_engine(url, limits)
     try:
         async with engine.begin() as connection:
             await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            return await connection.run_sync(upgrade)
+            return await connection.run_sync(body)
     except _UNREACHABLE as error:
         raise store_unavailable(_text(error)) from error
     finally:

@@ -72,6 +72,19 @@ class PostgresDialect:
         columns = [column for batch in batches for column in zip(*batch.rows, strict=True)]
         self.run(connection, text, tuple([columns[index] for index in order]))
 
+    def load(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows by COPY, which takes numbers also where the database makes them."""
+        connection.connection.run_async(
+            lambda driver: driver.copy_records_to_table(
+                table.name, records=rows, columns=[column.name for column in table.c]
+            )
+        )
+
+    def number_after(self, connection: Connection, column: Column[Any], last: int) -> None:
+        """Move the column's sequence."""
+        sequence = func.pg_get_serial_sequence(column.table.name, column.name)
+        connection.execute(select(func.setval(sequence, last)))
+
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""
         cursor = connection.connection.cursor()

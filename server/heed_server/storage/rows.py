@@ -115,7 +115,7 @@ def topic_row(tenant_id: TenantId, topic: Topic) -> Row:
 
 def hold_of(row: Row) -> Hold:
     """Return the hold in a row of `HOLD_COLUMNS`."""
-    hold_id, channel, topic, campaign, end_time, reason, revision = row
+    hold_id, channel, topic, campaign, end_time, reason, revision, spares_mandatory = row
     return Hold(
         hold_id=hold_id,
         channel=None if channel is None else Channel(channel),
@@ -124,6 +124,7 @@ def hold_of(row: Row) -> Hold:
         end_time=None if end_time is None else Instant(end_time),
         reason=reason,
         revision=Revision(revision),
+        spares_mandatory=bool(spares_mandatory),
     )
 
 
@@ -138,6 +139,7 @@ def hold_row(tenant_id: TenantId, hold: Hold) -> Row:
         hold.end_time,
         hold.reason,
         hold.revision,
+        hold.spares_mandatory,
     )
 
 

@@ -27,17 +27,33 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     literal_column,
+    select,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The number of the last migration."""
+
+READABLE_SINCE = 8
+"""The least `SCHEMA_VERSION` whose code may open a database of this schema: that of the last
+migration that contracted, took away or changed what code of before it stands on. A migration that
+only expands leaves it as it is, and servers of before it may then be started anew beside those of
+after it."""
 
 metadata = MetaData(
     naming_convention={"pk": "%(table_name)s_pk", "uq": "%(table_name)s_%(column_0_name)s_uq"}
 )
 
 _text = Text().with_variant(Text(collation="C"), "postgresql")
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("readable_since", Integer, nullable=False),
+)
+"""One row: which code may open this database, `READABLE_SINCE` of the code that migrated it."""
 
 store = Table(
     "store",
@@ -47,6 +63,9 @@ store = Table(
     Column("create_time", BigInteger, nullable=False),
 )
 """One row: which life of the store this is."""
+
+EPOCH_IN_FORCE = select(store.c.epoch).scalar_subquery()
+"""Read with each head, not remembered: an operator may begin another while nodes run."""
 
 tenants = Table(
     "tenants",
@@ -223,6 +242,8 @@ holds = Table(
     Column("end_time", BigInteger),
     Column("reason", _text, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    # With a default, since servers of before it go on placing holds while they are replaced.
+    Column("spares_mandatory", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 """Holds that were not lifted."""

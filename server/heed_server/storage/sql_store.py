@@ -76,11 +76,12 @@ class SqlStore:
         self._past = PastStatements(backend.dialect)
         self._is_closed = False
         self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
+        self._writer.on_commit(lambda one: rules.heights.saw(one.tenant_id, one.head))
 
     @property
     def epoch(self) -> bytes:
-        """The 8 bytes that name this life of the store."""
-        return self._rules.epoch
+        """The 8 bytes that name this life of the store, as it was last read with a head."""
+        return self._rules.heights.epoch
 
     @property
     def failure(self) -> str:
@@ -180,9 +181,7 @@ class SqlStore:
     async def head_at(self, tenant_id: TenantId, revision: Revision) -> Head | None:
         """Return where the log ended at a revision; None: it does not have it yet."""
         return await self._read(
-            lambda c: past_reads.read_head_at(
-                c, self._statements, self._past, tenant_id, revision, self.epoch
-            )
+            lambda c: past_reads.read_head_at(c, self._statements, self._past, tenant_id, revision)
         )
 
     async def revision_at(self, tenant_id: TenantId, instant: Instant) -> Revision:
@@ -196,7 +195,7 @@ class SqlStore:
     async def standing(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> Standing:
         """Return what stands for these subjects, with topics and holds, in one transaction."""
         return await self._read(
-            lambda c: log_reads.read_standing(c, self._statements, tenant_id, keys, self.epoch)
+            lambda c: log_reads.read_standing(c, self._statements, tenant_id, keys)
         )
 
     async def list_suppressions(
@@ -373,7 +372,9 @@ class SqlStore:
         return self._rules.clock.now() if found is None else found
 
     def _head(self, connection: Connection, tenant_id: TenantId) -> Head:
-        return log_reads.read_head(connection, self._statements, tenant_id, self.epoch)
+        head = log_reads.read_head(connection, self._statements, tenant_id)
+        self._rules.heights.saw(tenant_id, head)
+        return head
 
     async def _read(self, body: Callable[[Connection], T]) -> T:
         async with self._reading() as reading:

@@ -8,6 +8,7 @@ Laws:
 - One connection writes and does every checkpoint; the others never do. It checkpoints between
   transactions, where an I/O error is seen and stops the writer.
 - After an I/O error nothing more is written: what the kernel still shows may not be on the disk.
+  Nor when another file has taken the database's place: what is written would be in neither.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from heed.errors import ErrorReason, UnavailableError
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
+from heed_server.storage.placing import require_no_restore
 from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of, new_engine
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class SqliteBackend:
         self._path = path
         self._limits = limits
         self._lock_file = -1
+        self._inode = -1
         self._writer = _Thread(path, limits, "heed-writer")
         self._readers: list[_Thread] = []
         self._turns = Turns(limits)
@@ -81,20 +84,31 @@ class SqliteBackend:
             UnavailableError: another process owns the database, the engine is not a safe one, or
                 the file cannot be opened as it must be.
         """
-        if not is_safe_engine(apsw_driver.sqlite_version_info):
-            raise UnavailableError(
-                f"SQLite {apsw_driver.sqlite_version} can lose committed transactions in WAL mode; "
-                "install the package apsw, 3.51.3 or later",
-                reason=ErrorReason.STORE_UNAVAILABLE,
-            )
-        self._lock_file = _lock(self._path)
+        _require_safe_engine()
+        self._lock_file = lock_file(self._path)
         try:
+            require_no_restore(self._path)
+            _make_private(self._path)
             await self._writer.run(lambda connection: _prepare_writer(connection, prepare))
+            self._inode = _inode(self._path)
         except BaseException as error:
             await self.close()
             if isinstance(error, (*_REFUSED, NotWrittenError, CommitLostError)):
                 raise store_unavailable(f"{self._path}: {_text(error)}") from error
             raise
+
+    def require_readable(self) -> None:
+        """Return if the database can be read beside the process that owns it, without the lock.
+
+        A reader takes nothing from the owner: it neither writes nor checkpoints, and while its view
+        is open the WAL grows instead of being written from its start again.
+
+        Raises:
+            UnavailableError: there is no database, or the engine is not a safe one.
+        """
+        _require_safe_engine()
+        if not _size(self._path):
+            raise store_unavailable(f"there is no database at {self._path}")
 
     async def write(
         self, body: Callable[[Connection], T], *, must_commit: Callable[[T], bool]
@@ -104,6 +118,9 @@ class SqliteBackend:
         def transaction(connection: Connection) -> T:
             # Asked here, after the checkpoint that may have been started before.
             if self._failure:
+                raise NotWrittenError(self._failure, fatal=True)
+            if _inode(self._path) != self._inode:
+                self._failure = f"{self._path} was replaced or taken away while it was open"
                 raise NotWrittenError(self._failure, fatal=True)
             return _in_transaction(connection, body, must_commit)
 
@@ -196,6 +213,8 @@ class _Thread:
     def _opened(self) -> Connection:
         if self._connection is None:
             connection = new_engine(self._path).connect()
+            if self._is_reader:
+                driver_of(connection).leave_wal()
             cache_mib = READER_CACHE_MIB if self._is_reader else self._limits.page_cache_mib
             busy_ms = round(self._limits.lock_seconds_max * 1_000)
             for pragma in (
@@ -310,13 +329,24 @@ def _checkpoint_all(connection: Connection) -> None:
     driver_of(connection).run("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _lock(path: Path) -> int:
-    """Take the lock beside the database; the kernel gives it up with the process."""
+def _require_safe_engine() -> None:
+    if not is_safe_engine(apsw_driver.sqlite_version_info):
+        raise UnavailableError(
+            f"SQLite {apsw_driver.sqlite_version} can lose committed transactions in WAL mode; "
+            "install the package apsw, 3.51.3 or later",
+            reason=ErrorReason.STORE_UNAVAILABLE,
+        )
+
+
+def lock_file(path: Path) -> int:
+    """Take the lock beside the database; the kernel gives it up with the process.
+
+    Raises:
+        UnavailableError: another process has it.
+    """
     lock_path = path.with_name(f"{path.name}-lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its other files the mode of the database, which holds addresses and keys.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise store_unavailable(f"{lock_path}: {error.strerror}") from error
@@ -329,6 +359,22 @@ def _lock(path: Path) -> int:
             reason=ErrorReason.STORE_UNAVAILABLE,
         ) from error
     return descriptor
+
+
+def _make_private(path: Path) -> None:
+    """Make a new file its user's alone: SQLite gives its other files the mode of the database."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise store_unavailable(f"{path}: {error.strerror}") from error
+
+
+def _inode(path: Path) -> int:
+    """Return which file a path is; -1: none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
 
 
 def _size(path: Path) -> int:

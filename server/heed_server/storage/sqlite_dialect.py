@@ -9,6 +9,7 @@ from typing import cast as cast_type
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Column,
     Connection,
     Engine,
     Table,
@@ -23,6 +24,7 @@ from sqlalchemy.sql import ColumnElement
 
 from heed_server.storage import apsw_driver
 from heed_server.storage.statements import (
+    ON_CONFLICT_FAIL,
     ON_CONFLICT_KEEP,
     ON_CONFLICT_REPLACE,
     AmongSelect,
@@ -82,6 +84,15 @@ class SqliteDialect:
                 values = tuple(chain.from_iterable(rows[start : start + size]))
                 driver.fetch(self._text_insert(table, on_conflict, size), values)
                 start += size
+
+    def load(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows into a table that has none of them."""
+        # Not among the kept texts: it may have other columns, in another order.
+        text = self._compile_insert(table, ON_CONFLICT_FAIL, 1)
+        driver_of(connection).run_each(text, rows)
+
+    def number_after(self, connection: Connection, column: Column[Any], last: int) -> None:
+        """Do nothing: SQLite numbers on after the greatest that is there."""
 
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""

@@ -57,6 +57,14 @@ class Dialect(Protocol):
         """Insert the rows of each batch, which are of different tables."""
         ...
 
+    def load(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Write rows as fast as can be into a table that has none of them, whatever its schema."""
+        ...
+
+    def number_after(self, connection: Connection, column: Column[Any], last: int) -> None:
+        """Have the database number on after `last` in a column whose values it makes."""
+        ...
+
     def fetch(self, connection: Connection, text: str, values: tuple[Any, ...]) -> list[Row]:
         """Run one statement and return its rows."""
         ...

@@ -39,6 +39,7 @@ from heed_server.storage.rows import (
     topic_row,
 )
 from heed_server.storage.schema import (
+    EPOCH_IN_FORCE,
     changes,
     encrypted_addresses,
     heads,
@@ -73,6 +74,7 @@ class GroupStatements:
                 heads.c.running_hash,
                 heads.c.commit_time,
                 heads.c.commits,
+                EPOCH_IN_FORCE,
                 dialect.database_time(),
             )
             .order_by(heads.c.tenant_id)
@@ -144,13 +146,13 @@ class Rows:
 
 
 def lock_heads(
-    connection: Connection, statements: GroupStatements, writes: Sequence[Write], epoch: bytes
+    connection: Connection, statements: GroupStatements, writes: Sequence[Write]
 ) -> tuple[dict[TenantId, Log], int | None]:
     """Lock the heads of the writes' tenants; return their logs, and the database's own time."""
     tenant_ids = sorted({write.tenant_id for write in writes})
     rows = statements.dialect.fetch_among(connection, statements.lock_heads, tenant_ids)
     logs: dict[TenantId, Log] = {}
-    for tenant_id, revision, running, commit_time, commits, _ in rows:
+    for tenant_id, revision, running, commit_time, commits, epoch, _ in rows:
         head = Head(revision=revision, running_hash=running, commit_time=commit_time, epoch=epoch)
         logs[tenant_id] = Log(head, commits)
     return logs, rows[-1][-1] if rows else None

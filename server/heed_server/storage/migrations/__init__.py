@@ -3,18 +3,20 @@
 Laws:
 - A migration is never edited once released; the next one has the next number.
 - All that are due run in one transaction: a crash leaves the schema as it was.
-- Nothing is opened that has an older schema or a later one.
+- Nothing is opened that has an older schema; nor a later one, unless the database says that it may
+  be: each migration leaves it said (`compatibility`) since which schema its code could still read
+  it (ADR 0036).
 
 Alembic runs them. It is imported only when there is something to run, since that takes long.
 """
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, delete, insert, inspect, select
 from sqlalchemy.sql.expression import column, table
 
 from heed_server.storage.errors import SchemaError
-from heed_server.storage.schema import SCHEMA_VERSION
+from heed_server.storage.schema import READABLE_SINCE, SCHEMA_VERSION, compatibility
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
@@ -27,7 +29,7 @@ def schema_version(connection: Connection) -> int:
 
 
 def require_schema(connection: Connection) -> None:
-    """Refuse a database whose schema is not the one this code knows.
+    """Refuse a database whose schema this code does not know.
 
     Raises:
         SchemaError: says which it is, and what to do.
@@ -38,7 +40,7 @@ def require_schema(connection: Connection) -> None:
             f"the database's schema is {found or 'missing'} and {SCHEMA_VERSION} is needed; "
             "run `heed-server migrate`"
         )
-    _refuse_later(found)
+    _refuse_unreadable(connection, found)
 
 
 def upgrade(connection: Connection) -> bool:
@@ -48,9 +50,22 @@ def upgrade(connection: Connection) -> bool:
         SchemaError: the schema is of a later heed.
     """
     found = schema_version(connection)
-    _refuse_later(found)
-    if found == SCHEMA_VERSION:
+    if found >= SCHEMA_VERSION:
+        _refuse_unreadable(connection, found)
         return False
+    migrate_to(connection, SCHEMA_VERSION)
+    say_readable(connection)
+    return True
+
+
+def say_readable(connection: Connection) -> None:
+    """Write down which code may open the database, whose schema is the one this code knows."""
+    connection.execute(delete(compatibility))
+    connection.execute(insert(compatibility).values(id=1, readable_since=READABLE_SINCE))
+
+
+def migrate_to(connection: Connection, version: int) -> None:
+    """Run the migrations up to one, in the caller's transaction: of a backup of an older heed."""
     from alembic import command
     from alembic.config import Config
 
@@ -58,12 +73,14 @@ def upgrade(connection: Connection) -> bool:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    return True
+    command.upgrade(config, f"{version:04}")
 
 
-def _refuse_later(found: int) -> None:
-    if found > SCHEMA_VERSION:
+def _refuse_unreadable(connection: Connection, found: int) -> None:
+    if found <= SCHEMA_VERSION:
+        return
+    since = connection.execute(select(compatibility.c.readable_since)).scalar()
+    if since is None or since > SCHEMA_VERSION:
         raise SchemaError(
             f"the database's schema is {found} and this heed knows {SCHEMA_VERSION}; "
             "run the later heed that wrote it"

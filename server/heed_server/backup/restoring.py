@@ -1,0 +1,68 @@
+"""Restoring a backup: verified before, while, and after it is written; of a new epoch, held."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from heed.model import Instant, Revision, TenantId
+from heed_server.backup.file import BackupReader, Manifest, Rows
+from heed_server.backup.taking import name_of_time
+from heed_server.storage import StorageLimits
+from heed_server.storage.copying import LogEnd
+from heed_server.storage.restoring import Restored
+from heed_server.storage.ways_back import restore_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """What a restore brought back."""
+
+    manifest: Manifest
+    restored: Restored
+    set_aside: Path | None
+    """Where what stood there before is now."""
+
+
+class FileCopy:
+    """A backup's file as the copy that storage restores."""
+
+    def __init__(self, reader: BackupReader) -> None:
+        manifest = reader.manifest
+        self.schema_version = manifest.schema_version
+        self.logs = tuple(
+            LogEnd(
+                tenant_id=TenantId(log.tenant_id),
+                name=log.name,
+                revision=Revision(log.revision),
+                running_hash=bytes.fromhex(log.running_hash),
+            )
+            for log in manifest.logs
+        )
+        self._reader = reader
+
+    def parts(self) -> Iterable[Rows]:
+        """Yield all rows, in the order in which they were written."""
+        return self._reader.rows()
+
+
+async def restore_backup(
+    url: str, reader: BackupReader, *, sets_aside: bool, now: Instant, limits: StorageLimits
+) -> Back:
+    """Restore a verified backup into a database.
+
+    Raises:
+        HeedError: as `restore_store`; what stood there stands.
+    """
+    manifest = reader.manifest
+    taken = datetime.fromtimestamp(manifest.taken_us / 1_000_000, UTC)
+    restored, set_aside = await restore_store(
+        url,
+        FileCopy(reader),
+        reason=f"restored from the backup of {taken:%Y-%m-%d %H:%M:%S} UTC: see what was lost "
+        "since, record it again, then lift this hold",
+        time_name=name_of_time(now),
+        sets_aside=sets_aside,
+        limits=limits,
+    )
+    return Back(manifest=manifest, restored=restored, set_aside=set_aside)

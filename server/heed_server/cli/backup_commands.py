@@ -1,0 +1,199 @@
+"""The commands `heed-server backup`, `restore` and `new-epoch`."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heed.errors import FieldViolation, InvalidArgumentError
+from heed.model import REASON_CHARACTERS_MAX, Instant
+from heed_server.cli.exits import errors_as_exits
+from heed_server.cli.flags import (
+    AsJson,
+    ConfigFile,
+    Database,
+    DataDir,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from heed_server.backup.file import BackupReader, Manifest
+    from heed_server.config import Config
+    from heed_server.storage.epochs import NewEpoch
+
+
+def backup(
+    ctx: typer.Context,
+    to: Annotated[
+        Path, typer.Option("--to", help="The file, or a folder: then it is named by the time.")
+    ],
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that the database holds to one file, while servers run."""
+    with errors_as_exits(as_json=as_json):
+        short = {"storage.url": database, "storage.data_dir": data_dir}
+        effective = settings_of(ctx, config, short)
+        from heed_server.backup.taking import file_for, take_backup
+        from heed_server.config.places import database_url
+        from heed_server.primary.limits import limits_of
+        from heed_server.storage import StorageLimits
+
+        begun, now = time.monotonic(), _now()
+        taken = asyncio.run(
+            take_backup(
+                database_url(effective.config),
+                file_for(to, now),
+                now=now,
+                limits=limits_of(StorageLimits, effective.config.storage),
+            )
+        )
+    shown = {"file": str(taken.path), "bytes": taken.bytes, "seconds": _since(begun)}
+    if as_json:
+        print(json.dumps({**shown, **_in_json(taken.manifest)}))
+        return
+    print(f"{taken.path}: {taken.bytes:,} bytes in {shown['seconds']} s")
+    _print_logs(taken.manifest)
+
+
+def restore(
+    ctx: typer.Context,
+    from_: Annotated[Path, typer.Option("--from", help="The backup's file.")],
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside", help="Keep a SQLite database that is there under another name."
+        ),
+    ] = False,
+    verify_only: Annotated[
+        bool, typer.Option("--verify-only", help="Look whether the file is whole, and end.")
+    ] = False,
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a backup into an empty database, of a new epoch and under a hold."""
+    with errors_as_exits(as_json=as_json):
+        short = {"storage.url": database, "storage.data_dir": data_dir}
+        effective = settings_of(ctx, config, short)
+        from heed_server.backup.file import BackupReader
+
+        begun = time.monotonic()
+        reader = BackupReader(from_)
+        if verify_only:
+            _show_verified(reader.manifest, as_json=as_json)
+            return
+        _restore(effective.config, reader, begun, sets_aside=set_aside, as_json=as_json)
+
+
+def new_epoch(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why, in words; the holds say it.")],
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm that a database was put back: begin a new epoch of it, under a hold."""
+    with errors_as_exits(as_json=as_json):
+        short = {"storage.url": database, "storage.data_dir": data_dir}
+        effective = settings_of(ctx, config, short)
+        if not 0 < len(reason) <= REASON_CHARACTERS_MAX or not reason.isprintable():
+            said = f"is 1 to {REASON_CHARACTERS_MAX} printable characters"
+            raise InvalidArgumentError(
+                f"--reason {said}", violations=[FieldViolation("--reason", said)]
+            )
+        from heed_server.config.places import database_url
+        from heed_server.storage import ways_back
+
+        begun = asyncio.run(ways_back.new_epoch(database_url(effective.config), reason=reason))
+    if as_json:
+        print(json.dumps(_epoch_in_json(begun)))
+    else:
+        _print_epoch(begun)
+
+
+def _restore(
+    config: "Config", reader: "BackupReader", begun: float, *, sets_aside: bool, as_json: bool
+) -> None:
+    from heed_server.backup.restoring import restore_backup
+    from heed_server.config.places import database_url
+    from heed_server.primary.limits import limits_of
+    from heed_server.storage import StorageLimits
+    from heed_server.storage.ways_back import finish_restore
+
+    url, limits = database_url(config), limits_of(StorageLimits, config.storage)
+    finished = asyncio.run(finish_restore(url, limits=limits))
+    if finished is not None:
+        print(f"finished a restore that was broken off: {finished}", file=sys.stderr)
+        return
+    back = asyncio.run(
+        restore_backup(url, reader, sets_aside=sets_aside, now=_now(), limits=limits)
+    )
+    aside = None if back.set_aside is None else str(back.set_aside)
+    if as_json:
+        shown = {"rows": back.restored.rows, "set_aside": aside, "seconds": _since(begun)}
+        epoch = _epoch_in_json(back.restored.begun)
+        print(json.dumps({**_in_json(back.manifest), **shown, **epoch}))
+        return
+    print(f"restored {back.restored.rows:,} rows in {_since(begun)} s")
+    if aside is not None:
+        print(f"what was there is kept: {aside}")
+    _print_logs(back.manifest)
+    _print_epoch(back.restored.begun)
+
+
+def _show_verified(manifest: "Manifest", *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_in_json(manifest)))
+        return
+    print(f"it is whole: {sum(table.rows for table in manifest.tables):,} rows")
+    _print_logs(manifest)
+
+
+def _in_json(manifest: "Manifest") -> dict[str, object]:
+    return {
+        "schema": manifest.schema_version,
+        "database": manifest.database,
+        "epoch": manifest.epoch,
+        "taken_us": manifest.taken_us,
+        "tenants": [
+            {"name": log.name, "revision": log.revision, "running_hash": log.running_hash}
+            for log in manifest.logs
+        ],
+    }
+
+
+def _print_logs(manifest: "Manifest") -> None:
+    for log in manifest.logs:
+        print(f"  {log.name}: up to revision {log.revision:,}, hash {log.running_hash[:16]}…")
+
+
+def _epoch_in_json(begun: "NewEpoch") -> dict[str, object]:
+    return {
+        "new_epoch": begun.epoch.hex(),
+        "hold": begun.hold_id,
+        "held_tenants": list(begun.tenants),
+    }
+
+
+def _print_epoch(begun: "NewEpoch") -> None:
+    print(f"epoch {begun.epoch.hex()} begins; only mandatory messages pass, in every tenant, until")
+    print("you have seen what was lost, recorded it again, and lifted the hold in each:")
+    for tenant in begun.tenants:
+        print(f"  heed holds lift {begun.hold_id} --tenant {tenant} --reason …")
+
+
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 1)
+
+
+def _now() -> Instant:
+    return Instant(time.time_ns() // 1000)

@@ -1,0 +1,92 @@
+"""Beginning a new life of a store, where its log may lack what was acknowledged.
+
+Laws:
+- A new epoch and the holds it opens under are of one transaction: there is none without the other.
+- Every tenant's hold stops all but mandatory messages until an operator, who has seen what was
+  lost, lifts it (design, sections 3.1 and 4; ADR 0035).
+- Nothing is re-issued in an epoch: tokens and cursors of the one before are refused, and what was
+  made from its log is made anew.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select, update
+
+from heed.acts import PlaceHold
+from heed.model import Hold, Method, Origin, TenantId
+from heed.tokens import EPOCH_BYTES
+from heed_server.secrets import RootFile
+from heed_server.storage.clock import ClockStart, SystemClock
+from heed_server.storage.entries import RandomBytes
+from heed_server.storage.group import GroupRules, append_group
+from heed_server.storage.heights import Heights
+from heed_server.storage.keyring import Keyring
+from heed_server.storage.schema import store, tenants
+from heed_server.storage.statements import Dialect
+from heed_server.storage.touched import GroupStatements
+from heed_server.writes import Write
+
+KEYS_KEPT_DAYS = 35
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEpoch:
+    """An epoch that was begun."""
+
+    epoch: bytes
+    hold_id: str
+    """The hold of every tenant, by the same name."""
+    tenants: tuple[str, ...]
+
+
+def begin_epoch(
+    connection: Connection, dialect: Dialect, *, reason: str, random_bytes: RandomBytes
+) -> NewEpoch:
+    """Begin a new epoch, in the caller's transaction.
+
+    Raises:
+        HeedError: a hold cannot be placed; nothing must be committed.
+    """
+    clock = SystemClock()
+    epoch = random_bytes(EPOCH_BYTES)
+    if connection.execute(select(store.c.epoch)).first() is None:
+        connection.execute(insert(store).values(id=1, epoch=epoch, create_time=clock.now()))
+    else:
+        connection.execute(update(store).values(epoch=epoch))
+    named = connection.execute(
+        select(tenants.c.tenant_id, tenants.c.name).order_by(tenants.c.tenant_id)
+    ).all()
+    hold_id = f"hold-epoch-{epoch.hex()}"
+    writes = [_write(TenantId(tenant_id), hold_id, reason) for tenant_id, _ in named]
+    rules = GroupRules(
+        clock=clock,
+        clock_start=ClockStart(clock.now(), clock.boot()),
+        random_bytes=random_bytes,
+        keys_kept_days=KEYS_KEPT_DAYS,
+        heights=Heights(epoch),
+        # Never opened: a hold names no subject, so there is no address to encrypt.
+        keyring=Keyring(RootFile(Path())),
+    )
+    if writes:
+        _require_placed(append_group(connection, GroupStatements(dialect), writes, rules).answers)
+    return NewEpoch(epoch=epoch, hold_id=hold_id, tenants=tuple(name for _, name in named))
+
+
+def _write(tenant_id: TenantId, hold_id: str, reason: str) -> Write:
+    hold = Hold(hold_id=hold_id, reason=reason, spares_mandatory=True)
+    return Write(
+        tenant_id=tenant_id,
+        idempotency_key=f"PlaceHold:{hold_id}",
+        payload_hash=hashlib.sha256(f"{hold_id} {reason}".encode()).digest(),
+        act=PlaceHold(hold=hold, origin=Origin(source="heed-server", method=Method.OPERATOR)),
+        encode_answer=lambda _: b"",
+    )
+
+
+def _require_placed(answers: Sequence[object]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
