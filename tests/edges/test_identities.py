@@ -273,6 +273,33 @@ def test_workers_know_their_callers_by_certificate_and_tell_the_owner(tmp_path: 
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
+def test_a_stream_of_changes_through_a_worker_ends_after_its_certificates_grant(
+    tmp_path: Path,
+) -> None:
+    """The owner judges the certificate that its worker saw, again and again."""
+    authority, issuer = Authority(tmp_path), JwtIssuer()
+    chain, key = authority.issue_to_client("follows", uri(FOLLOWS))
+    credentials = grpc.ssl_channel_credentials(
+        authority.file.read_bytes(), key.read_bytes(), chain.read_bytes()
+    )
+    with Served(tmp_path, *flags(tmp_path, authority, issuer), "--workers=2") as server:
+        address = server.address.replace("127.0.0.1", "localhost")
+        with grpc.secure_channel(address, credentials) as channel:
+            call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+                "/heed.v1.WatchService/WatchChanges"
+            )
+            request = watch.WatchChangesRequest(subscriber="s").SerializeToString()
+            messages = call(request, timeout=70)
+            heard = [next(messages) for _ in range(3)]
+            write_grants(tmp_path, *(grant for grant in GRANTS if FOLLOWS not in grant))
+            began = time()
+            with pytest.raises(grpc.RpcError) as ended:
+                list(messages)
+        assert all(heard)
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert time() - began < 60
+
+
 def test_through_an_agent_the_servers_log_names_the_caller_and_its_certificate_is_nobodys(
     tmp_path: Path,
 ) -> None:
