@@ -3,11 +3,30 @@
 What is asked is an act (`heed.acts`), judged under the log's lock (`heed.judge`).
 """
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from heed.acts import Act, Outcome
+from heed.acts import Act, AddProtections, Outcome, SetPreferences
 from heed.model import Change, Head, Revision, TenantId
+
+
+class Cap(enum.IntEnum):
+    """What a principal may do only so much of in an hour; the numbers stand in the database."""
+
+    BULK = 1
+    """People stopped by calls for several at once: opt-outs, pauses, suppressions, imports."""
+    CONSENTS = 2
+    """People opted in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spender:
+    """Whose caps a write is under, and how large they are."""
+
+    principal: str
+    most: Mapping[Cap, int]
+    """People an hour, of each cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +42,8 @@ class Write:
     encode_answer: Callable[[Outcome], bytes]
     """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock,
     on SQLite in the store's own thread."""
+    spender: Spender | None = None
+    """None: it is under no cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +63,14 @@ class Committed:
     tenant_id: TenantId
     changes: tuple[Change, ...]
     head: Head
+
+
+def is_bulk(act: Act) -> bool:
+    """Whether an act is for several people, and so has to leave others their places."""
+    match act:
+        case SetPreferences(people=people):
+            return len(people) > 1
+        case AddProtections(protections=protections):
+            return any(one.subject.key != protections[0].subject.key for one in protections)
+        case _:
+            return False

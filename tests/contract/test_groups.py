@@ -239,13 +239,13 @@ async def test_however_many_calls_for_several_people_wait_one_persons_finds_a_pl
     shop = await limited(database, clock, StorageLimits(writes_queued_max=8))
     acts = [of_several(f"p{n}") for n in range(6)]
     acts += [chooses("ada", "bob"), imports(protection("eve")), places("hold-1"), retires("news")]
-    acts.append(chooses("too-many"))
+    acts += [chooses("one"), chooses("more"), chooses("too-many")]
 
     results = await asyncio.gather(*(shop.ask(act) for act in acts), return_exceptions=True)
 
     refused = [n for n, one in enumerate(results) if isinstance(one, ExhaustedError)]
-    assert refused == [4, 5, 10]
-    assert all(isinstance(results[n], Asked) for n in (6, 7, 8))
+    assert refused == [4, 5, 8, 9, 12]
+    assert all(isinstance(results[n], Asked) for n in (6, 7, 10, 11))
 
 
 async def test_a_call_for_one_person_goes_before_those_for_several(

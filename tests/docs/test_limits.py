@@ -15,7 +15,7 @@ from heed.wire import limits
 from heed_server import rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.rpc import check_streams
-from heed_server.service import admission, checks, node
+from heed_server.service import admission, capped, checks, node
 from heed_server.storage import clock, writer
 from tests.docs.pages import DOCS
 
@@ -40,6 +40,7 @@ OTHERS = (
     clock,
     rates,
     admission,
+    capped,
     writer,
 )
 """Where the bounds stand that are not a message's."""

@@ -39,6 +39,7 @@ from heed_server.rpc import (
 from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.service.admission import Admission
+from heed_server.service.caps import Caps
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
 from tests.support.roots import root_file_for
@@ -177,6 +178,7 @@ async def running_server(
     check_stream_limits: CheckStreamLimits | None = None,
     observe_checks: bool = False,
     admission: Admission | None = None,
+    caps: Caps | None = None,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
@@ -186,7 +188,7 @@ async def running_server(
         await _store(url or f"sqlite:///{folder / 'heed.db'}", clock) as store,
         _following(store, folder, clock, tenant) as tenants,
         _answering(
-            store, tenants, folder, clock, max_staleness, watch_limits, admission
+            store, tenants, folder, clock, max_staleness, watch_limits, admission, caps
         ) as service,
     ):
         health = health_of(service)
@@ -257,6 +259,7 @@ async def _answering(
     max_staleness: MaxStaleness | None,
     watch_limits: WatchLimits | None,
     admission: Admission | None,
+    caps: Caps | None,
 ) -> AsyncGenerator[Service]:
     """What answers calls, and its streams of changes."""
     registry = Registry(
@@ -280,6 +283,7 @@ async def _answering(
             new_lookup_key=lambda: LOOKUP_KEY,
             max_staleness=max_staleness,
             admission=admission,
+            caps=caps,
         )
 
 

@@ -7,9 +7,11 @@ import pytest
 from pydantic import BaseModel
 
 from heed_server.config import (
+    CapsConfig,
     IndexConfig,
     LimitsConfig,
     OutboxConfig,
+    RatesConfig,
     StalenessConfig,
     StorageConfig,
     WatchConfig,
@@ -17,8 +19,11 @@ from heed_server.config import (
 from heed_server.follow import FollowLimits
 from heed_server.outbox import OutboxLimits
 from heed_server.primary.limits import limits_of
+from heed_server.rates import RateLimits
 from heed_server.rpc import CheckStreamLimits, RpcLimits
 from heed_server.service import MaxStaleness
+from heed_server.service.admission import CallLimits
+from heed_server.service.caps import CapLimits
 from heed_server.storage import StorageLimits
 from heed_server.watch import WatchLimits
 
@@ -29,9 +34,12 @@ OF_THE_CONTRACT = {"message_bytes_max"}
 @pytest.mark.parametrize(
     ("kind", "section"),
     [
+        (CallLimits, LimitsConfig()),
+        (CapLimits, CapsConfig()),
         (CheckStreamLimits, LimitsConfig()),
         (FollowLimits, IndexConfig()),
         (OutboxLimits, OutboxConfig()),
+        (RateLimits, RatesConfig()),
         (RpcLimits, LimitsConfig()),
         (StorageLimits, StorageConfig()),
         (WatchLimits, WatchConfig()),

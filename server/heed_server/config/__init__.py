@@ -2,6 +2,7 @@
 
 from heed_server.config.edge import (
     AuthConfig,
+    CapsConfig,
     DrainConfig,
     LimitsConfig,
     ListenConfig,
@@ -18,6 +19,7 @@ from heed_server.config.sources import DEFAULT_FILE, Effective, load
 __all__ = [
     "DEFAULT_FILE",
     "AuthConfig",
+    "CapsConfig",
     "Config",
     "DrainConfig",
     "Effective",

@@ -277,6 +277,36 @@ class RatesConfig(Section):
     )
 
 
+class CapsConfig(Section):
+    """What one principal may do in a tenant in an hour without a second person; 0: no cap."""
+
+    bulk_people_per_hour_max: int = setting(
+        1_000,
+        "People stopped by calls for several: opt-outs, pauses, suppressions, imports; or "
+        "`bulk_percent_per_hour_max`, if that is more. 0: no cap on them.",
+        higher="a stolen key silences more people",
+        lower="ordinary feeds of bounces wait for a second person",
+        ge=0,
+        le=1_000_000_000,
+    )
+    bulk_percent_per_hour_max: float = setting(
+        1.0,
+        "The same as a share of the tenant's subjects, in percent.",
+        higher="as above",
+        lower="as above",
+        ge=0,
+        le=100,
+    )
+    consents_per_hour_max: int = setting(
+        100,
+        "People opted in.",
+        higher="a stolen key reactivates more people",
+        lower="a busy sign-up page waits for a second person",
+        ge=0,
+        le=1_000_000_000,
+    )
+
+
 class WatchConfig(Section):
     """The streams by which caches and other systems follow the log."""
 

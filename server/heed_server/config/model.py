@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from heed_server.config.agent import AgentConfig
 from heed_server.config.edge import (
     AuthConfig,
+    CapsConfig,
     DrainConfig,
     LimitsConfig,
     ListenConfig,
@@ -41,6 +42,7 @@ class Config(Section):
     index: IndexConfig = IndexConfig()
     limits: LimitsConfig = LimitsConfig()
     rates: RatesConfig = RatesConfig()
+    caps: CapsConfig = CapsConfig()
     watch: WatchConfig = WatchConfig()
     outbox: OutboxConfig = OutboxConfig()
     staleness: StalenessConfig = StalenessConfig()

@@ -9,6 +9,7 @@ from heed_server.config import Config
 from heed_server.rates import RateLimits
 from heed_server.service import MaxStaleness
 from heed_server.service.admission import Admission, CallLimits
+from heed_server.service.caps import CapLimits, Caps
 
 L = TypeVar("L")
 
@@ -22,6 +23,11 @@ def limits_of(kind: type[L], section: BaseModel) -> L:
 def admission_of(config: Config) -> Admission:
     """Return what decides which calls one process takes on."""
     return Admission(limits_of(CallLimits, config.limits), limits_of(RateLimits, config.rates))
+
+
+def caps_of(config: Config) -> Caps:
+    """Return what a principal may do in an hour."""
+    return Caps(limits_of(CapLimits, config.caps))
 
 
 def max_staleness_of(config: Config) -> MaxStaleness:

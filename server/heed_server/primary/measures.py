@@ -19,6 +19,7 @@ from heed_server.primary.publishing import of_outbox
 from heed_server.primary.watch_measures import of_watches
 from heed_server.service import Tenants
 from heed_server.service.admission import Admission
+from heed_server.service.caps import Caps
 from heed_server.storage import WakeUps
 from heed_server.telemetry.metrics import (
     ByTenant,
@@ -56,6 +57,7 @@ class Measures:
         watches: Watches,
         outbox: Outbox | None,
         admission: Admission,
+        caps: Caps,
         registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry; without wake-ups or outbox theirs have no numbers."""
@@ -70,6 +72,7 @@ class Measures:
                     *of_keys(authenticator),
                     *of_identities(identities),
                     *of_admission(admission),
+                    *_of_caps(caps),
                     *self._of_each_tenant(),
                     *self._of_sizes(),
                     *_of_wake_ups(wake_ups),
@@ -199,4 +202,16 @@ def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
             lambda: None if wake_ups is None else wake_ups.lost,
             is_counter=True,
         ),
+    ]
+
+
+def _of_caps(caps: Caps) -> list[Declaration]:
+    return [
+        Declaration(
+            name="heed_caps_met_total",
+            meaning="Writes that met a cap of their principal.",
+            labels=("cap",),
+            read=lambda: [Reading(value=count, labels=(cap,)) for cap, count in caps.met.items()],
+            is_counter=True,
+        )
     ]

@@ -37,7 +37,7 @@ from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
-from heed_server.primary.limits import admission_of, limits_of, max_staleness_of
+from heed_server.primary.limits import admission_of, caps_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
 from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
 from heed_server.primary.measures import Measures
@@ -130,6 +130,7 @@ async def open_node(
             watches=parts.watches,
             outbox=parts.outbox,
             admission=parts.service.admission,
+            caps=parts.service.caps,
             registry=registry,
         )
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
@@ -366,6 +367,7 @@ def _service(
         max_staleness=max_staleness_of(config),
         now_by_boot=began.now_by_boot,
         admission=admission_of(config),
+        caps=caps_of(config),
     )
 
 

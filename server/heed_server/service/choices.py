@@ -11,13 +11,14 @@ from heed.wire import outcomes
 from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked, WriteCall
 from heed_server.auth.policy import Principal, Right, require
 from heed_server.rates import RateKind
-from heed_server.service.node import Node, keyed
+from heed_server.service.capped import Capped
+from heed_server.service.node import keyed
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Standing
 from heed_server.writes import Appended
 
 
-class Choices(Node):
+class Choices(Capped):
     """Takes people's choices and tells what stands for them."""
 
     async def set_preference(self, principal: Principal, asked: PreferencesAsked) -> Appended:
@@ -26,16 +27,17 @@ class Choices(Node):
         Raises:
             RightRequiredError: the right `write`, or `consent` for an opt-in, is missing.
             ExhaustedError: RATE_LIMITED, or there is no place for it; never for stops alone.
+            ConflictError: APPROVAL_REQUIRED, there are too many consents; never for stops alone.
             HeedError: as `Node.append`.
         """
         context = self.enter("SetPreference", principal, asked.call.tenant)
         _require_consent_right(principal, asked)
         (person,) = asked.people
         if only_stops(person.choices):
-            return await self._set_preference(context, asked.call, person)
+            return await self._set_preference(context, None, asked.call, person)
         self.admission.rates.take(RateKind.WRITES, principal)
         with self.admission.place(principal):
-            return await self._set_preference(context, asked.call, person)
+            return await self._set_preference(context, principal, asked.call, person)
 
     async def batch_set_preferences(
         self, principal: Principal, asked: PreferencesAsked
@@ -53,7 +55,9 @@ class Choices(Node):
             return outcomes.preferences_set(context.tenant.tenant_id, outcome, len(asked.people))
 
         act = SetPreferences(people=tuple(_keyed_person(context, one) for one in asked.people))
-        return await self.append(context, "BatchSetPreferences", asked.call, act, encode_answer)
+        return await self.append_capped(
+            context, principal, "BatchSetPreferences", asked.call, act, encode_answer
+        )
 
     async def get_preferences(
         self, principal: Principal, asked: PersonQuery
@@ -69,15 +73,22 @@ class Choices(Node):
         return context, standing, self.now()
 
     async def _set_preference(
-        self, context: TenantContext, call: WriteCall, person: PersonAsked
+        self,
+        context: TenantContext,
+        capped: Principal | None,
+        call: WriteCall,
+        person: PersonAsked,
     ) -> Appended:
+        """Record them; `capped` is whose caps they are under, if any."""
         still_sent = plan(context.follower.index.topics, person.choices)
 
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.preference_set(context.tenant.tenant_id, outcome, still_sent)
 
         act = SetPreferences(people=(_keyed_person(context, person),))
-        return await self.append(context, "SetPreference", call, act, encode_answer)
+        if capped is None:
+            return await self.append(context, "SetPreference", call, act, encode_answer)
+        return await self.append_capped(context, capped, "SetPreference", call, act, encode_answer)
 
 
 def _require_consent_right(principal: Principal, asked: PreferencesAsked) -> None:

@@ -23,11 +23,12 @@ from heed_server.service.answering import (
     MaxStaleness,
     other_time,
 )
+from heed_server.service.caps import Caps
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 from heed_server.watch import Watches
-from heed_server.writes import Appended, Write
+from heed_server.writes import Appended, Spender, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Node(Answering):
         max_staleness: MaxStaleness | None = None,
         now_by_boot: Callable[[], Instant] | None = None,
         admission: Admission | None = None,
+        caps: Caps | None = None,
     ) -> None:
         """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
         super().__init__(now=now, max_staleness=max_staleness, admission=admission)
@@ -66,6 +68,7 @@ class Node(Answering):
         self.new_hold_id = new_hold_id
         self.new_approval_id = new_approval_id
         self.new_lookup_key = new_lookup_key
+        self.caps = caps or Caps()
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.
@@ -102,6 +105,8 @@ class Node(Answering):
         call: WriteCall,
         act: Act,
         encode_answer: Callable[[Outcome], bytes],
+        *,
+        spender: Spender | None = None,
     ) -> Appended:
         """Write to a tenant's log, and return once this node's index has it.
 
@@ -116,6 +121,7 @@ class Node(Answering):
                 payload_hash=call.payload_hash,
                 act=act,
                 encode_answer=encode_answer,
+                spender=spender,
             )
         )
         # A crash here leaves a committed write without an answer; its key tells.

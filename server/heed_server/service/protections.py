@@ -16,13 +16,14 @@ from heed.wire.asked import (
 )
 from heed_server.auth.policy import Principal, Right, require
 from heed_server.rates import RateKind
-from heed_server.service.node import Node, keyed
+from heed_server.service.capped import Capped
+from heed_server.service.node import keyed
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Page, RecordFilter, StandingRecord
 from heed_server.writes import Appended
 
 
-class Protections(Node):
+class Protections(Capped):
     """Takes what protects people without being their choice, and lists what stands."""
 
     async def add_suppressions(self, principal: Principal, asked: SuppressionsAsked) -> Appended:
@@ -36,7 +37,9 @@ class Protections(Node):
         act = AddProtections(
             protections=_keyed_protections(context, asked.protections), origin=asked.origin
         )
-        return await self.append(context, "AddSuppressions", asked.call, act, encode_answer)
+        return await self.append_capped(
+            context, principal, "AddSuppressions", asked.call, act, encode_answer
+        )
 
     async def release_suppression(self, principal: Principal, asked: ReleaseAsked) -> Appended:
         """Release one subject's suppressions of a cause. What the person chose stands.
@@ -79,7 +82,15 @@ class Protections(Node):
             skips_unchanged=True,
             dry_run=asked.dry_run,
         )
-        return await self.append(context, "ImportRecords", asked.call, act, encode_answer)
+        return await self.append_capped(
+            context,
+            principal,
+            "ImportRecords",
+            asked.call,
+            act,
+            encode_answer,
+            batch_id=asked.batch_id,
+        )
 
     async def list_suppressions(
         self, principal: Principal, asked: PageAsked

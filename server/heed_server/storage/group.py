@@ -4,8 +4,8 @@ Laws:
 - Heads are locked first, in the order of tenant ids; nothing is read before that.
 - All that the group touches is loaded, then each write is judged in order, then all is inserted: a
   refused write leaves the group and costs its neighbours nothing.
-- Key row, changes, records, addresses and head are of one transaction: a crash in it leaves none
-  of them.
+- Key row, changes, records, addresses, uses of caps and head are of one transaction: a crash in it
+  leaves none of them.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
 from heed.judge import judge
 from heed.model import Head, Instant, Revision, TenantId
+from heed_server.storage.caps import spend
 from heed_server.storage.clock import (
     Clock,
     ClockStart,
@@ -40,6 +41,7 @@ from heed_server.storage.touched import (
     keep,
     load,
     lock_heads,
+    note_uses,
 )
 from heed_server.writes import Appended, Committed, Write
 
@@ -153,6 +155,7 @@ def _append(
             replayed=False,
             revision=head.revision,
         )
+    taken = spend(write, ruling, log.used, commit_time)
     written = write_down(ruling, write.tenant_id, head, encoder, rules.random_bytes)
     claim = _claim(write, head, written)
     answer = write.encode_answer(ruling.outcome(written.head, commit_time, claim))
@@ -175,6 +178,7 @@ def _append(
         )
     )
     keep(ruling, write.tenant_id, rows)
+    note_uses(taken, log, write.tenant_id, commit_time, rows)
     return Appended(answer=answer, replayed=False, revision=log.head.revision)
 
 

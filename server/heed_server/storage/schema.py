@@ -32,7 +32,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """The number of the last migration."""
 
 READABLE_SINCE = 8
@@ -342,3 +342,16 @@ checkpoints = Table(
     sqlite_with_rowid=False,
 )
 """The last checkpoint that was signed of each log. A row is only replaced by one grown from it."""
+
+cap_uses = Table(
+    "cap_uses",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("principal", _text, primary_key=True),
+    Column("cap", SmallInteger, primary_key=True, autoincrement=False),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many people a principal's writes changed something for under a cap, by the minute since 1970;
+only the last hour is kept."""

@@ -8,7 +8,7 @@ Laws:
   mere presence does not prove.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from heed.acts import (
 from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
 from heed.model import Change, Head, Instant, Revision, Subject, SubjectKey, TenantId
 from heed_server.storage.addresses import AddressStatements, encrypted_rows
+from heed_server.storage.caps import CapStatements, CapUse, Used, minute_of
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
@@ -40,6 +41,7 @@ from heed_server.storage.rows import (
 )
 from heed_server.storage.schema import (
     EPOCH_IN_FORCE,
+    cap_uses,
     changes,
     encrypted_addresses,
     heads,
@@ -110,6 +112,7 @@ class GroupStatements:
             "tenant",
             "hold",
         )
+        self.caps = CapStatements(dialect)
 
 
 class KeyRow(NamedTuple):
@@ -128,6 +131,8 @@ class Log:
         self.commits = commits
         self.ledger = Ledger()
         self.keys: dict[str, KeyRow] = {}
+        self.used: Used = {}
+        """What principals have used of their caps."""
         self.changes: list[Change] = []
         self.must_commit = False
 
@@ -143,6 +148,7 @@ class Rows:
         self.topics: dict[tuple[TenantId, str], Row] = {}
         self.holds: dict[tuple[TenantId, str], Row] = {}
         self.lifted: list[tuple[TenantId, str]] = []
+        self.cap_uses: dict[tuple[TenantId, CapUse, int], Row] = {}
 
 
 def lock_heads(
@@ -174,6 +180,8 @@ def load(
         connection, statements.keys_of, tenant_ids, asked_keys
     ):
         logs[tenant_id].keys[key] = KeyRow(*row)
+    for tenant_id, used in statements.caps.used(connection, writes).items():
+        logs[tenant_id].used = used
     subjects = list(dict.fromkeys(key for write in writes for key in _subjects_of(write)))
     if subjects:
         for *row, tenant_id, standing, release_time in dialect.fetch_among(
@@ -226,6 +234,17 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
             rows.lifted.append((tenant_id, hold.hold_id))
 
 
+def note_uses(
+    taken: Mapping[CapUse, int], log: Log, tenant_id: TenantId, now: Instant, rows: Rows
+) -> None:
+    """Note what an accepted write took of its caps."""
+    minute = minute_of(now)
+    for use, amount in taken.items():
+        of_minutes = log.used.setdefault(use, {})
+        of_minutes[minute] = of_minutes.get(minute, 0) + amount
+        rows.cap_uses[tenant_id, use, minute] = (tenant_id, *use, minute, of_minutes[minute])
+
+
 def insert_all(
     connection: Connection,
     statements: GroupStatements,
@@ -260,6 +279,8 @@ def insert_all(
     ]
     for tenant_id, hold_id in rows.lifted:
         statements.delete_hold.run(connection, tenant_id, hold_id)
+    for tenant_id, use, minute in rows.cap_uses:
+        statements.caps.forget(connection, tenant_id, use.principal, minute)
     batches = [
         Batch(changes, rows.changes, ON_CONFLICT_FAIL),
         Batch(records, record_rows, ON_CONFLICT_REPLACE),
@@ -267,6 +288,7 @@ def insert_all(
         Batch(keys, rows.keys, ON_CONFLICT_FAIL),
         Batch(topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
         Batch(holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
+        Batch(cap_uses, list(rows.cap_uses.values()), ON_CONFLICT_REPLACE),
         Batch(heads, head_rows, ON_CONFLICT_REPLACE),
     ]
     there = [batch for batch in batches if batch.rows]

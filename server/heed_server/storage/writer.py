@@ -35,7 +35,7 @@ from heed_server.storage.backend import Backend, StorageLimits
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import Answered, GroupRules, append_group
 from heed_server.storage.touched import GroupStatements
-from heed_server.writes import Appended, Committed, Write
+from heed_server.writes import Appended, Committed, Write, is_bulk
 
 _COLLECT_QUIET_TURNS = 8
 """A call that has arrived passes through some six turns of the loop before it is a write here."""
@@ -92,10 +92,10 @@ class Writer:
         """Wait for the write's group to be committed (see `Store.append`)."""
         self._require_running()
         records = _records_of(write)
-        is_bulk = _is_bulk(write)
-        self._require_room(records, is_bulk=is_bulk, is_stop=_is_stop(write))
+        is_for_several = is_bulk(write.act)
+        self._require_room(records, is_bulk=is_for_several, is_stop=_is_stop(write))
         waiting = _Waiting(write, asyncio.get_running_loop().create_future(), records)
-        if is_bulk:
+        if is_for_several:
             self._bulk.append(waiting)
             self._bulk_records += records
         else:
@@ -314,17 +314,6 @@ def _records_of(write: Write) -> int:
             return len(scopes)
         case _:
             return 1
-
-
-def _is_bulk(write: Write) -> bool:
-    """Whether a call is for several people, and so has to leave the others their places."""
-    match write.act:
-        case SetPreferences(people=people):
-            return len(people) > 1
-        case AddProtections(protections=protections):
-            return any(one.subject.key != protections[0].subject.key for one in protections)
-        case _:
-            return False
 
 
 def _is_stop(write: Write) -> bool:

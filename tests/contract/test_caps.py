@@ -1,0 +1,137 @@
+"""What a principal may do in an hour is counted in the database, in the write's own transaction."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from heed.acts import Act, PersonChoices, SetPreferences
+from heed.errors import ConflictError, ErrorReason
+from heed.model import Cause, Method
+from heed_server.writes import Appended, Cap, Spender
+from tests.support.stores import (
+    Database,
+    Shop,
+    adds,
+    chooses,
+    imports,
+    keyed,
+    new_shop,
+    opt_in,
+    opt_out,
+    origin,
+    protection,
+)
+
+BULK = Spender(principal="importer", most={Cap.BULK: 5})
+CONSENTS = Spender(principal="page", most={Cap.CONSENTS: 2})
+
+
+async def spend(shop: Shop, act: Act, by: Spender | None, *, key: str | None = None) -> Appended:
+    write, _ = shop.write(act, key=key)
+    return await shop.store.append(replace(write, spender=by))
+
+
+def listed(*names: str) -> Act:
+    return imports(*(protection(name, Cause.NONE, decided=1) for name in names))
+
+
+def people(*names: str) -> SetPreferences:
+    return SetPreferences(
+        people=tuple(
+            PersonChoices(subjects=(keyed(name),), choices=(opt_out(),), origin=origin())
+            for name in names
+        )
+    )
+
+
+def consents(name: str) -> SetPreferences:
+    return chooses(name, choices=(opt_in(),), by=origin(Method.WEB_FORM, decided=1))
+
+
+async def refused(shop: Shop, act: Act, by: Spender, *, key: str | None = None) -> dict[str, str]:
+    """What the refusal of a write says, which changed nothing."""
+    head = await shop.store.head(shop.tenant_id)
+    with pytest.raises(ConflictError) as error:
+        await spend(shop, act, by, key=key)
+    assert error.value.reason is ErrorReason.APPROVAL_REQUIRED
+    assert await shop.store.head(shop.tenant_id) == head
+    return error.value.metadata
+
+
+async def test_people_stopped_by_bulk_are_counted_whatever_the_call(shop: Shop) -> None:
+    await spend(shop, listed("a", "b"), BULK)
+    await spend(shop, people("c", "d"), BULK)
+
+    told = await refused(shop, adds(protection("e"), protection("f")), BULK)
+
+    assert told == {"cap": "bulk", "cap_max": "5", "used": "4", "amount": "2"}
+
+
+async def test_what_was_refused_uses_nothing_and_costs_its_neighbours_nothing(shop: Shop) -> None:
+    results = await asyncio.gather(
+        spend(shop, listed("a", "b", "c"), BULK),
+        spend(shop, listed("d", "e", "f", "g"), BULK),
+        spend(shop, listed("h", "i"), BULK),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(one, Appended) for one in results] == [True, False, True]
+
+
+async def test_a_single_opt_out_is_under_no_cap(shop: Shop) -> None:
+    await spend(shop, listed("a", "b", "c", "d", "e"), BULK)
+
+    for at in range(20):
+        await spend(shop, chooses(f"person{at}"), BULK)
+
+
+async def test_what_changes_nothing_uses_nothing(shop: Shop) -> None:
+    await spend(shop, listed("a", "b", "c", "d"), BULK)
+
+    for _ in range(3):
+        await spend(shop, listed("a", "b", "c", "d"), BULK)
+    await spend(shop, imports(protection("x"), protection("y"), dry_run=True), BULK)
+
+
+async def test_a_replay_uses_nothing(shop: Shop) -> None:
+    await spend(shop, listed("a", "b", "c"), BULK, key="Test:k")
+
+    again = await spend(shop, listed("a", "b", "c"), BULK, key="Test:k")
+
+    assert again.replayed
+    await spend(shop, listed("d", "e"), BULK)
+
+
+async def test_a_restart_gives_nobody_more(shop: Shop, database: Database) -> None:
+    await spend(shop, listed("a", "b", "c", "d"), BULK)
+    await shop.store.close()
+
+    again = Shop(await database.open(), shop.tenant_id)
+
+    told = await refused(again, listed("e", "f"), BULK, key="Test:after")
+
+    assert told["used"] == "4"
+
+
+async def test_each_principal_has_its_own_in_each_tenant(shop: Shop) -> None:
+    other = await new_shop(shop.store, "other")
+    await spend(shop, listed("a", "b", "c", "d", "e"), BULK)
+
+    await spend(shop, listed("f", "g"), replace(BULK, principal="another"))
+    await spend(other, listed("a", "b"), BULK)
+
+
+async def test_consents_are_counted_a_person_each(shop: Shop) -> None:
+    await spend(shop, consents("ada"), CONSENTS)
+    await spend(shop, consents("bob"), CONSENTS)
+
+    told = await refused(shop, consents("cy"), CONSENTS)
+
+    assert told["cap"] == "consents"
+    await spend(shop, chooses("cy"), CONSENTS)
+
+
+async def test_a_cap_that_is_not_set_is_none(shop: Shop) -> None:
+    await spend(shop, people(*(f"p{at}" for at in range(50))), CONSENTS)
+    await spend(shop, people(*(f"q{at}" for at in range(50))), None)
