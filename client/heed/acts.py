@@ -131,6 +131,18 @@ class LiftHold:
     origin: Origin
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseSubjects:
+    """Erase what is known of one person under these keys; every stop stands on.
+
+    It names no readable subject: the ledger of erasures, by which a restore erases again, has none.
+    """
+
+    keys: tuple[SubjectKey, ...]
+    origin: Origin
+    reason: str = ""
+
+
 Act = (
     SetPreferences
     | AddProtections
@@ -139,6 +151,7 @@ Act = (
     | RetireTopic
     | PlaceHold
     | LiftHold
+    | EraseSubjects
 )
 
 
@@ -154,6 +167,17 @@ class StoredRecord:
     """What was asked, as stored (cut times, resolved reach); its revision is its change's. For a
     protection: what stands in its slot now."""
     effect: Effect
+
+
+class ErasedSubject(NamedTuple):
+    """The last erasure of one subject: of this act, or of one that left nothing to do."""
+
+    subject_index: int
+    """The position among the act's keys."""
+    revision: Revision
+    erase_time: Instant
+    changes_count: int
+    """How many changes it erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +207,12 @@ class Outcome:
     released: tuple[Record, ...] = ()
     standing: tuple[tuple[int, int, Record], ...] = ()
     """(item, subject index, record): everything that stands after the act for each subject of a
-    SetPreferences with one person or of a ReleaseSuppression; otherwise empty."""
+    SetPreferences with one person, of a ReleaseSuppression or of an EraseSubjects; otherwise
+    empty."""
     tally: Tally = field(default_factory=Tally)
     topic: Topic | None = None
     hold: Hold | None = None
+    erased: tuple[ErasedSubject, ...] = ()
     claim: ReceiptClaim | None = None
     """What a SetPreferences left in the log; None: nothing, or it is a log that nobody signs."""
 

@@ -87,6 +87,8 @@ class Record:
     """Why, in words, when the writer gave any; not in answers of a Check."""
     evidence: Evidence | None = None
     """What the person was shown and did; only on an opt-in, not in answers of a Check."""
+    erased: bool = False
+    """Whether who said so, how and why was erased; not in answers of a Check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +286,8 @@ class HistoricChange:
     evidence: Evidence | None
     reason: str
     batch_id: str
+    erased: bool = False
+    """Whether who said so, how and why was erased since, and with it every opt-in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +318,31 @@ class ReleaseAnswer(Written):
 
     released: tuple[Record, ...]
     standing: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """The erasure of one identifier."""
+
+    subject_index: int
+    """Which: the position among the subjects named, from 0."""
+    revision: int
+    """The change that erased it, of this call or, where nothing was left to erase, of an earlier
+    one."""
+    erase_time: datetime
+    """When that was committed. An opt-in decided then or before does nothing."""
+    changes_erased: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureAnswer(Written):
+    """What was erased of a person, and what stands on."""
+
+    erasures: tuple[Erasure, ...]
+    """One for each identifier of which anything was known."""
+    standing: tuple[Record, ...]
+    overwritten: bool
+    """Whether it is overwritten in the database's files too; False: not yet (docs/privacy.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -398,6 +398,19 @@ class ChangeKind(enum.IntEnum):
     TOPIC = 4
     HOLD = 5
     LIFT = 6
+    ERASURE = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What the erasure of one subject left, and what it took from the changes before it."""
+
+    standing: tuple[Record, ...]
+    """Every record that stands for the subject after it: the stops, and no opt-in."""
+    changes_count: int
+    """How many earlier changes it erased."""
+    residues_hash: bytes
+    """What is left of them, committed to (`heed.proof.residues_hash`); 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,7 +419,8 @@ class Change:
 
     CHOICE and SUPPRESSION carry `subject` and `record` (what stands in that slot after it, unless
     SUPERSEDED); RELEASE carries `subject` and the `record` that no longer stands; TOPIC `topic`;
-    HOLD and LIFT `hold`.
+    HOLD and LIFT `hold`; ERASURE carries `subject` and `erasure`, and all that stands for the
+    subject after it is there.
     """
 
     revision: Revision
@@ -425,6 +439,10 @@ class Change:
     evidence: Evidence | None = None
     reason: str = ""
     batch_id: str = ""
+    erasure: Erasure | None = None
+    is_erased: bool = False
+    """Whether a later change erased this one. Of what it said only what followers need is left:
+    the record of a stop; who said so, how and why is gone, and so is every opt-in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ Laws:
   the current tables, and at the head of the log both agree.
 - A change that was superseded is in the log and leaves everything as it was. A release takes a
   suppression away and nothing else; what arrives late is judged already: its change says what
-  stands after it.
+  stands after it. An erasure says all that stands on; of what it erased only the stops can be
+  folded, with nobody who said so.
 - What is folded of some subjects is folded of all their changes, and of all that are of none.
 
 Source: docs/adr/0031-the-past-is-folded-from-the-log.md.
@@ -73,6 +74,13 @@ class Past:
             case ChangeKind.RELEASE:
                 slots = self.records.setdefault(_there(change, change.subject), {})
                 slots.pop(_there(change, change.record).slot, None)
+            case ChangeKind.ERASURE:
+                key = _there(change, change.subject)
+                before_all = self.records.get(key, {})
+                self.records[key] = {
+                    record.slot: _kept(before_all.get(record.slot), record, change)
+                    for record in _there(change, change.erasure).standing
+                }
             case ChangeKind.TOPIC:
                 topic = _there(change, change.topic)
                 self.topics[topic.name] = topic
@@ -82,6 +90,11 @@ class Past:
                 self.holds.pop(_there(change, change.hold).hold_id, None)
             case _:
                 assert_never(change.kind)
+
+
+def _kept(before: Set | None, record: Record, change: Change) -> Set:
+    """What stands on after an erasure is by the change that set it."""
+    return Set(record, change) if before is None or before.record != record else before
 
 
 def _there(change: Change, part: T | None) -> T:

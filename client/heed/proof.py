@@ -16,14 +16,19 @@ Entry, version 1, big-endian, 90 bytes:
         26    32  SHA-256(salt ‖ 0x01 ‖ subject key), or zeros where there is no subject
         58    32  SHA-256(salt ‖ 0x02 ‖ content)
 
+An erasure (ADR 0030) leaves entries and hashes as they are and takes salts and contents away. What
+it leaves of a content, the residue, is committed to in the erasure's own content: SHA-256 over
+revision (8 bytes) ‖ effect (1 byte) ‖ SHA-256(residue) of each change it erased, by revision.
+
 The leaf hash is SHA-256(0x00 ‖ entry) (RFC 6962 §2.1); the running hash begins with 32 zero bytes
 and is SHA-256(running hash before ‖ leaf hash). Vectors: tests/cases/proof.json.
 """
 
 import struct
+from collections.abc import Iterable
 from hashlib import sha256
 
-from heed.model import ChangeKind, Instant, Revision, SubjectKey, TenantId
+from heed.model import ChangeKind, Effect, Instant, Revision, SubjectKey, TenantId
 
 SALT_BYTES = 16
 HASH_BYTES = 32
@@ -39,6 +44,7 @@ _LAYOUT = struct.Struct(">BBQQQ32s32s")
 _SUBJECT_DOMAIN = b"\x01"
 _CONTENT_DOMAIN = b"\x02"
 _LEAF_PREFIX = b"\x00"
+_RESIDUE = struct.Struct(">QB")
 
 
 def commit_subject(salt: bytes, key: SubjectKey) -> bytes:
@@ -76,6 +82,14 @@ def leaf_hash(entry: bytes) -> bytes:
 def running_hash(previous: bytes, leaf: bytes) -> bytes:
     """Return the running hash of the log after one more leaf."""
     return sha256(previous + leaf).digest()
+
+
+def residues_hash(residues: Iterable[tuple[Revision, Effect, bytes]]) -> bytes:
+    """Return the commitment to what an erasure left of changes, each once, by revision."""
+    hashing = sha256()
+    for revision, effect, residue in residues:
+        hashing.update(_RESIDUE.pack(revision, effect) + sha256(residue).digest())
+    return hashing.digest()
 
 
 def _commit(salt: bytes, domain: bytes, content: bytes) -> bytes:

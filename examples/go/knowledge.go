@@ -149,6 +149,15 @@ func (k *knowledge) apply(changes *heed.Changes) error {
 			k.records[slotOf(change.SubjectKey, effect.SetRecord)] = effect.SetRecord
 		case *heed.Change_RemoveRecord:
 			delete(k.records, slotOf(change.SubjectKey, effect.RemoveRecord))
+		case *heed.Change_SetRecords:
+			for place := range k.records {
+				if place.subject == string(change.SubjectKey) {
+					delete(k.records, place)
+				}
+			}
+			for _, record := range effect.SetRecords.Records {
+				k.records[slotOf(change.SubjectKey, record)] = record
+			}
 		case *heed.Change_SetTopic, *heed.Change_SetHold, *heed.Change_RemoveHoldId:
 			// Who decides by itself needs topics and holds; this program asks the server.
 		default:

@@ -33,6 +33,7 @@ from heed.model import (
     Topic,
 )
 from heed_server.approvals import Approval
+from heed_server.erasures import Erased
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -63,6 +64,8 @@ class StandingRecord:
     origin: Origin | None
     evidence: Evidence | None
     reason: str
+    is_erased: bool = False
+    """Whether who said so, how and why was erased with the subject."""
     subject: Subject | None = field(default=None, repr=False)
     """The readable subject, where the method's docstring says that it is filled."""
 
@@ -361,6 +364,21 @@ class Store(LogReader, PastReader, KeyStore, SubscriberStore, LeaseStore, Approv
         self, tenant_id: TenantId, filter_: RecordFilter, batch: int
     ) -> AbstractAsyncContextManager[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]]:
         """Open every record that matches, of one revision, `subject` filled where one is kept."""
+        ...
+
+    async def finish_erasure(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> bool:
+        """Do what follows the commit of an erasure, once or again, and return whether all is done.
+
+        The subjects MUST stand in the ledger that a restore erases by, where the store keeps one,
+        when this returns. False: what was erased is not yet overwritten in the database's files.
+
+        Raises:
+            OutcomeUnknownError: the ledger cannot be written; calling again completes it.
+        """
+        ...
+
+    async def erasures(self) -> Sequence[Erased]:
+        """Return every subject that was erased, by tenant and key. Reads all records."""
         ...
 
     async def ping(self) -> datetime:

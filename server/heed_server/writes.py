@@ -37,13 +37,17 @@ class Write:
     idempotency_key: str
     """Namespaced by method by the caller: `SetPreference:6f1c…`."""
     payload_hash: bytes
-    """SHA-256 over the call's method and canonical payload, without the key; 32 bytes."""
+    """A keyed hash over the call's method and canonical payload, without the key; 32 bytes. Keyed,
+    so that nobody can test by the stored row whom a call was about."""
     act: Act
     encode_answer: Callable[[Outcome], bytes]
     """Makes the answer that a replay gives again; pure, and quick: it runs under the log's lock,
     on SQLite in the store's own thread."""
     spender: Spender | None = None
     """None: it is under no cap."""
+    plain_payload_hash: bytes = b""
+    """The same without a key, as it was stored before ADR 0030: a call that is sent again over an
+    upgrade is known by it. Needed no more once the keys of that time have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ def script(draw: random.Random) -> Generator[tuple[str, Step]]:
     """Writes and questions; each is the same thing to ask of any client."""
     makers = [_opt_out, _opt_in, _pause, _end_pause, _suppress, _release, _import, _topic, _hold]
     for at in range(STEPS):
-        make = draw.choice([*makers, _replay, _retire, _lift, _several])
+        make = draw.choice([*makers, _replay, _retire, _lift, _several, _erase])
         yield make.__name__, make(draw, at)
         yield "check", _check(draw)
         yield "explain", _explain(draw)
@@ -226,6 +226,16 @@ def _release(draw: random.Random, at: int) -> Step:
         cause=cause,
         channel=channel,
         topic=topic,
+        reason="parity",
+        origin=heed.Origin(source="parity"),
+        idempotency_key=f"k-{at}",
+    )
+
+
+def _erase(draw: random.Random, at: int) -> Step:
+    subjects = draw.sample(SUBJECTS, draw.choice([1, 2]))
+    return lambda client, _: client.erase_subject(
+        subjects,
         reason="parity",
         origin=heed.Origin(source="parity"),
         idempotency_key=f"k-{at}",

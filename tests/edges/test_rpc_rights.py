@@ -49,6 +49,7 @@ RIGHTS: Mapping[str, str] = {
     "ListHolds": "operate",
     "AddSuppressions": "suppress",
     "ReleaseSuppression": "suppress",
+    "EraseSubject": "admin",
     "ListSuppressions": "export",
     "ImportRecords": "suppress",
     "ExportRecords": "export",

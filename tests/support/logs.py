@@ -37,6 +37,8 @@ async def logged_in(store: SqlStore) -> Logged:
         for change in changes:
             assert change.revision == after + 1
             after = change.revision
+            if change.subject is not None and change.erasure is not None:
+                standing[change.subject] = {one.slot: one for one in change.erasure.standing}
             if change.subject is None or change.record is None:
                 continue
             if change.effect is Effect.SUPERSEDED:

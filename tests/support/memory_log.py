@@ -19,6 +19,7 @@ from heed.model import (
     ChangeKind,
     Channel,
     Effect,
+    Erasure,
     Head,
     Hold,
     Instant,
@@ -113,6 +114,16 @@ class MemoryLog(LogReader):
     def lift(self, hold: Hold) -> Change:
         return self._log(ChangeKind.LIFT, hold=hold)
 
+    def erase(self, name: object) -> Change:
+        """Leave the stops of a subject, and nothing else."""
+        stops = [
+            record
+            for record in self.standing().get(key_of(name), ())
+            if record.kind is not RecordKind.OPT_IN
+        ]
+        erasure = Erasure(standing=tuple(stops), changes_count=0, residues_hash=b"")
+        return self._log(ChangeKind.ERASURE, subject=key_of(name), erasure=erasure)
+
     def opt_outs(self, count: int, *, people: int = 50) -> list[Change]:
         return [
             self.opt_out(f"person {number % people}", f"t{number % 7}") for number in range(count)
@@ -153,6 +164,8 @@ class MemoryLog(LogReader):
         """What stands for each subject that has records."""
         standing: dict[SubjectKey, tuple[Record, ...]] = {}
         for change in self.changes:
+            if change.subject is not None and change.erasure is not None:
+                standing[change.subject] = change.erasure.standing
             if (
                 change.subject is None
                 or change.record is None

@@ -80,7 +80,9 @@ class Mirror:
         assert headers["ce-datacontenttype"] == "application/protobuf"
         change = change_from(message)
         assert headers.get("ce-subject", "") == message.subject_key.hex()
-        if change.subject is not None and change.record is not None:
+        if change.subject is not None and change.erasure is not None:
+            self.records[change.subject] = {one.slot: one for one in change.erasure.standing}
+        elif change.subject is not None and change.record is not None:
             records = self.records.setdefault(change.subject, {})
             if message.HasField("set_record"):
                 records[change.record.slot] = change.record

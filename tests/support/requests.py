@@ -172,6 +172,18 @@ def release_suppression(
     )
 
 
+def erase_subject(
+    *emails: str, key: str = "key-e", reason: str = "asked by mail"
+) -> admin.EraseSubjectRequest:
+    """Erase what is known of one person."""
+    return admin.EraseSubjectRequest(
+        idempotency_key=key,
+        subjects=[subject(email) for email in emails or ("ada@example.com",)],
+        reason=reason,
+        origin=origin(),
+    )
+
+
 def import_records(count: int = 2, key: str = "batch/1") -> admin.ImportRecordsRequest:
     """Import a chunk: bounces and opt-outs in turn."""
     rows = [
@@ -272,6 +284,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "ListHolds": admin.ListHoldsRequest,
     "AddSuppressions": add_suppressions,
     "ReleaseSuppression": release_suppression,
+    "EraseSubject": erase_subject,
     "ListSuppressions": admin.ListSuppressionsRequest,
     "ImportRecords": import_records,
     "ExportRecords": admin.ExportRecordsRequest,

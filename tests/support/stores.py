@@ -22,6 +22,7 @@ from heed.acts import (
     Act,
     AddProtections,
     DeclareTopic,
+    EraseSubjects,
     KeyedSubject,
     LiftHold,
     Outcome,
@@ -324,6 +325,14 @@ def releases(
         scopes=tuple(scopes),
         reason="mailbox is back",
         origin=origin(Method.OPERATOR),
+    )
+
+
+def erases(*names: str) -> EraseSubjects:
+    return EraseSubjects(
+        keys=tuple(keyed(name).key for name in names),
+        origin=origin(Method.OPERATOR),
+        reason="asked by mail",
     )
 
 

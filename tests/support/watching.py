@@ -108,7 +108,9 @@ class Knowledge:
     def _apply_one(self, message: pb.Change) -> None:
         self.changes += 1
         change = change_from(message)
-        if change.subject is not None and change.record is not None:
+        if change.subject is not None and change.erasure is not None:
+            self.records[change.subject] = {one.slot: one for one in change.erasure.standing}
+        elif change.subject is not None and change.record is not None:
             records = self.records.setdefault(change.subject, {})
             if message.HasField("set_record"):
                 records[change.record.slot] = change.record

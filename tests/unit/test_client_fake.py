@@ -135,6 +135,43 @@ def test_a_bounce_stops_everything_until_it_is_released(client: FakeSyncClient) 
     assert not allowed(client, "offers")
 
 
+def test_an_erased_person_is_still_suppressed_and_an_old_opt_in_does_nothing(
+    client: FakeSyncClient,
+) -> None:
+    client.opt_out(email=ADA, source="tests")
+    client.add_suppressions(
+        [heed.Suppression(subject=heed.email(ADA), cause="legal", reason="a letter")], origin=ORIGIN
+    )
+    client.clock.advance(timedelta(seconds=1))
+    consented = client.clock.now()
+    opt_in(client, "news", consented)
+    client.clock.advance(timedelta(seconds=1))
+
+    erased = client.erase_subject([heed.email("ADA@example.com")], reason="asked", origin=ORIGIN)
+    again = client.erase_subject([heed.email(ADA)], reason="asked", origin=ORIGIN)
+    nobody = client.erase_subject([heed.user("nobody")], reason="asked", origin=ORIGIN)
+
+    opt_in(client, "news", consented)
+    assert not allowed(client)
+    assert (again.erasures, again.standing) == (erased.erasures, erased.standing)
+    assert (erased.erasures[0].changes_erased, len(erased.standing)) == (3, 2)
+    assert (nobody.erasures, nobody.standing) == ((), ())
+    shown = client.get_preferences(email=ADA).records
+    assert [(one.erased, one.origin, one.reason) for one in shown] == [(True, None, "")] * 2
+    assert [one.subject for one in client.list_suppressions()] == [None]
+
+
+def test_a_person_who_opts_in_after_their_erasure_begins_anew(client: FakeSyncClient) -> None:
+    client.opt_out(email=ADA, source="tests")
+    client.erase_subject([heed.email(ADA)], reason="asked", origin=ORIGIN)
+    client.clock.advance(timedelta(seconds=1))
+
+    opt_in(client, "news")
+
+    assert allowed(client)
+    assert {one.subject for one in client.export_records()} == {heed.email(ADA)}
+
+
 def test_a_suppression_dated_before_its_release_does_nothing(client: FakeSyncClient) -> None:
     bounce = heed.Suppression(subject=heed.email(ADA), cause="bounce")
     client.add_suppressions([bounce], origin=ORIGIN)

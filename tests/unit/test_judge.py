@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from heed.acts import (
     Act,
     AddProtections,
+    EraseSubjects,
     LiftHold,
     PersonChoices,
     PlaceHold,
@@ -19,7 +20,7 @@ from heed.acts import (
 )
 from heed.decide import Facts, decide
 from heed.errors import HeedError
-from heed.judge import Ledger, Ruling, judge
+from heed.judge import History, Ledger, Ruling, judge
 from heed.model import (
     ACTS_OF_THE_PERSON,
     REACH_OF_CAUSE,
@@ -67,6 +68,9 @@ QUERIES = [
 ]
 
 
+SOMETHING = History(changes_count=1, residues_hash=b"", is_readable=True)
+
+
 def some_choice(chance: random.Random, now: int) -> Choice:
     kind = chance.choice(list(ChoiceKind))
     ends = {ChoiceKind.PAUSE: [now + 5, now + 50], ChoiceKind.OPT_IN: [None, now + 20]}
@@ -85,7 +89,7 @@ def some_act(chance: random.Random, now: int, number: int) -> Act:
         method=chance.choice(list(Method)),
         decided_time=Instant(now - chance.randrange(40)),
     )
-    match chance.randrange(10):
+    match chance.randrange(11):
         case 0 | 1 | 2 | 3 | 4:
             person = PersonChoices(
                 subjects=tuple(keyed(name) for name in chance.sample(NAMES, chance.randint(1, 2))),
@@ -114,6 +118,9 @@ def some_act(chance: random.Random, now: int, number: int) -> Act:
                 reason="test",
                 origin=by,
             )
+        case 9:
+            names = chance.sample(NAMES, chance.randint(1, 2))
+            return EraseSubjects(keys=tuple(keyed(name).key for name in names), origin=by)
         case _:
             if chance.random() < 0.5:
                 return LiftHold(hold_id=f"hold-{number // 2}", reason="test", origin=by)
@@ -161,6 +168,8 @@ def test_nothing_but_the_closed_list_ever_lets_through_what_was_stopped(seed: in
         time += chance.randrange(1, 8)
         act = some_act(chance, time, number)
         before = verdicts(ledger, time)
+        if isinstance(act, EraseSubjects):
+            ledger.histories = dict.fromkeys(act.keys, SOMETHING)
         try:
             ruling = judge(act, ledger, after=Revision(revision), commit_time=Instant(time))
         except HeedError:

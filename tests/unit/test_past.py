@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heed.acts import Act
+from heed.acts import Act, EraseSubjects
 from heed.decide import Facts
 from heed.errors import HeedError, UnavailableError
 from heed.model import (
@@ -19,8 +19,10 @@ from heed.model import (
     Instant,
     Method,
     Record,
+    RecordKind,
     Revision,
     Scope,
+    SubjectKey,
     TenantId,
     Topic,
     TopicClass,
@@ -36,6 +38,7 @@ from tests.support.stores import (
     chooses,
     declares,
     end_pause,
+    erases,
     imports,
     keyed,
     lifts,
@@ -83,6 +86,7 @@ def an_act(pick: Pick, now: int, made: int) -> Act:
             Topic(name=pick(TOPICS), topic_class=pick((TopicClass.PROMOTIONAL, *TopicClass))),
             loosens=pick((False, True)),
         ),
+        lambda: erases(*pick(((name,), NAMES))),
         lambda: retires(pick(TOPICS)),
         lambda: places(f"hold-{made}", topic=pick(TOPICS), end=pick((None, end))),
         lambda: lifts(f"hold-{pick(range(made + 1))}"),
@@ -97,14 +101,34 @@ def played(pick: Pick) -> tuple[Memory, list[Facts]]:
     now: int = NOW
     for made in range(pick(range(2, 25))):
         now += pick((1, SECOND, 30 * SECOND))
+        act = an_act(pick, now, made)
         try:
-            memory.append(an_act(pick, now, made), Instant(now))
+            memory.append(act, Instant(now))
         except HeedError:
             continue
+        if isinstance(act, EraseSubjects):
+            stood = without_opt_ins(stood, act.keys)
         # Between the changes of one act nobody sees the ledger; what is asked about is its end.
         unseen = memory.revision - len(stood)
         stood += [stood[0]] * unseen + [facts_of(memory)] if memory.revision >= len(stood) else []
     return memory, stood
+
+
+def without_opt_ins(stood: list[Facts], erased: Sequence[SubjectKey]) -> list[Facts]:
+    """What the log can still tell of then once these were erased: every stop, and no opt-in."""
+    told = {
+        id(one): replace(
+            one,
+            records=tuple(
+                tuple(record for record in records if record.kind is not RecordKind.OPT_IN)
+                if key in erased
+                else records
+                for key, records in zip(KEYS, one.records, strict=True)
+            ),
+        )
+        for one in stood
+    }
+    return [told[id(one)] for one in stood]
 
 
 KEYS = [keyed(name).key for name in NAMES]
@@ -187,7 +211,11 @@ def test_a_fold_that_forgets_something_is_found_out(forget: Callable[[Change], b
 
 
 def test_a_fold_that_takes_what_was_superseded_is_found_out() -> None:
-    assert differs(lambda changes: [replace(one, effect=Effect.APPLIED) for one in changes])
+    assert differs(
+        lambda changes: [
+            one if one.is_erased else replace(one, effect=Effect.APPLIED) for one in changes
+        ]
+    )
 
 
 def differs(change: Callable[[list[Change]], list[Change]]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heed.model import ChangeKind, Instant, Revision, SubjectKey, TenantId
+from heed.model import ChangeKind, Effect, Instant, Revision, SubjectKey, TenantId
 from heed.proof import (
     EMPTY_LOG_HASH,
     ENTRY_BYTES,
@@ -18,6 +18,7 @@ from heed.proof import (
     commit_content,
     commit_subject,
     leaf_hash,
+    residues_hash,
     running_hash,
 )
 
@@ -91,6 +92,24 @@ def test_without_its_salt_a_commitment_is_not_the_hash_of_what_it_names(
 
     assert commitment != sha256(content).digest()
     assert commitment != commit_content(bytes(byte ^ 1 for byte in salt), content)
+
+
+def test_what_an_erasure_left_is_committed_to_with_its_place_and_effect() -> None:
+    left = [(Revision(3), Effect.APPLIED, b"a"), (Revision(7), Effect.SUPERSEDED, b"b")]
+    committed = residues_hash(left)
+
+    assert (
+        committed
+        == sha256(
+            b"".join(
+                revision.to_bytes(8) + effect.to_bytes(1) + sha256(residue).digest()
+                for revision, effect, residue in left
+            )
+        ).digest()
+    )
+    assert residues_hash([]) == sha256().digest()
+    for other in (left[:1], [(Revision(4), *left[0][1:]), left[1]], [left[1], left[0]]):
+        assert residues_hash(other) != committed
 
 
 @pytest.mark.parametrize("size", [0, 15, 17, 32])

@@ -248,6 +248,23 @@ def test_a_release_names_the_scopes_of_the_subject_unless_it_says_one() -> None:
     assert one.subject == Subject(type=SubjectType.PHONE, value="+436601234567")
 
 
+def test_an_erasure_names_one_person_by_every_identifier() -> None:
+    asked = ask.erase_subject("ada@example.com", "Ada@Example.org")
+
+    read = parse_admin.erase_subject(asked.SerializeToString())
+
+    assert [one.value for one in read.subjects] == ["ada@example.com", "ada@example.org"]
+    assert (read.reason, read.call.idempotency_key) == ("asked by mail", "key-e")
+
+
+def test_an_erasure_says_of_whom_and_why() -> None:
+    asked = ask.erase_subject("ada@example.com", "ADA@example.com")
+    missing = violations_of(parse_admin.erase_subject, admin.EraseSubjectRequest())
+
+    assert missing.keys() == {"idempotency_key", "subjects", "reason", "origin"}
+    assert violations_of(parse_admin.erase_subject, asked).keys() == {"subjects[1]"}
+
+
 def test_a_release_says_of_whom_of_what_and_why() -> None:
     assert violations_of(
         parse_admin.release_suppression, admin.ReleaseSuppressionRequest()

@@ -69,6 +69,9 @@ def logged() -> list[Change]:
     log.hold(hold)
     log.hold(Hold(hold_id="hold-2", topic="news", campaign="autumn", reason="a test"))
     log.lift(hold)
+    log.choice("ada", RecordKind.OPT_IN, "news")
+    log.erase("ada")
+    log.erase("nobody")
     log.opt_out("bob", effect=Effect.SUPERSEDED)
     return log.changes
 
@@ -124,6 +127,13 @@ def test_nothing_is_told_of_a_change_that_did_nothing() -> None:
 def test_a_change_without_what_its_kind_must_carry_is_not_told() -> None:
     with pytest.raises(ValueError, match="lacks"):
         change_to(replace(logged()[0], record=None))
+
+
+def test_an_erasure_that_leaves_nothing_is_told_all_the_same() -> None:
+    (told,) = [one for one in map(change_to, logged()) if one and one.revision == 11]
+
+    assert told.WhichOneof("effect") == "set_records"
+    assert not told.set_records.records
 
 
 def spoilt_record(field: str) -> Callable[[], object]:

@@ -53,6 +53,10 @@ def _row(change: HistoricChange, *, several: bool) -> list[str]:
 
 
 def _what(change: HistoricChange) -> str:
+    if change.kind is ChangeKind.ERASURE:
+        return "erasure of all that was known, but for the stops"
+    if change.asked is None and change.erased:
+        return "erased"
     if change.asked is None:
         return "of a kind that this version does not know"
     # Its own revision and source stand in columns of their own.

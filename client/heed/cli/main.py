@@ -13,6 +13,7 @@ from heed.cli import (
     choosing,
     doctoring,
     importing,
+    person,
     propagating,
     suppressing,
 )
@@ -178,6 +179,7 @@ app.add_typer(administering.tenants, name="tenants")
 app.add_typer(approving.app, name="approvals")
 app.command("import")(importing.import_list)
 app.command("export")(suppressing.export)
+app.command("erase")(person.erase)
 app.command("propagation")(propagating.propagation)
 app.add_typer(propagating.app, name="subscribers")
 app.command("call")(calling.call)

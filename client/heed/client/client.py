@@ -14,6 +14,7 @@ from heed.client.audit import AuditMethods
 from heed.client.cached import CacheUse
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
+from heed.client.privacy import PrivacyMethods
 from heed.client.propagation import PropagationMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
@@ -26,6 +27,7 @@ class Client(
     AdministrationMethods,
     ApprovalMethods,
     ListMethods,
+    PrivacyMethods,
     PropagationMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.

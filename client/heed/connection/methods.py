@@ -216,6 +216,14 @@ ADD_SUPPRESSIONS: Final = MethodSpec(
     kind=Kind.WRITE,
     timeout_seconds=5.0,
 )
+ERASE_SUBJECT: Final = MethodSpec(
+    service=_ADMIN,
+    name="EraseSubject",
+    request=admin.EraseSubjectRequest,
+    answer=admin.EraseSubjectResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=30.0,
+)
 RELEASE_SUPPRESSION: Final = MethodSpec(
     service=_ADMIN,
     name="ReleaseSuppression",
@@ -342,6 +350,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_HOLDS,
     ADD_SUPPRESSIONS,
     RELEASE_SUPPRESSION,
+    ERASE_SUBJECT,
     LIST_SUPPRESSIONS,
     IMPORT_RECORDS,
     EXPORT_RECORDS,

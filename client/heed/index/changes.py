@@ -10,8 +10,15 @@ from typing import Protocol, TypeVar, assert_never
 
 from heed.index.faults import Fault, IndexUnusableError
 from heed.index.stops import encode_hold, encode_topic, hold_entry_key, topic_entry_key
-from heed.model import Change, ChangeKind, Effect
-from heed.records import DamagedRecordError, decode_records, encode_records, remove, replace
+from heed.model import Change, ChangeKind, Effect, Record, SubjectKey
+from heed.records import (
+    DamagedRecordError,
+    decode_records,
+    encode_records,
+    in_order,
+    remove,
+    replace,
+)
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -69,6 +76,8 @@ def _write_change(env: Databases[D], txn: Writing[D], change: Change) -> None:
     match change.kind:
         case ChangeKind.CHOICE | ChangeKind.SUPPRESSION | ChangeKind.RELEASE:
             _write_records(env, txn, change)
+        case ChangeKind.ERASURE:
+            _replace_records(env, txn, change)
         case ChangeKind.TOPIC:
             topic = _there(change, change.topic)
             txn.put(topic_entry_key(topic.name), encode_topic(topic), db=env.topics)
@@ -96,12 +105,27 @@ def _write_records(env: Databases[D], txn: Writing[D], change: Change) -> None:
             if left == records:
                 raise _odd(change, "releases a suppression that the index does not have")
             records = left
-        if records:
-            txn.put(key, encode_records(records), db=env.records)
-        else:
-            txn.delete(key, db=env.records)
+        _put_records(env, txn, key, records)
     except (DamagedRecordError, ValueError) as error:
         raise _odd(change, f"meets records that cannot be written: {error}") from error
+
+
+def _replace_records(env: Databases[D], txn: Writing[D], change: Change) -> None:
+    """Put what stands after an erasure there, whatever was there before."""
+    key, erasure = _there(change, change.subject), _there(change, change.erasure)
+    try:
+        _put_records(env, txn, key, in_order(erasure.standing))
+    except ValueError as error:
+        raise _odd(change, f"leaves records that cannot be written: {error}") from error
+
+
+def _put_records(
+    env: Databases[D], txn: Writing[D], key: SubjectKey, records: tuple[Record, ...]
+) -> None:
+    if records:
+        txn.put(key, encode_records(records), db=env.records)
+    else:
+        txn.delete(key, db=env.records)
 
 
 def _there(change: Change, part: T | None) -> T:

@@ -16,6 +16,7 @@ from heed.acts import (
     Act,
     AddProtections,
     DeclareTopic,
+    EraseSubjects,
     LiftHold,
     PlaceHold,
     ReleaseSuppression,
@@ -23,9 +24,12 @@ from heed.acts import (
     SetPreferences,
 )
 from heed.judge.choices import judge_preferences
+from heed.judge.erasures import judge_erasure
 from heed.judge.ledger import (
+    ERASURE_SLOT,
     Draft,
     Held,
+    History,
     Ledger,
     Ruling,
     SlotKey,
@@ -45,10 +49,12 @@ from heed.judge.protections import judge_protections, judge_release
 from heed.model import Instant, Revision
 
 __all__ = [
+    "ERASURE_SLOT",
     "HOLDS_MAX",
     "TOPICS_MAX",
     "Draft",
     "Held",
+    "History",
     "Ledger",
     "Ruling",
     "SlotKey",
@@ -95,6 +101,8 @@ def judge(
             judge_place(act, ruling)
         case LiftHold():
             judge_lift(act, ruling)
+        case EraseSubjects():
+            judge_erasure(act, ruling)
         case _:
             assert_never(act)
     return ruling

@@ -5,6 +5,7 @@ Laws:
 - What weakens (an opt-in, the end of a pause, a pause that ends an active one sooner or narrows
   it) needs a method by which the person acted, and is refused when it is ahead of the commit time.
 - A late arrival is logged and counts by its own time: it replaces nothing that was decided later.
+- An opt-in decided before its subject was erased is logged and does nothing.
 """
 
 from heed.acts import STOPS, KeyedSubject, SetPreferences, StoredRecord
@@ -115,10 +116,16 @@ def _record(
 ) -> Effect:
     slot = slot_key(asked)
     held = ruling.slots(subject.key).get(slot)
-    current = held.record if held is not None else None
-    stands = merge(current, asked)
-    effect = Effect.APPLIED if stands is not current or _is_same(stands, asked) else _SUPERSEDED
-    if current is not None and choice.kind is ChoiceKind.PAUSE:
+    current = held.record if held is not None and held.standing else None
+    erase_time = ruling.erase_time(subject.key) if choice.kind is ChoiceKind.OPT_IN else None
+    if erase_time is not None and asked.decided_time <= erase_time:
+        stands, effect = current, _SUPERSEDED
+    else:
+        stands = merge(current, asked)
+        effect = Effect.APPLIED if stands is not current or _is_same(stands, asked) else _SUPERSEDED
+        if erase_time is not None and effect is Effect.APPLIED:
+            ruling.renewed.add(subject.key)
+    if current is not None and stands is not None and choice.kind is ChoiceKind.PAUSE:
         _require_no_weaker_pause(current, stands, origin, ruling)
     ruling.drafts.append(
         Draft(
@@ -132,8 +139,9 @@ def _record(
             evidence=choice.evidence,
         )
     )
-    if stands is not current:
-        ruling.hold_slot(subject.key, slot, Held(stands, standing=True, release_time=None))
+    if stands is not None and stands is not current:
+        release_time = held.release_time if held is not None else None
+        ruling.hold_slot(subject.key, slot, Held(stands, True, release_time))
     return effect
 
 

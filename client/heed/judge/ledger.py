@@ -8,18 +8,23 @@ Laws:
 
 from typing import Final, NamedTuple
 
-from heed.acts import KeyedSubject, Outcome, StoredRecord, Tally
+from heed.acts import ErasedSubject, KeyedSubject, Outcome, StoredRecord, Tally
 from heed.audit.claims import ReceiptClaim
 from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.model import (
     ACTS_OF_THE_PERSON,
+    TOPIC_ROOT,
+    Cause,
     ChangeKind,
+    Channel,
     Effect,
+    Erasure,
     Evidence,
     Head,
     Hold,
     Instant,
     Origin,
+    Reach,
     Record,
     RecordKind,
     Revision,
@@ -36,9 +41,11 @@ class Held(NamedTuple):
 
     record: Record
     standing: bool
-    """False: a suppression that was released; only its `release_time` still counts."""
+    """False: a suppression that was released, or what an erasure left in the place of a subject's
+    opt-ins; only its `release_time` still counts."""
     release_time: Instant | None
-    """When the slot was last released. What is dated at or before it does nothing."""
+    """When the slot was last released. What is dated at or before it does nothing. In the slot of
+    the opt-in to everything (`ERASURE_SLOT`): when the subject was last erased."""
 
 
 class Draft(NamedTuple):
@@ -57,11 +64,38 @@ class Draft(NamedTuple):
     evidence: Evidence | None = None
     reason: str = ""
     batch_id: str = ""
+    erased: SubjectKey | None = None
+    """The subject of an ERASURE, which names no readable one."""
+    erasure: Erasure | None = None
+
+    @property
+    def key(self) -> SubjectKey | None:
+        """Whose change it is; None: no subject's."""
+        return self.erased if self.subject is None else self.subject.key
+
+
+class History(NamedTuple):
+    """What there is to erase of one subject, and when that was done last."""
+
+    changes_count: int
+    """Changes that are not erased, erasures aside."""
+    residues_hash: bytes
+    """What would be left of them, committed to (`heed.proof.residues_hash`)."""
+    is_readable: bool
+    """Whether its readable address is kept."""
+    last: ErasedSubject | None = None
+    """The last erasure."""
 
 
 Slots = dict[SlotKey, Held]
 
 _NO_SLOTS: Slots = {}
+
+ERASURE_SLOT: Final[SlotKey] = (
+    RecordKind.OPT_IN << 12 | Cause.NONE << 8 | Reach.ALL << 4 | Channel.ANY,
+    TOPIC_ROOT,
+)
+"""The slot of the opt-in to everything: its release time says when the subject was last erased."""
 
 
 class Ledger:
@@ -72,10 +106,13 @@ class Ledger:
         records: dict[SubjectKey, Slots] | None = None,
         topics: dict[str, Topic] | None = None,
         holds: dict[str, Hold] | None = None,
+        histories: dict[SubjectKey, History] | None = None,
     ) -> None:
+        """`histories` are of the subjects that an erasure names, where anything is known."""
         self.records = records if records is not None else {}
         self.topics = topics if topics is not None else {}
         self.holds = holds if holds is not None else {}
+        self.histories = histories if histories is not None else {}
 
     def accept(self, ruling: "Ruling") -> None:
         """Take over what a ruling changed, for the writes that are judged after it."""
@@ -103,6 +140,10 @@ class Ruling:
         self.drafts: list[Draft] = []
         self.records: dict[SubjectKey, Slots] = {}
         self.touched: list[tuple[SubjectKey, SlotKey]] = []
+        self.emptied: list[tuple[SubjectKey, SlotKey]] = []
+        self.erased: list[ErasedSubject] = []
+        self.renewed: set[SubjectKey] = set()
+        """Erased subjects whose person opted in anew: their addresses are kept again."""
         self.topics: list[Topic] = []
         self.placed: list[Hold] = []
         self.lifted: list[Hold] = []
@@ -127,7 +168,8 @@ class Ruling:
 
     def slots(self, key: SubjectKey) -> Slots:
         """Return what is held of a subject, as this act has left it. Not to be changed."""
-        return self.records.get(key) or self.ledger.records.get(key, _NO_SLOTS)
+        slots = self.records.get(key)
+        return self.ledger.records.get(key, _NO_SLOTS) if slots is None else slots
 
     def hold_slot(self, key: SubjectKey, slot: SlotKey, held: Held) -> None:
         """Put a record into its slot."""
@@ -136,6 +178,16 @@ class Ruling:
             slots = self.records[key] = dict(self.ledger.records.get(key, _NO_SLOTS))
         slots[slot] = held
         self.touched.append((key, slot))
+
+    def empty_slot(self, key: SubjectKey, slot: SlotKey) -> None:
+        """Take what is held out of a slot, as if nothing had ever been there."""
+        self.records[key] = {at: held for at, held in self.slots(key).items() if at != slot}
+        self.emptied.append((key, slot))
+
+    def erase_time(self, key: SubjectKey) -> Instant | None:
+        """Return when a subject was last erased; None: never."""
+        held = self.slots(key).get(ERASURE_SLOT)
+        return None if held is None else held.release_time
 
     def standing_of(self, key: SubjectKey) -> list[Record]:
         """Return everything that stands for a subject, by kind, topic and channel."""
@@ -160,6 +212,7 @@ class Ruling:
             topic=self.topic,
             hold=self.hold,
             claim=claim,
+            erased=tuple(self.erased),
         )
 
     def require_trusted_clock(self) -> None:

@@ -74,6 +74,7 @@ def _record(record: Record, subject_index: int, now: Instant) -> answers.Record:
     _SET_COMMIT_TIME(told, None)
     _SET_WHY(told, "")
     _SET_EVIDENCE(told, None)
+    _SET_ERASED(told, False)
     return told
 
 
@@ -116,6 +117,7 @@ _SET_ORIGIN: Final = answers.Record.__dict__["origin"].__set__
 _SET_COMMIT_TIME: Final = answers.Record.__dict__["commit_time"].__set__
 _SET_WHY: Final = answers.Record.__dict__["reason"].__set__
 _SET_EVIDENCE: Final = answers.Record.__dict__["evidence"].__set__
+_SET_ERASED: Final = answers.Record.__dict__["erased"].__set__
 # Python 3.11 looks a member up on its enum some ten times slower than a name.
 _SUPPRESSION: Final = RecordKind.SUPPRESSION
 _OPT_IN: Final = RecordKind.OPT_IN

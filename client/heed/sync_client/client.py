@@ -18,6 +18,7 @@ from heed.sync_client.audit import AuditMethods
 from heed.sync_client.cached import CacheUse
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
+from heed.sync_client.privacy import PrivacyMethods
 from heed.sync_client.propagation import PropagationMethods
 
 
@@ -27,6 +28,7 @@ class SyncClient(
     AdministrationMethods,
     ApprovalMethods,
     ListMethods,
+    PrivacyMethods,
     PropagationMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.

@@ -8,12 +8,26 @@ Laws:
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from heed.acts import Act, Outcome
+from heed.acts import Act, ErasedSubject, EraseSubjects, Outcome
 from heed.decide import Facts
-from heed.judge import Draft, Ledger, in_order, judge
+from heed.judge import Draft, History, Ledger, in_order, judge
 from heed.keys import LOOKUP_KEY_BYTES, Keyer
-from heed.model import Change, Head, Instant, Record, Revision, Subject, SubjectKey, TenantId
+from heed.model import (
+    Change,
+    ChangeKind,
+    Effect,
+    Head,
+    Instant,
+    Origin,
+    Record,
+    RecordKind,
+    Revision,
+    Subject,
+    SubjectKey,
+    TenantId,
+)
 from heed.tokens import EPOCH_BYTES, encode_token
 from heed.topics import TopicTable
 
@@ -33,15 +47,17 @@ def _change(draft: Draft, revision: Revision) -> Change:
         kind=draft.kind,
         effect=draft.effect,
         running_hash=_running_hash(revision),
-        subject=None if draft.subject is None else draft.subject.key,
+        subject=draft.key,
         record=draft.stands,
         asked=None if draft.asked is draft.stands else draft.asked,
         topic=draft.topic,
         hold=draft.hold,
-        origin=draft.origin,
+        origin=None if draft.origin is _ERASED else draft.origin,
         evidence=draft.evidence,
         reason=draft.reason,
         batch_id=draft.batch_id,
+        erasure=draft.erasure,
+        is_erased=draft.origin is _ERASED,
     )
 
 
@@ -51,6 +67,10 @@ _EMPTY = Head(
     commit_time=Instant(0),
     epoch=EPOCH,
 )
+
+
+_ERASED: Final = Origin(source="")
+"""Stands in the place of who said what was erased."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +115,10 @@ class Memory:
         """Return the change of a revision: who said so, when and why."""
         return self.log[revision - 1]
 
+    def is_erased(self, revision: Revision) -> bool:
+        """Whether what a change said was erased."""
+        return self.change(revision).origin is _ERASED
+
     def changes(self, through: Revision) -> list[Change]:
         """Return the log up to a revision, as a server's changes of it would be."""
         return [
@@ -127,6 +151,8 @@ class Memory:
         """
         head = self.head
         commit_time = Instant(max(now, head.commit_time + 1))
+        if isinstance(act, EraseSubjects):
+            self.ledger.histories = self._histories(act.keys)
         ruling = judge(act, self.ledger, after=head.revision, commit_time=commit_time)
         if ruling.drafts and not dry_run:
             revision = Revision(head.revision + len(ruling.drafts))
@@ -136,9 +162,55 @@ class Memory:
                 running_hash=_running_hash(revision),
                 commit_time=ruling.drafts[-1].commit_time,
             )
+            for draft in ruling.drafts:
+                if draft.erased is not None:
+                    self._erase(draft.erased)
+                elif draft.subject is not None and self._is_kept(draft.subject.key, ruling.renewed):
+                    self.subjects[draft.subject.key] = draft.subject.subject
             self.log += ruling.drafts
             self.ledger.accept(ruling)
-            for draft in ruling.drafts:
-                if draft.subject is not None:
-                    self.subjects[draft.subject.key] = draft.subject.subject
         return ruling.outcome(self.head, commit_time)
+
+    def _is_kept(self, key: SubjectKey, renewed: set[SubjectKey]) -> bool:
+        """Whether a subject's address is kept: not of an erased one that did not opt in anew."""
+        is_erased = any(change.erased == key for change in self.log)
+        return not is_erased or key in renewed or key in self.subjects
+
+    def _histories(self, keys: Sequence[SubjectKey]) -> dict[SubjectKey, History]:
+        histories: dict[SubjectKey, History] = {}
+        for key in keys:
+            count = 0
+            last: ErasedSubject | None = None
+            for revision, change in enumerate(self.log, start=1):
+                if change.erasure is not None and change.erased == key:
+                    erased = change.erasure.changes_count
+                    last = ErasedSubject(0, Revision(revision), change.commit_time, erased)
+                elif change.key == key and change.origin is not _ERASED:
+                    count += 1
+            if count or last is not None:
+                histories[key] = History(count, b"", key in self.subjects, last)
+        return histories
+
+    def _erase(self, key: SubjectKey) -> None:
+        self.subjects.pop(key, None)
+        self.log = [
+            _residue(change)
+            if change.key == key and change.kind is not ChangeKind.ERASURE
+            else change
+            for change in self.log
+        ]
+
+
+def _residue(change: Draft) -> Draft:
+    """What an erasure leaves of a change: of a stop its record, of an opt-in nothing."""
+    stands = change.stands
+    kept = change.effect is Effect.APPLIED and stands and stands.kind is not RecordKind.OPT_IN
+    return change._replace(
+        origin=_ERASED,
+        evidence=None,
+        reason="",
+        batch_id="",
+        effect=Effect.APPLIED if kept else Effect.SUPERSEDED,
+        asked=stands if kept else None,
+        stands=stands if kept else None,
+    )

@@ -64,9 +64,10 @@ def in_full(memory: Memory, record: Record, subject_index: int, now: Instant) ->
         subject_index,
         now,
         commit_time=change.commit_time,
-        said_by=change.origin,
+        said_by=None if memory.is_erased(record.revision) else change.origin,
         shown=change.evidence,
         reason=change.reason,
+        is_erased=memory.is_erased(record.revision),
     )
 
 
@@ -212,8 +213,10 @@ def _scope(record: Record) -> Scope:
 def _with_subject(
     memory: Memory, key: SubjectKey, record: Record, now: Instant
 ) -> admin.SubjectRecord:
+    subject = memory.subjects.get(key)
     return admin.SubjectRecord(
-        subject=told.subject(memory.subjects[key]), record=in_full(memory, record, 0, now)
+        subject=None if subject is None else told.subject(subject),
+        record=in_full(memory, record, 0, now),
     )
 
 

@@ -13,6 +13,7 @@ from heed.acts import (
     Act,
     AddProtections,
     DeclareTopic,
+    EraseSubjects,
     KeyedSubject,
     LiftHold,
     Outcome,
@@ -31,6 +32,7 @@ from heed.testing.memory import KEYER, Memory
 from heed.wire import outcomes, parse, parse_admin, parse_import
 from heed.wire.asked import (
     EndAsked,
+    ErasureAsked,
     HoldAsked,
     ImportAsked,
     PersonAsked,
@@ -41,6 +43,7 @@ from heed.wire.asked import (
     TopicAsked,
     WriteCall,
 )
+from heed_proto.v1 import admin_service_pb2 as admin
 
 Tell = Callable[[Outcome], bytes]
 
@@ -130,6 +133,19 @@ def _release_suppression(memory: Memory, asked: ReleaseAsked) -> tuple[Act, Tell
     return act, partial(outcomes.suppression_released, memory.tenant_id)
 
 
+def _erase_subject(memory: Memory, asked: ErasureAsked) -> tuple[Act, Tell]:
+    keys = tuple(KEYER.key(subject) for subject in asked.subjects)
+    act = EraseSubjects(keys=keys, origin=asked.origin, reason=asked.reason)
+
+    def tell(outcome: Outcome) -> bytes:
+        # A fake has no files, so that nothing is left in any.
+        overwritten = admin.EraseSubjectResponse(overwritten=True)
+        told = outcomes.subject_erased(memory.tenant_id, outcome)
+        return told + overwritten.SerializeToString()
+
+    return act, tell
+
+
 def _set_topic(memory: Memory, asked: TopicAsked) -> tuple[Act, Tell]:
     act = DeclareTopic(
         topic=asked.topic, origin=asked.origin, loosens=asked.loosens, reason=asked.reason
@@ -190,6 +206,7 @@ WRITES: Final[Mapping[str, WriteMethod]] = MappingProxyType(
         "ReleaseSuppression": WriteMethod(
             read=parse_admin.release_suppression, plan=_release_suppression
         ),
+        "EraseSubject": WriteMethod(read=parse_admin.erase_subject, plan=_erase_subject),
         "DeclareTopic": WriteMethod(read=parse_admin.declare_topic, plan=_set_topic),
         "LoosenTopic": WriteMethod(read=parse_admin.loosen_topic, plan=_set_topic),
         "RetireTopic": WriteMethod(read=parse_admin.retire_topic, plan=_retire_topic),

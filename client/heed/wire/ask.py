@@ -316,6 +316,20 @@ def release_suppression(
 
 
 @_of_unicode
+def erase_subject(
+    tenant: str, key: str, subjects: Iterable[Subject], reason: str, origin: Origin
+) -> admin.EraseSubjectRequest:
+    """Erase what is known of one person."""
+    return admin.EraseSubjectRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        subjects=[said.subject(one) for one in subjects],
+        reason=reason,
+        origin=said.origin(origin),
+    )
+
+
+@_of_unicode
 def list_suppressions(
     tenant: str, cause: Cause | str | None, page_token: str
 ) -> admin.ListSuppressionsRequest:

@@ -162,6 +162,16 @@ class ReleaseAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureAsked:
+    """EraseSubject."""
+
+    call: WriteCall
+    subjects: tuple[Subject, ...]
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicAsked:
     """DeclareTopic, or LoosenTopic with a reason."""
 

@@ -132,11 +132,13 @@ def record_in_full(
     said_by: Origin | None,
     shown: Evidence | None,
     reason: str,
+    is_erased: bool = False,
 ) -> pb.Record:
     """Return a record with who said so, when it was committed, and why."""
     told = record(value, subject_index, now)
     told.commit_time.CopyFrom(timestamp(commit_time))
     told.reason = reason
+    told.erased = is_erased
     if said_by is not None:
         told.origin.CopyFrom(origin(said_by))
     if shown is not None:
@@ -161,6 +163,7 @@ def historic_change(value: Change, subject_index: int, now: Instant) -> audit.Hi
         evidence=None if value.evidence is None else evidence(value.evidence),
         reason=value.reason,
         batch_id=value.batch_id,
+        erased=value.is_erased,
     )
 
 

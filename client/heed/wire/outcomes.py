@@ -90,6 +90,26 @@ def records_imported(
     ).SerializeToString()
 
 
+def subject_erased(tenant_id: TenantId, outcome: Outcome) -> bytes:
+    """Return the answer of EraseSubject; the edge appends whether it is overwritten too."""
+    return admin.EraseSubjectResponse(
+        erasures=[
+            admin.Erasure(
+                subject_index=one.subject_index,
+                revision=one.revision,
+                erase_time=told.timestamp(one.erase_time),
+                changes_erased=one.changes_count,
+            )
+            for one in outcome.erased
+        ],
+        standing=[
+            told.record(record, subject_index, outcome.commit_time)
+            for _, subject_index, record in outcome.standing
+        ],
+        position=_position(tenant_id, outcome),
+    ).SerializeToString()
+
+
 def topic_set(tenant_id: TenantId, outcome: Outcome, *, loosens: bool) -> bytes:
     """Return the answer of DeclareTopic or LoosenTopic."""
     answer = admin.LoosenTopicResponse if loosens else admin.DeclareTopicResponse

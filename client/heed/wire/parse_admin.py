@@ -23,6 +23,7 @@ from heed.model import (
 from heed.wire import limits, values
 from heed.wire.asked import (
     EndAsked,
+    ErasureAsked,
     ExportAsked,
     HoldAsked,
     PageAsked,
@@ -180,6 +181,20 @@ def release_suppression(data: bytes) -> ReleaseAsked:
         subject=subject,
         cause=values.CAUSES.read(asked.cause, "cause", violations, Cause.MANUAL),
         scopes=scopes_of_type(asked.scope, subject, "scope", violations),
+        reason=_why(asked.reason, violations),
+        origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
+    )
+    violations.raise_if_any()
+    return read
+
+
+def erase_subject(data: bytes) -> ErasureAsked:
+    """Read an EraseSubjectRequest."""
+    asked = message(admin.EraseSubjectRequest, data)
+    violations = Violations()
+    read = ErasureAsked(
+        call=write_call("EraseSubject", asked, violations),
+        subjects=values.subjects(asked.subjects, "subjects", violations, distinct=True),
         reason=_why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )

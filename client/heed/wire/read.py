@@ -17,6 +17,8 @@ from heed.answers import (
     Approval,
     BatchSetAnswer,
     CheckAnswer,
+    Erasure,
+    ErasureAnswer,
     HistoricChange,
     Hold,
     HoldAnswer,
@@ -205,6 +207,24 @@ def suppression_released(answer: admin.ReleaseSuppressionResponse, key: str) -> 
     )
 
 
+def subject_erased(answer: admin.EraseSubjectResponse, key: str) -> ErasureAnswer:
+    """Read what was erased."""
+    return ErasureAnswer(
+        erasures=tuple(
+            Erasure(
+                subject_index=one.subject_index,
+                revision=one.revision,
+                erase_time=_instant(one.erase_time),
+                changes_erased=one.changes_erased,
+            )
+            for one in answer.erasures
+        ),
+        standing=tuple(record(one) for one in answer.standing),
+        overwritten=answer.overwritten,
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
 def imported(answer: admin.ImportRecordsResponse, key: str) -> ImportAnswer:
     """Read what a chunk of a list did."""
     return ImportAnswer(
@@ -286,6 +306,7 @@ def historic_change(value: audit.HistoricChange) -> HistoricChange:
         evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
         reason=value.reason,
         batch_id=value.batch_id,
+        erased=value.erased,
     )
 
 
@@ -339,6 +360,7 @@ def record(value: pb.Record) -> Record:
         commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
         reason=value.reason,
         evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
+        erased=value.erased,
     )
 
 

@@ -22,6 +22,7 @@ from heed.model import (
     ChangeKind,
     Channel,
     Effect,
+    Erasure,
     Hold,
     Instant,
     Reach,
@@ -126,6 +127,10 @@ def change_to(value: Change) -> pb.Change | None:
             message.set_hold.CopyFrom(told.hold(value.hold))
         case ChangeKind.LIFT if value.hold is not None:
             message.remove_hold_id = value.hold.hold_id
+        case ChangeKind.ERASURE if value.erasure is not None:
+            # Marked also where nothing is left: what a follower has is replaced by nothing.
+            message.set_records.SetInParent()
+            message.set_records.records.extend(map(record_to, value.erasure.standing))
         case _:
             raise ValueError(f"change {value.revision} lacks what its kind must carry")
     return message
@@ -158,6 +163,17 @@ def change_from(message: pb.Change, running_hash: bytes = b"") -> Change:
                 running_hash=running_hash,
                 subject=_subject_key(message.subject_key),
                 record=record,
+            )
+        case "set_records":
+            standing = tuple(map(record_from, message.set_records.records))
+            return Change(
+                revision=revision,
+                commit_time=commit_time,
+                kind=ChangeKind.ERASURE,
+                effect=Effect.APPLIED,
+                running_hash=running_hash,
+                subject=_subject_key(message.subject_key),
+                erasure=Erasure(standing=standing, changes_count=0, residues_hash=b""),
             )
         case "set_topic":
             return Change(

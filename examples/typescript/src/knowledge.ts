@@ -138,6 +138,18 @@ export class Knowledge {
         case "removeRecord":
           this.records.delete(slotOf(subjectKey, effect.value));
           break;
+        case "setRecords": {
+          const subject = `${Buffer.from(subjectKey).toString("hex")} `;
+          for (const place of [...this.records.keys()]) {
+            if (place.startsWith(subject)) {
+              this.records.delete(place);
+            }
+          }
+          for (const record of effect.value.records) {
+            this.records.set(slotOf(subjectKey, record), record);
+          }
+          break;
+        }
         case "setTopic":
         case "setHold":
         case "removeHoldId":

@@ -1532,3 +1532,130 @@ class RejectApprovalResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RejectApprovalResponse: _TypeAlias = RejectApprovalResponse  # noqa: Y015
+
+@_typing.final
+class EraseSubjectRequest(_message.Message):
+    """Erases what is known of one person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    idempotency_key: _builtins.str
+    """As in the service's comment."""
+    reason: _builtins.str
+    """Why, in words. Required, 1 to 500 characters. It is kept; no address belongs here."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Subject]:
+        """Identifiers of one person, 1 to 8. What is known under others of theirs stays: name them all."""
+
+    @_builtins.property
+    def origin(self) -> _types_pb2.Origin:
+        """Who says so. It is kept; no address belongs here."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        subjects: _abc.Iterable[_types_pb2.Subject] | None = ...,
+        reason: _builtins.str = ...,
+        origin: _types_pb2.Origin | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "origin", b"origin", "reason", b"reason", "subjects", b"subjects", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseSubjectRequest: _TypeAlias = EraseSubjectRequest  # noqa: Y015
+
+@_typing.final
+class EraseSubjectResponse(_message.Message):
+    """Says what was erased, and what stands on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURES_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    OVERWRITTEN_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Whether this is the first answer of an earlier call with the same key."""
+    overwritten: _builtins.bool
+    """Whether what was erased is overwritten in the database's files too, its write-ahead log
+    included. False: not yet. SQLite does it with a later erasure or at its next stop, where a long
+    read held it up now; PostgreSQL with its own vacuum and recycling (docs/privacy.md).
+    """
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
+        """The erasures of the identifiers of which anything was known, in the order of the request."""
+
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Record]:
+        """Everything that still stands for them."""
+
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where in the log it stands."""
+
+    def __init__(
+        self,
+        *,
+        erasures: _abc.Iterable[Global___Erasure] | None = ...,
+        standing: _abc.Iterable[_types_pb2.Record] | None = ...,
+        replayed: _builtins.bool = ...,
+        position: _types_pb2.Position | None = ...,
+        overwritten: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "overwritten", b"overwritten", "position", b"position", "replayed", b"replayed", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseSubjectResponse: _TypeAlias = EraseSubjectResponse  # noqa: Y015
+
+@_typing.final
+class Erasure(_message.Message):
+    """The erasure of one identifier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_INDEX_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGES_ERASED_FIELD_NUMBER: _builtins.int
+    subject_index: _builtins.int
+    """Which: the position in the request's subjects, from 0."""
+    revision: _builtins.int
+    """The change that erased it; of one that was erased before, and of which nothing was known since,
+    that earlier change.
+    """
+    changes_erased: _builtins.int
+    """How many changes were erased. 0: only the address."""
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was committed. An opt-in decided at this time or before it does nothing."""
+
+    def __init__(
+        self,
+        *,
+        subject_index: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+        changes_erased: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes_erased", b"changes_erased", "erase_time", b"erase_time", "revision", b"revision", "subject_index", b"subject_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015

@@ -124,6 +124,11 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
                 _registered_method=True)
+        self.EraseSubject = channel.unary_unary(
+                '/heed.v1.AdminService/EraseSubject',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.EraseSubjectRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.EraseSubjectResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -285,6 +290,22 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseSubject(self, request, context):
+        """Erases what is known of one person under each identifier named: the readable address, every
+        opt-in, and of each change before it who said so, how, from where, with what evidence and why.
+        Every stop stands on (opt-outs, suppressions, pauses until they end), and is found by a check of
+        the same address in whatever spelling. No receipt of an earlier change loses its proof. An
+        opt-in that the person decided before it does nothing from then on, whenever it arrives; one
+        that they decide later begins anew. Erasing again what is erased changes nothing and gives the
+        same answer. Needs the right `admin`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, IDEMPOTENCY_KEY_REUSED, CLOCK_UNTRUSTED,
+        STORE_UNAVAILABLE, OUTCOME_UNKNOWN (it may be in the log already: send the same call again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -372,6 +393,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RejectApproval,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.SerializeToString,
+            ),
+            'EraseSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseSubject,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.EraseSubjectRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.EraseSubjectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -838,6 +864,33 @@ class AdminService(object):
             '/heed.v1.AdminService/RejectApproval',
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/EraseSubject',
+            heed_dot_v1_dot_admin__service__pb2.EraseSubjectRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.EraseSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

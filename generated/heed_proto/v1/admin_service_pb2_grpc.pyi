@@ -116,6 +116,18 @@ class AdminServiceStub:
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
     """
+    EraseSubject: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EraseSubjectRequest, _admin_service_pb2.EraseSubjectResponse]
+    """Erases what is known of one person under each identifier named: the readable address, every
+    opt-in, and of each change before it who said so, how, from where, with what evidence and why.
+    Every stop stands on (opt-outs, suppressions, pauses until they end), and is found by a check of
+    the same address in whatever spelling. No receipt of an earlier change loses its proof. An
+    opt-in that the person decided before it does nothing from then on, whenever it arrives; one
+    that they decide later begins anew. Erasing again what is erased changes nothing and gives the
+    same answer. Needs the right `admin`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, IDEMPOTENCY_KEY_REUSED, CLOCK_UNTRUSTED,
+    STORE_UNAVAILABLE, OUTCOME_UNKNOWN (it may be in the log already: send the same call again).
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -204,6 +216,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     the right `admin`.
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+    """
+    EraseSubject: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseSubjectRequest, _admin_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
+    """Erases what is known of one person under each identifier named: the readable address, every
+    opt-in, and of each change before it who said so, how, from where, with what evidence and why.
+    Every stop stands on (opt-outs, suppressions, pauses until they end), and is found by a check of
+    the same address in whatever spelling. No receipt of an earlier change loses its proof. An
+    opt-in that the person decided before it does nothing from then on, whenever it arrives; one
+    that they decide later begins anew. Erasing again what is erased changes nothing and gives the
+    same answer. Needs the right `admin`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, IDEMPOTENCY_KEY_REUSED, CLOCK_UNTRUSTED,
+    STORE_UNAVAILABLE, OUTCOME_UNKNOWN (it may be in the log already: send the same call again).
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -392,6 +416,24 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         the right `admin`.
 
         Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseSubject(
+        self,
+        request: _admin_service_pb2.EraseSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.EraseSubjectResponse, _abc.Awaitable[_admin_service_pb2.EraseSubjectResponse]]:
+        """Erases what is known of one person under each identifier named: the readable address, every
+        opt-in, and of each change before it who said so, how, from where, with what evidence and why.
+        Every stop stands on (opt-outs, suppressions, pauses until they end), and is found by a check of
+        the same address in whatever spelling. No receipt of an earlier change loses its proof. An
+        opt-in that the person decided before it does nothing from then on, whenever it arrives; one
+        that they decide later begins anew. Erasing again what is erased changes nothing and gives the
+        same answer. Needs the right `admin`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, IDEMPOTENCY_KEY_REUSED, CLOCK_UNTRUSTED,
+        STORE_UNAVAILABLE, OUTCOME_UNKNOWN (it may be in the log already: send the same call again).
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

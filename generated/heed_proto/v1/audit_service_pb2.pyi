@@ -41,6 +41,8 @@ class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind
     """A hold was placed. Of no person."""
     CHANGE_KIND_LIFT: _ChangeKind.ValueType  # 6
     """A hold was lifted. Of no person."""
+    CHANGE_KIND_ERASURE: _ChangeKind.ValueType  # 7
+    """What was known of the person was erased, but for the stops."""
 
 class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
     """What a change of the log is about."""
@@ -59,6 +61,8 @@ CHANGE_KIND_HOLD: ChangeKind.ValueType  # 5
 """A hold was placed. Of no person."""
 CHANGE_KIND_LIFT: ChangeKind.ValueType  # 6
 """A hold was lifted. Of no person."""
+CHANGE_KIND_ERASURE: ChangeKind.ValueType  # 7
+"""What was known of the person was erased, but for the stops."""
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 
 @_typing.final
@@ -227,6 +231,7 @@ class HistoricChange(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     BATCH_ID_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number."""
     kind: Global___ChangeKind.ValueType
@@ -239,6 +244,8 @@ class HistoricChange(_message.Message):
     """Why, in words, when the writer gave any."""
     batch_id: _builtins.str
     """The list it was imported with. Empty: none."""
+    erased: _builtins.bool
+    """Whether it was erased since: of a stop only what stood is left, of an opt-in nothing."""
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""
@@ -277,10 +284,11 @@ class HistoricChange(_message.Message):
         evidence: _types_pb2.Evidence | None = ...,
         reason: _builtins.str = ...,
         batch_id: _builtins.str = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "commit_time", b"commit_time", "evidence", b"evidence", "origin", b"origin", "stood", b"stood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "batch_id", b"batch_id", "commit_time", b"commit_time", "effect", b"effect", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reason", b"reason", "revision", b"revision", "stood", b"stood", "subject_index", b"subject_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "batch_id", b"batch_id", "commit_time", b"commit_time", "effect", b"effect", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reason", b"reason", "revision", b"revision", "stood", b"stood", "subject_index", b"subject_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -738,6 +738,7 @@ class Record(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     kind: Global___RecordKind.ValueType
     """What it is."""
     cause: Global___Cause.ValueType
@@ -753,6 +754,10 @@ class Record(_message.Message):
     reason: _builtins.str
     """Why, in words, when the writer gave any: `550 5.1.1 user unknown`. Absent in answers of a
     Check.
+    """
+    erased: _builtins.bool
+    """Whether who said so, how and why was erased with what was known of the person; the stop stands.
+    Unset in answers of a Check.
     """
     @_builtins.property
     def scope(self) -> Global___Scope:
@@ -794,10 +799,11 @@ class Record(_message.Message):
         active: _builtins.bool = ...,
         reason: _builtins.str = ...,
         evidence: Global___Evidence | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "evidence", b"evidence", "origin", b"origin", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cause", b"cause", "commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reach", b"reach", "reason", b"reason", "revision", b"revision", "scope", b"scope", "subject_index", b"subject_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cause", b"cause", "commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reach", b"reach", "reason", b"reason", "revision", b"revision", "scope", b"scope", "subject_index", b"subject_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

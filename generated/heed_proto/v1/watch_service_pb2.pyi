@@ -580,6 +580,7 @@ class Change(_message.Message):
     SET_TOPIC_FIELD_NUMBER: _builtins.int
     SET_HOLD_FIELD_NUMBER: _builtins.int
     REMOVE_HOLD_ID_FIELD_NUMBER: _builtins.int
+    SET_RECORDS_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     NORMALISER_VERSION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
@@ -610,6 +611,12 @@ class Change(_message.Message):
     def set_hold(self) -> _types_pb2.Hold:
         """A hold is in force."""
 
+    @_builtins.property
+    def set_records(self) -> Global___StandingRecords:
+        """The subject was erased: these records stand for it now, and no others. Told whole, whatever
+        the stream's filter.
+        """
+
     def __init__(
         self,
         *,
@@ -621,18 +628,43 @@ class Change(_message.Message):
         set_topic: _types_pb2.Topic | None = ...,
         set_hold: _types_pb2.Hold | None = ...,
         remove_hold_id: _builtins.str = ...,
+        set_records: Global___StandingRecords | None = ...,
         rule_version: _builtins.int = ...,
         normaliser_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "set_hold", b"set_hold", "set_record", b"set_record", "set_topic", b"set_topic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_time_us", b"commit_time_us", "effect", b"effect", "normaliser_version", b"normaliser_version", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "revision", b"revision", "rule_version", b"rule_version", "set_hold", b"set_hold", "set_record", b"set_record", "set_topic", b"set_topic", "subject_key", b"subject_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_time_us", b"commit_time_us", "effect", b"effect", "normaliser_version", b"normaliser_version", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "revision", b"revision", "rule_version", b"rule_version", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic", "subject_key", b"subject_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["set_record", "remove_record", "set_topic", "set_hold", "remove_hold_id"]  # noqa: Y015
+    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["set_record", "remove_record", "set_topic", "set_hold", "remove_hold_id", "set_records"]  # noqa: Y015
     _WhichOneofArgType_effect: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
 Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class StandingRecords(_message.Message):
+    """All that stands for one subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchedRecord]:
+        """The records, by kind, topic and channel."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___WatchedRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingRecords: _TypeAlias = StandingRecords  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):

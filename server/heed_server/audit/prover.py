@@ -225,8 +225,9 @@ def _receipt(index: int, change: LoggedChange, hashes: Sequence[bytes], signed: 
         proof=tuple(hashes),
         checkpoint=signed.note,
         salt=change.salt,
-        subject_key=change.subject_key or b"",
-        content=change.content,
+        # Of a change that was erased nothing is left that the entry commits to.
+        subject_key=change.subject_key or b"" if change.salt else b"",
+        content=change.content if change.salt else b"",
     )
 
 

@@ -137,6 +137,14 @@ class StorageConfig(Section):
         ge=1,
         le=1_048_576,
     )
+    overwrite_seconds_max: float = setting(
+        5.0,
+        "How long the answer of an erasure waits until SQLite's files hold nothing of it any more.",
+        higher="an erasure beside a long export takes longer",
+        lower="more answers say that it is not overwritten yet",
+        ge=0,
+        le=300,
+    )
     close_seconds_max: float = setting(
         20.0,
         "How long closing waits for the commit under way.",

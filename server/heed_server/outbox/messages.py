@@ -171,6 +171,8 @@ def _headers(naming: Naming, place: Place, type_: str, time: Instant) -> dict[st
 def _kind_of(change: Change) -> str:
     if change.topic is not None:
         return "topic"
+    if change.erasure is not None:
+        return "erasure"
     if change.record is not None:
         return f"record.{Channel(change.record.channel).name.lower()}"
     return "hold"

@@ -94,6 +94,14 @@ async def set_preference(
     return answer + waited.SerializeToString()
 
 
+async def erase_subject(service: Service, principal: Principal, data: bytes) -> bytes:
+    """Answer EraseSubject; whether it is overwritten is of this call, not of the first."""
+    asked = parse_admin.erase_subject(data)
+    appended, is_overwritten = await service.erase_subject(principal, asked)
+    answer = _first_or_replayed(admin.EraseSubjectResponse, appended)
+    return answer + admin.EraseSubjectResponse(overwritten=is_overwritten).SerializeToString()
+
+
 async def _check_from(
     service: Checks, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
 ) -> bytes:
@@ -184,6 +192,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         parse_admin.release_suppression,
         Service.release_suppression,
     ),
+    _read("EraseSubject", erase_subject, is_write=True),
     _read("ListSuppressions", reads.list_suppressions),
     _write(
         admin.ImportRecordsResponse,

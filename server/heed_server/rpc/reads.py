@@ -101,6 +101,7 @@ def in_full(one: StandingRecord, subject_index: int, now: Instant) -> pb.Record:
         said_by=one.origin,
         shown=one.evidence if one.record.kind is RecordKind.OPT_IN else None,
         reason=one.reason,
+        is_erased=one.is_erased,
     )
 
 

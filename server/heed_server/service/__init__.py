@@ -5,6 +5,7 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
+from heed_server.service.erasures import Erasures
 from heed_server.service.operations import Operations
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
@@ -23,5 +24,7 @@ __all__ = [
 ]
 
 
-class Service(Checks, Choices, Protections, Operations, Approvals, Audits, Watching, Propagations):
+class Service(
+    Checks, Choices, Protections, Erasures, Operations, Approvals, Audits, Watching, Propagations
+):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

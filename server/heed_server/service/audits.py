@@ -158,6 +158,7 @@ class Audits(Node):
                     origin=one.by.origin,
                     evidence=one.by.evidence,
                     reason=one.by.reason,
+                    is_erased=one.by.is_erased,
                 )
                 for key in distinct
                 for one in past.records.get(key, {}).values()

@@ -8,6 +8,8 @@ Laws:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
 
 from heed.acts import Act, KeyedSubject, Outcome
 from heed.errors import OutcomeUnknownError
@@ -29,6 +31,9 @@ from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 from heed_server.watch import Watches
 from heed_server.writes import Appended, Spender, Write
+
+_PERSON: Final = b"heed-payload-v1"
+"""Sets these hashes apart from those of subjects, under the same key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,8 @@ class Node(Answering):
             Write(
                 tenant_id=context.tenant.tenant_id,
                 idempotency_key=f"{method}:{call.idempotency_key}",
-                payload_hash=call.payload_hash,
+                payload_hash=_keyed_hash(context.tenant.lookup_key, call.payload_hash),
+                plain_payload_hash=call.payload_hash,
                 act=act,
                 encode_answer=encode_answer,
                 spender=spender,
@@ -131,6 +137,10 @@ class Node(Answering):
                 "send the same call with the same key again"
             )
         return appended
+
+
+def _keyed_hash(lookup_key: bytes, payload_hash: bytes) -> bytes:
+    return blake2b(payload_hash, key=lookup_key, digest_size=32, person=_PERSON).digest()
 
 
 def place(tenant_id: TenantId, epoch: bytes, revision: Revision, running_hash: bytes) -> Place:

@@ -31,6 +31,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ListHolds": Right.OPERATE,
         "AddSuppressions": Right.SUPPRESS,
         "ReleaseSuppression": Right.SUPPRESS,
+        "EraseSubject": Right.ADMIN,
         "ListSuppressions": Right.EXPORT,
         "ImportRecords": Right.SUPPRESS,
         "ExportRecords": Right.EXPORT,

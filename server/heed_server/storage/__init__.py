@@ -10,6 +10,7 @@ from heed_server.storage.clock import Clock, SystemClock
 from heed_server.storage.errors import SchemaError
 from heed_server.storage.opening import migrate, open_store, open_wake_ups, root_path
 from heed_server.storage.sql_store import SqlStore
+from heed_server.storage.sqlite import ledger_path
 from heed_server.storage.wakeups import WakeUps
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "StorageLimits",
     "SystemClock",
     "WakeUps",
+    "ledger_path",
     "migrate",
     "open_store",
     "open_wake_ups",

@@ -6,7 +6,7 @@ on PostgreSQL it runs on the event loop, which is free while it waits for the se
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from heed.errors import ErrorReason, ExhaustedError
+from heed_server.erasures import Erased
 from heed_server.storage.statements import Dialect
 
 T = TypeVar("T")
@@ -53,6 +54,8 @@ class StorageLimits:
     """How long a transaction waits for another node's, or for another process on SQLite."""
     page_cache_mib: int = 32
     """Memory in which SQLite's writing connection keeps pages, in MiB."""
+    overwrite_seconds_max: float = 5.0
+    """How long the answer of an erasure waits until SQLite's files hold nothing of it any more."""
     close_seconds_max: float = 20.0
     """How long closing waits for the commit under way."""
     wake_seconds_min: float = 0.005
@@ -103,6 +106,22 @@ class Backend(Protocol):
 
     def reading(self, *, is_stream: bool = False) -> AbstractAsyncContextManager[Reading]:
         """Open a view. Raises ExhaustedError OVERLOADED, UnavailableError."""
+        ...
+
+    async def note_erased(self, erased: Sequence[Erased]) -> None:
+        """Put erasures into the ledger that a restore erases by, where it is kept beside the data.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+    async def overwrite_erased(self, seconds_max: float) -> bool:
+        """Have what was replaced overwritten in the files; False: a reader, or the database, waits.
+
+        Raises:
+            NotWrittenError: the files cannot be written.
+        """
         ...
 
     async def close(self) -> None:

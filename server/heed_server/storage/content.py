@@ -12,6 +12,9 @@ Laws:
 
 Names are those of `heed.model` in lower case; times are microseconds since 1970 in UTC, and end in
 `_us`. `stands` is there where what stands after the change is not what was asked.
+
+Of a change that an erasure took, the residue is kept in the place of the content: `"erased":true`,
+and of a stop the record alone. It is not what was hashed; the erasure's own content commits to it.
 """
 
 import enum
@@ -26,6 +29,7 @@ from heed.model import (
     ChangeKind,
     Channel,
     Effect,
+    Erasure,
     Evidence,
     Hold,
     Instant,
@@ -97,6 +101,13 @@ class _Hold(msgspec.Struct, omit_defaults=True):
     spares_mandatory: bool = False
 
 
+class _Erasure(msgspec.Struct):
+    changes: int
+    residues: str
+    """The hash in hexadecimal digits."""
+    standing: list[_Record]
+
+
 class _Written(msgspec.Struct, omit_defaults=True):
     """A change as it is written: its origin is encoded once for all changes that share it."""
 
@@ -110,6 +121,8 @@ class _Written(msgspec.Struct, omit_defaults=True):
     evidence: _Evidence | None = None
     reason: str = ""
     batch: str = ""
+    erasure: _Erasure | None = None
+    erased: bool = False
 
 
 class _Read(_Written):
@@ -144,8 +157,36 @@ class ContentEncoder:
                 None if evidence is None else _evidence(evidence),
                 draft.reason,
                 draft.batch_id,
+                None if draft.erasure is None else _erasure(draft.erasure),
             )
         )
+
+
+def residue_of(effect: Effect, content: bytes) -> tuple[Effect, bytes]:
+    """Return what an erasure leaves of a change: what followers need to come to the same stops.
+
+    An opt-in is left as a change that did nothing, for the erasure ended it.
+
+    Raises:
+        LogDamagedError: the content is not one that was written here.
+    """
+    try:
+        read = _decode(content)
+    except msgspec.DecodeError as error:
+        raise LogDamagedError(f"a change to be erased cannot be read: {error}") from error
+    stands = read.stands or read.record
+    if stands is None or stands.kind == _OPT_IN:
+        effect = Effect.SUPERSEDED
+    kept = effect is Effect.APPLIED
+    return effect, _encode_residue(
+        _Written(
+            read.v,
+            read.kind,
+            read.record if kept and read.stands is None else None,
+            read.stands if kept else None,
+            erased=True,
+        )
+    )
 
 
 def decode_change(
@@ -184,6 +225,8 @@ def decode_change(
             evidence=None if read.evidence is None else _read_evidence(read.evidence),
             reason=read.reason,
             batch_id=read.batch,
+            erasure=None if read.erasure is None else _read_erasure(read.erasure, revision),
+            is_erased=read.erased,
         )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise LogDamagedError(f"change {revision} cannot be read: {error}") from error
@@ -250,6 +293,22 @@ def _hold(hold: Hold, kind: ChangeKind) -> _Hold:
         hold.reason,
         0 if kind is ChangeKind.HOLD else hold.revision,
         hold.spares_mandatory,
+    )
+
+
+def _erasure(erasure: Erasure) -> _Erasure:
+    return _Erasure(
+        erasure.changes_count,
+        erasure.residues_hash.hex(),
+        [_record(record, record.revision) for record in erasure.standing],
+    )
+
+
+def _read_erasure(read: _Erasure, revision: int) -> Erasure:
+    return Erasure(
+        standing=tuple(_read_record(record, revision) for record in read.standing),
+        changes_count=read.changes,
+        residues_hash=bytes.fromhex(read.residues),
     )
 
 
@@ -324,6 +383,8 @@ def _members(kind: type[E]) -> dict[str, E]:
 
 
 _decode = msgspec.json.Decoder(_Read).decode
+_encode_residue = msgspec.json.Encoder().encode
+_OPT_IN = RecordKind.OPT_IN.name.lower()
 
 _CHANGE_KINDS = _names(ChangeKind)
 _RECORD_KINDS, _RECORD_KIND_OF = _names(RecordKind), _members(RecordKind)

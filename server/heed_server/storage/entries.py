@@ -59,7 +59,7 @@ def write_down(
         number = Revision(revision)
         salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
         content = encoder.encode(draft)
-        key = None if draft.subject is None else draft.subject.key
+        key = draft.key
         entry = canonical_entry(
             kind=draft.kind,
             tenant_id=tenant_id,
@@ -102,6 +102,7 @@ def write_down(
                 evidence=draft.evidence,
                 reason=draft.reason,
                 batch_id=draft.batch_id,
+                erasure=draft.erasure,
             )
         )
     end = Head(

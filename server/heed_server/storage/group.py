@@ -195,7 +195,7 @@ def _claim(write: Write, head: Head, written: Written) -> ReceiptClaim | None:
 
 
 def _replay(write: Write, first: KeyRow, log: Log) -> Appended:
-    if first.payload_hash != write.payload_hash:
+    if first.payload_hash not in {write.payload_hash, write.plain_payload_hash}:
         key = write.idempotency_key.partition(":")[2] or write.idempotency_key
         raise ConflictError(
             f"the idempotency key {key!r} named another payload before; use a new key",

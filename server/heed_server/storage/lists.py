@@ -160,6 +160,8 @@ def _with_subject(row: Row, addresses_of: AddressReader) -> StandingRecord:
     read = standing_record_of(row)
     encrypted_type, ciphertext, readable_type, address = row[-5:-1]
     if ciphertext is not None:
+        if not ciphertext:  # of an erased subject
+            return read
         subject = addresses_of.subject(read.key, encrypted_type, bytes(ciphertext))
     elif address is not None:  # of an earlier heed, and not yet encrypted
         subject = Subject(type=SubjectType(readable_type), value=address)
@@ -172,6 +174,7 @@ def _with_subject(row: Row, addresses_of: AddressReader) -> StandingRecord:
         origin=read.origin,
         evidence=read.evidence,
         reason=read.reason,
+        is_erased=read.is_erased,
         subject=subject,
     )
 

@@ -232,6 +232,7 @@ def standing_record_of(row: Row) -> StandingRecord:
         origin=change.origin,
         evidence=change.evidence,
         reason=change.reason,
+        is_erased=change.is_erased,
     )
 
 

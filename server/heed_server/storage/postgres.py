@@ -12,7 +12,7 @@ Laws:
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from heed.errors import ErrorReason, HeedError, UnavailableError
+from heed_server.erasures import Erased
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.postgres_dialect import PostgresDialect
@@ -114,6 +115,13 @@ class PostgresBackend:
                 yield reading
             finally:
                 await asyncio.shield(reading.end())
+
+    async def note_erased(self, erased: Sequence[Erased]) -> None:
+        """Do nothing: nodes share the database, and `heed-server erasures export` has them all."""
+
+    async def overwrite_erased(self, seconds_max: float) -> bool:  # noqa: ARG002 - SQLite's
+        """Return False: the server's own vacuum, and its recycling of the WAL, overwrite it."""
+        return False
 
     async def close(self) -> None:
         """Close every connection, after the transactions under way."""

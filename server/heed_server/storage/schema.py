@@ -110,7 +110,7 @@ changes = Table(
     Column("running_hash", LargeBinary, nullable=False),
     Column("commit_time", BigInteger, nullable=False),
 )
-"""The log. Rows are inserted, never changed."""
+"""The log. Rows are inserted; nothing changes one but the erasure of its subject (`erasing`)."""
 
 Index(
     "changes_subject",
@@ -150,6 +150,8 @@ records = Table(
     sqlite_with_rowid=False,
 )
 """What stands, one row a slot; released suppressions stay, with `standing` false.
+
+The row of the opt-in to everything has the time of the subject's last erasure as its release time.
 
 `slot_reach` is the reach, or 0 for a pause, which has one slot for all reaches.
 """
@@ -203,7 +205,8 @@ encrypted_addresses = Table(
     Column("ciphertext", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The normalised subjects, under the address keyset of their tenant. The only such place."""
+"""The normalised subjects, under the address keyset of their tenant. The only such place. Of an
+erased subject the type is 0 and the ciphertext empty."""
 
 secrets = Table(
     "secrets",

@@ -24,9 +24,11 @@ from heed.model import (
     Topic,
 )
 from heed_server.approvals import Approval
+from heed_server.erasures import Erased
 from heed_server.storage import (
     admin,
     approvals,
+    erasing,
     leases,
     lists,
     log_reads,
@@ -75,6 +77,8 @@ class SqlStore:
         self._statements = LogStatements(backend.dialect)
         self._past = PastStatements(backend.dialect)
         self._is_closed = False
+        self._erasing = erasing.ErasingStatements(backend.dialect)
+        self._overwrite_seconds_max = limits.overwrite_seconds_max
         self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
         self._writer.on_commit(lambda one: rules.heights.saw(one.tenant_id, one.head))
 
@@ -189,6 +193,33 @@ class SqlStore:
         return await self._read(
             lambda c: past_reads.find_revision(c, self._statements, self._past, tenant_id, instant)
         )
+
+    # ---- erasures ----------------------------------------------------------------------------
+
+    async def finish_erasure(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> bool:
+        """Note a committed erasure in the ledger and overwrite it (see `Store.finish_erasure`)."""
+        rows = await self._read(
+            lambda c: self._backend.dialect.fetch_among(
+                c, self._erasing.erase_times, [tenant_id], list(keys)
+            )
+        )
+        try:
+            await self._backend.note_erased([Erased(*row) for row in rows])
+            return await self._backend.overwrite_erased(self._overwrite_seconds_max)
+        except OSError as error:
+            raise OutcomeUnknownError(
+                f"the erasure is in the log, but not in the ledger of erasures: {error.strerror}; "
+                "send the same call with the same key again"
+            ) from error
+        except NotWrittenError as error:
+            raise OutcomeUnknownError(
+                f"the erasure is in the log, but cannot be overwritten: {error}; "
+                "send the same call with the same key again"
+            ) from error
+
+    async def erasures(self) -> Sequence[Erased]:
+        """Return every subject that was erased, by tenant and key."""
+        return await self._read(erasing.read_erased)
 
     # ---- what stands -------------------------------------------------------------------------
 

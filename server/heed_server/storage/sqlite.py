@@ -14,7 +14,7 @@ Laws:
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from heed.errors import ErrorReason, UnavailableError
+from heed_server.erasures import Erased, append_to_ledger
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -46,6 +47,8 @@ READER_CACHE_MIB: Final = 32
 _REFUSED = (apsw_driver.Error, DBAPIError)
 """What a statement raises: by the driver's own way, or by SQLAlchemy's."""
 
+_CUT_OFF_RETRY_SECONDS: Final = 0.05
+
 _BUSY, _LOCKED, _FULL = 5, 6, 13
 _TRY_AGAIN: Final = frozenset({_BUSY, _LOCKED})
 _STOPS_WRITER: Final = frozenset({7, 8, 10, 11, 14, 26})
@@ -59,6 +62,11 @@ def is_safe_engine(version: tuple[int, ...]) -> bool:
         or (3, 50, 7) <= version < (3, 51, 0)
         or (3, 44, 6) <= version < (3, 45, 0)
     )
+
+
+def ledger_path(database: Path) -> Path:
+    """Return where the ledger of erasures of a database is."""
+    return database.with_name(f"{database.name}-erasures.jsonl")
 
 
 class SqliteBackend:
@@ -146,6 +154,24 @@ class SqliteBackend:
                 thread.start(_roll_back)
                 self._readers.append(thread)
 
+    async def note_erased(self, erased: Sequence[Erased]) -> None:
+        """Add to the ledger beside the database (see `Backend.note_erased`)."""
+        await self._writer.run(lambda _: append_to_ledger(self._ledger, erased))
+
+    async def overwrite_erased(self, seconds_max: float) -> bool:
+        """Copy the WAL into the database and cut it off, as soon as no reader needs it.
+
+        Deleted content is overwritten with zeros already (`secure_delete`), so that after this
+        neither file has any. Tried without waiting for readers: a write that waits comes first.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds_max
+        while not (is_done := await self._writer.run(self._cut_off_wal)):
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(_CUT_OFF_RETRY_SECONDS)
+        return is_done
+
     async def close(self) -> None:
         """Copy the WAL into the database, close every connection, and give up the lock."""
         try:
@@ -165,6 +191,29 @@ class SqliteBackend:
     @property
     def _wal(self) -> Path:
         return self._path.with_name(f"{self._path.name}-wal")
+
+    @property
+    def _ledger(self) -> Path:
+        return ledger_path(self._path)
+
+    def _cut_off_wal(self, connection: Connection) -> bool:
+        """Copy all of the WAL and cut it off; False: a reader needs it. In the writing thread."""
+        if self._failure:
+            raise NotWrittenError(self._failure, fatal=True)
+        driver = driver_of(connection)
+        ((patience_ms,),) = driver.fetch("PRAGMA busy_timeout", ())
+        try:
+            driver.fetch("PRAGMA busy_timeout=0", ())
+            ((is_busy, _, _),) = driver.fetch("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        except apsw_driver.Error as error:
+            if error.code in _TRY_AGAIN:
+                return False
+            self._failure = f"the checkpoint failed: {_text(error)}"
+            raise NotWrittenError(self._failure, fatal=True) from error
+        finally:
+            driver.fetch(f"PRAGMA busy_timeout={patience_ms}", ())
+        self._checkpoint_at = CHECKPOINT_BYTES
+        return not is_busy
 
     def _checkpoint(self, connection: Connection) -> None:
         """Copy what no reader needs any more into the database. Runs in the writing thread."""
@@ -222,6 +271,7 @@ class _Thread:
                 "wal_autocheckpoint=0",
                 "mmap_size=0",
                 "temp_store=MEMORY",
+                "secure_delete=ON",
                 f"cache_size={-cache_mib * 1_024}",
                 *(("query_only=ON",) if self._is_reader else ()),
             ):

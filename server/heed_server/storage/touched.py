@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, select
 from heed.acts import (
     AddProtections,
     DeclareTopic,
+    EraseSubjects,
     LiftHold,
     PlaceHold,
     ReleaseSuppression,
@@ -27,6 +28,12 @@ from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
 from heed.model import Change, Head, Instant, Revision, Subject, SubjectKey, TenantId
 from heed_server.storage.addresses import AddressStatements, encrypted_rows
 from heed_server.storage.caps import CapStatements, CapUse, Used, minute_of
+from heed_server.storage.erasing import (
+    ErasingStatements,
+    empty_slot,
+    erase_subject,
+    read_history,
+)
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
@@ -69,6 +76,7 @@ class GroupStatements:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
+        self.erasing = ErasingStatements(dialect)
         self.lock_heads = AmongSelect(
             select(
                 heads.c.tenant_id,
@@ -149,6 +157,10 @@ class Rows:
         self.holds: dict[tuple[TenantId, str], Row] = {}
         self.lifted: list[tuple[TenantId, str]] = []
         self.cap_uses: dict[tuple[TenantId, CapUse, int], Row] = {}
+        self.emptied: list[tuple[TenantId, SubjectKey, SlotKey]] = []
+        self.erased: list[tuple[TenantId, SubjectKey]] = []
+        self.renewed: set[tuple[TenantId, SubjectKey]] = set()
+        """Erased subjects whose person opted in anew: the address is kept again."""
 
 
 def lock_heads(
@@ -203,6 +215,14 @@ def load(
         ):
             logs[tenant_id].ledger.holds[row[0]] = hold_of(row)
 
+    for write in writes:
+        if isinstance(write.act, EraseSubjects) and write.tenant_id in logs:
+            histories = logs[write.tenant_id].ledger.histories
+            for key in write.act.keys:
+                history = read_history(connection, statements.erasing, write.tenant_id, key)
+                if history is not None:
+                    histories[key] = history
+
 
 def _subjects_of(write: Write) -> list[SubjectKey]:
     match write.act:
@@ -212,6 +232,8 @@ def _subjects_of(write: Write) -> list[SubjectKey]:
             return [protection.subject.key for protection in protections]
         case ReleaseSuppression(subject=subject):
             return [subject.key]
+        case EraseSubjects(keys=keys):
+            return list(keys)
         case _:
             return []
 
@@ -222,6 +244,12 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
         subject = draft.subject
         if subject is not None:
             rows.addresses[tenant_id, subject.key] = subject.subject
+            if subject.key in ruling.renewed:
+                rows.renewed.add((tenant_id, subject.key))
+        elif draft.erased is not None:
+            rows.erased.append((tenant_id, draft.erased))
+    for key, slot in ruling.emptied:
+        rows.emptied.append((tenant_id, key, slot))
     for key, slot in ruling.touched:
         rows.records[tenant_id, key, slot] = ruling.records[key][slot]
     for topic in ruling.topics:
@@ -277,6 +305,15 @@ def insert_all(
         for tenant_id, log in logs.items()
         if log.must_commit
     ]
+    for tenant_id, key, slot in rows.emptied:
+        empty_slot(connection, statements.erasing, tenant_id, key, slot)
+    for tenant_id, key in rows.erased:
+        erase_subject(connection, statements.erasing, tenant_id, key)
+    if rows.renewed:
+        renewed = [row for row in address_rows if (row[0], row[1]) in rows.renewed]
+        address_rows = [row for row in address_rows if (row[0], row[1]) not in rows.renewed]
+        again = Batch(encrypted_addresses, renewed, ON_CONFLICT_REPLACE)
+        statements.dialect.insert_all(connection, [again])
     for tenant_id, hold_id in rows.lifted:
         statements.delete_hold.run(connection, tenant_id, hold_id)
     for tenant_id, use, minute in rows.cap_uses:

@@ -8,6 +8,7 @@ Laws:
 - Cancelling a caller never reaches a transaction: a write not yet taken is dropped, one that was
   taken happens or not, and its key tells.
 - Each commit is published before its callers get their answers, in the order of commits.
+- An erasure has a transaction of its own: what it rewrites is in the tables before it.
 - A commit whose answer was lost is judged again: under the head's lock the key rows tell whether it
   happened. If that cannot be learnt in time, the callers get OUTCOME_UNKNOWN.
 - After an error that leaves in doubt what is on the disk, nothing more is written by this process.
@@ -22,7 +23,13 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from heed.acts import AddProtections, ReleaseSuppression, SetPreferences, only_stops
+from heed.acts import (
+    AddProtections,
+    EraseSubjects,
+    ReleaseSuppression,
+    SetPreferences,
+    only_stops,
+)
 from heed.errors import (
     ErrorReason,
     ExhaustedError,
@@ -193,6 +200,9 @@ class Writer:
             is_first = True
             while queue and len(group) < places:
                 waiting = queue[0]
+                is_alone = isinstance(waiting.write.act, EraseSubjects)
+                if is_alone and group:
+                    return group
                 if records + waiting.records > limits.group_records_max and not is_first:
                     break
                 queue.popleft()
@@ -203,6 +213,8 @@ class Writer:
                 is_first = False
                 records += waiting.records
                 group.append(waiting)
+                if is_alone:
+                    return group
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:

@@ -154,6 +154,12 @@ final class Knowledge {
         case SET_RECORD ->
             records.put(Slot.of(subject, change.getSetRecord()), change.getSetRecord());
         case REMOVE_RECORD -> records.remove(Slot.of(subject, change.getRemoveRecord()));
+        case SET_RECORDS -> {
+          records.keySet().removeIf(place -> place.subject().equals(subject));
+          for (WatchedRecord record : change.getSetRecords().getRecordsList()) {
+            records.put(Slot.of(subject, record), record);
+          }
+        }
         // Who decides by itself needs topics and holds; this program asks the server.
         case SET_TOPIC, SET_HOLD, REMOVE_HOLD_ID -> {}
         default -> throw new ResyncException("a change of a later version");
