@@ -73,6 +73,13 @@ class Postgres:
         return self._url(None).render_as_string(hide_password=False)
 
     @property
+    def folder(self) -> Path:
+        """Where the server that was started here keeps everything."""
+        if self._folder is None:
+            raise RuntimeError("this PostgreSQL was not started here")
+        return self._folder
+
+    @property
     def pid(self) -> int:
         """The process id of the server that was started here."""
         if self._server is None:
