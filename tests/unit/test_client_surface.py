@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_there_is_a_method_for_every_rpc() -> None:
     """The library's names are its own; what each calls is in its source."""
     source = "".join(
         inspect.getsource(importlib.import_module(f"heed.client.{name}"))
-        for name in ("preferences", "audit", "administration", "lists", "propagation")
+        for name in (module.name for module in pkgutil.iter_modules(heed.client.__path__))
     )
     constants = {
         name
