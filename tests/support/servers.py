@@ -24,6 +24,7 @@ from heed.model import TenantId
 from heed.wire.status import DETAILS_METADATA_KEY, from_refusal, from_status
 from heed_server.auth.credentials import Authenticator
 from heed_server.background import Background
+from heed_server.decisions import DecisionLog
 from heed_server.follow import FollowLimits
 from heed_server.primary.followers import Followers
 from heed_server.propagation import Registry
@@ -40,6 +41,7 @@ from heed_server.rpc.server import services
 from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.service.admission import Admission
 from heed_server.service.caps import Caps
+from heed_server.service.logged import LoggedService
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
 from tests.support.roots import root_file_for
@@ -179,6 +181,7 @@ async def running_server(
     observe_checks: bool = False,
     admission: Admission | None = None,
     caps: Caps | None = None,
+    decisions: DecisionLog | None = None,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
@@ -188,7 +191,15 @@ async def running_server(
         await _store(url or f"sqlite:///{folder / 'heed.db'}", clock) as store,
         _following(store, folder, clock, tenant) as tenants,
         _answering(
-            store, tenants, folder, clock, max_staleness, watch_limits, admission, caps
+            store,
+            tenants,
+            folder,
+            clock,
+            max_staleness,
+            watch_limits,
+            admission,
+            caps,
+            decisions,
         ) as service,
     ):
         health = health_of(service)
@@ -260,6 +271,7 @@ async def _answering(
     watch_limits: WatchLimits | None,
     admission: Admission | None,
     caps: Caps | None,
+    decisions: DecisionLog | None,
 ) -> AsyncGenerator[Service]:
     """What answers calls, and its streams of changes."""
     registry = Registry(
@@ -272,7 +284,7 @@ async def _answering(
         max_staleness_seconds=60.0,
     )
     async with Watches(store, folder, registry, limits=watch_limits) as watches:
-        yield Service(
+        service = (Service if decisions is None else LoggedService)(
             store=store,
             registry=registry,
             tenants=tenants,
@@ -285,6 +297,9 @@ async def _answering(
             admission=admission,
             caps=caps,
         )
+        if isinstance(service, LoggedService) and decisions is not None:
+            service.decisions = decisions
+        yield service
 
 
 @asynccontextmanager

@@ -41,9 +41,11 @@ _shapes: dict[tuple[int, int, int, int, str], bytes] = {}
 class Position:
     """The position of answers at one revision, encoded but for their time."""
 
-    __slots__ = ("_begun", "_but_now")
+    __slots__ = ("_begun", "_but_now", "revision", "token")
 
     def __init__(self, revision: Revision, token: str) -> None:
+        self.revision = revision
+        self.token = token
         self._but_now = pb.Position(
             revision=revision, rule_version=RULE_VERSION, token=token
         ).SerializeToString()

@@ -31,13 +31,14 @@ from heed_server.agent.callers import Callers
 from heed_server.agent.edge import Asked, build_agent_server
 from heed_server.agent.following import ReplicaFollower
 from heed_server.agent.measures import declared
-from heed_server.agent.service import AgentChecks
+from heed_server.agent.service import agent_checks
 from heed_server.agent.upstream import open_channel, upstream_target
 from heed_server.auth.certificates import server_credentials
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import keys_are_required, require_safe_listening
+from heed_server.primary.deciding import decision_log, of_decisions
 from heed_server.primary.limits import limits_of, max_staleness_of
 from heed_server.primary.listening import listen, warn_of_exposure
 from heed_server.primary.observing import open_metrics
@@ -95,7 +96,10 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         )
         registry = CollectorRegistry()
         calls, asked = CallMetrics(registry), Asked()
-        registry.register(Gauges(declared(known, follower, callers, asked)))
+        decisions = decision_log(opened, config)
+        registry.register(
+            Gauges([*declared(known, follower, callers, asked), *of_decisions(decisions)])
+        )
         forwarding = _forwarding(config, channel, callers, calls)
         health = _health(config, known, channel)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
@@ -105,7 +109,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
             forwarding.end_streams(seconds)
 
         server = build_agent_server(
-            AgentChecks(known, max_staleness_of(config)),
+            agent_checks(known, max_staleness_of(config), decisions),
             callers,
             forwarding,
             health=health,

@@ -4,7 +4,9 @@ from heed.errors import NotFoundError
 from heed.model import Instant
 from heed_server.agent.following import AgentTenant, ReplicaFollower
 from heed_server.auth.policy import Principal, Right, require
+from heed_server.decisions import DecisionLog
 from heed_server.service import Checks, MaxStaleness
+from heed_server.service.logged import LoggedChecks
 from heed_server.service.rights import RIGHT_OF_METHOD
 
 CALLER = Principal(name="caller", rights=frozenset({Right.CHECK}))
@@ -36,3 +38,18 @@ class AgentChecks(Checks):
     def doubted(self, now: Instant) -> Instant | None:  # noqa: ARG002 - what every node is asked
         """Return None: a source that doubts its clock tells an endless age."""
         return None
+
+
+class LoggedAgentChecks(LoggedChecks, AgentChecks):
+    """The same, each noted."""
+
+
+def agent_checks(
+    follower: ReplicaFollower, max_staleness: MaxStaleness, decisions: DecisionLog | None
+) -> AgentChecks:
+    """Return what answers Checks, with a decision log if there is one."""
+    if decisions is None:
+        return AgentChecks(follower, max_staleness)
+    checks = LoggedAgentChecks(follower, max_staleness)
+    checks.decisions = decisions
+    return checks

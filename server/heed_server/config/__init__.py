@@ -1,5 +1,6 @@
 """What an operator can set, and where each value came from."""
 
+from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
     AuthConfig,
     CapsConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "AuthConfig",
     "CapsConfig",
     "Config",
+    "DecisionLogConfig",
     "DrainConfig",
     "Effective",
     "IndexConfig",

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from heed_server.config.agent import AgentConfig
+from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
     AuthConfig,
     CapsConfig,
@@ -48,6 +49,7 @@ class Config(Section):
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    decision_log: DecisionLogConfig = DecisionLogConfig()
     agent: AgentConfig = AgentConfig()
 
 

@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from heed.errors import HeedError
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.identities import Identities
+from heed_server.decisions import DecisionLog
 from heed_server.outbox import Outbox
+from heed_server.primary.deciding import of_decisions
 from heed_server.primary.followers import Followers
 from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.publishing import of_outbox
@@ -58,9 +60,10 @@ class Measures:
         outbox: Outbox | None,
         admission: Admission,
         caps: Caps,
+        decisions: DecisionLog | None,
         registry: CollectorRegistry,
     ) -> None:
-        """Adds them to the registry; without wake-ups or outbox theirs have no numbers."""
+        """Adds them to the registry; of a part that is not there they have no numbers."""
         self._tenants = tenants
         self._followers = followers
         # Replaced as a whole by `sample`, on the loop; read by scrapes.
@@ -78,6 +81,7 @@ class Measures:
                     *_of_wake_ups(wake_ups),
                     *of_watches(watches),
                     *of_outbox(outbox),
+                    *of_decisions(decisions),
                 ]
             )
         )

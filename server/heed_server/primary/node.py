@@ -31,9 +31,11 @@ from heed_server.config.places import (
     database_url,
     index_directory,
 )
+from heed_server.decisions import DecisionLog
 from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
+from heed_server.primary.deciding import decision_log
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
@@ -57,6 +59,7 @@ from heed_server.rpc import (
 )
 from heed_server.service import Service, Tenants
 from heed_server.service.answering import Began
+from heed_server.service.logged import LoggedService
 from heed_server.storage import (
     Clock,
     SqlStore,
@@ -131,6 +134,7 @@ async def open_node(
             outbox=parts.outbox,
             admission=parts.service.admission,
             caps=parts.service.caps,
+            decisions=parts.decisions,
             registry=registry,
         )
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
@@ -190,6 +194,7 @@ class _Parts:
     watches: Watches
     service: Service
     outbox: Outbox | None
+    decisions: DecisionLog | None
 
 
 async def _open_parts(
@@ -217,7 +222,9 @@ async def _open_parts(
         after_loops.push_async_callback(subscribers.leave)
     watches = await opened.enter_async_context(_watches(config, store, subscribers))
     began = await _began(store, clock)
-    service = _service(config, store, tenants, watches, subscribers, clock, began)
+    # The Checks of an owner are its workers', who keep logs of their own.
+    decisions = decision_log(opened, config) if owning is None else None
+    service = _service(config, store, tenants, watches, subscribers, clock, began, decisions)
     if teller is not None:
         teller.begin(began, authenticator)
     return _Parts(
@@ -233,6 +240,7 @@ async def _open_parts(
         watches=watches,
         service=service,
         outbox=outbox_of(config, store, tenants, clock),
+        decisions=decisions,
     )
 
 
@@ -354,8 +362,9 @@ def _service(
     subscribers: Registry,
     clock: Clock,
     began: Began,
+    decisions: DecisionLog | None,
 ) -> Service:
-    return Service(
+    service = (Service if decisions is None else LoggedService)(
         store=store,
         tenants=tenants,
         watches=watches,
@@ -369,6 +378,9 @@ def _service(
         admission=admission_of(config),
         caps=caps_of(config),
     )
+    if isinstance(service, LoggedService) and decisions is not None:
+        service.decisions = decisions
+    return service
 
 
 async def _open_key_socket(

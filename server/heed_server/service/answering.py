@@ -141,6 +141,11 @@ class AnsweringTenant(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """What callers call it."""
+        ...
+
+    @property
     def follower(self) -> AnsweringFollower:
         """What its index is kept in step by."""
         ...

@@ -74,7 +74,7 @@ class Checks(Answering):
         context = self.enter("CheckSuppression", principal, asked.tenant)
         if self._checks_rate is not None:
             self._checks_rate.take(principal)
-        return self._decide_one(context, wire.keys(asked, context.keyer.key_of), asked.query)
+        return self._answer_one(context, wire.keys(asked, context.keyer.key_of), asked)
 
     async def check_from(
         self, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
@@ -91,7 +91,7 @@ class Checks(Answering):
         self.admission.rates.take(RateKind.CHECKS, principal)
         keys = wire.keys(asked, context.keyer.key_of)
         await _await_token(context, asked.token, patience_seconds(seconds_left))
-        return self._decide_one(context, keys, asked.query)
+        return self._answer_one(context, keys, asked)
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -102,9 +102,7 @@ class Checks(Answering):
         keys = wire.keys(asked, context.keyer.key_of)
         if asked.token:
             await _await_token(context, asked.token, patience_seconds(seconds_left))
-        done = self._decide_all(context, keys, asked)
-        self._require_fresh(done.answered, context.follower.source_age_seconds())
-        return done
+        return self._answer_all(context, keys, asked)
 
     async def stream_check(self, principal: Principal, asked: StreamAsked) -> StreamChecked:
         """Answer one request of a stream: a batch whose queries are refused one by one.
@@ -116,23 +114,22 @@ class Checks(Answering):
         keys = wire.stream_keys(asked, context.keyer.key_of)
         if asked.batch.token:
             await _await_token(context, asked.batch.token, STREAM_TOKEN_SECONDS_MAX)
-        done = self._decide_all(context, keys, asked.batch)
-        answers: Sequence[Answered | HeedError] = done.answered
-        age_seconds = context.follower.source_age_seconds()
-        if age_seconds > self.max_staleness_seconds_min:
-            answers = [self._too_old(one[0], age_seconds) or one for one in done.answered]
+        done = self._answer_each(context, keys, asked.batch)
         if asked.refused:
-            in_order = iter(answers)
-            answers = [asked.refused.get(at) or next(in_order) for at in range(asked.count)]
-        return StreamChecked(done.position, done.now, answers)
+            in_order = iter(done.answers)
+            done.answers = [asked.refused.get(at) or next(in_order) for at in range(asked.count)]
+        return done
 
-    def _decide_one(
-        self, context: AnsweringTenant, keys: Sequence[SubjectKey], query: Query
+    # What follows is what is told: a node with a decision log notes it (`logged`).
+
+    def _answer_one(
+        self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: CheckAsked
     ) -> tuple[Answered, Position, Instant]:
         """Decide one query: nothing here awaits, so the facts and the position are of one revision.
 
         Raises: as `check`.
         """
+        query = asked.query
         index = context.follower.index
         facts = index.facts(keys)
         now = self.now()
@@ -149,6 +146,25 @@ class Checks(Answering):
         if decision.undeclared_topic:
             context.undeclared_checks += 1
         return answered, position_of(context.tenant_id, index), now
+
+    def _answer_all(
+        self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: BatchAsked
+    ) -> Checked:
+        """Decide every query of a batch. Raises: as `batch_check`."""
+        done = self._decide_all(context, keys, asked)
+        self._require_fresh(done.answered, context.follower.source_age_seconds())
+        return done
+
+    def _answer_each(
+        self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: BatchAsked
+    ) -> StreamChecked:
+        """Decide the well-formed queries of a stream's request; what is too old refuses one."""
+        done = self._decide_all(context, keys, asked)
+        answers: Sequence[Answered | HeedError] = done.answered
+        age_seconds = context.follower.source_age_seconds()
+        if age_seconds > self.max_staleness_seconds_min:
+            answers = [self._too_old(one[0], age_seconds) or one for one in done.answered]
+        return StreamChecked(done.position, done.now, answers)
 
     def _decide_all(
         self, context: AnsweringTenant, keys: Sequence[SubjectKey], asked: BatchAsked

@@ -50,6 +50,11 @@ class KnownTenant(Generic[F]):
         """The tenant's number."""
         return self.tenant.tenant_id
 
+    @property
+    def name(self) -> str:
+        """What callers call it."""
+        return self.tenant.name
+
 
 TenantContext: TypeAlias = KnownTenant[Follower]
 """One tenant, as this node serves it."""

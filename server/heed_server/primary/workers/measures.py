@@ -6,6 +6,8 @@ Calls that are handed on are counted where they are answered, at the owner; here
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed_server.auth.identities import Identities
+from heed_server.decisions import DecisionLog
+from heed_server.primary.deciding import of_decisions
 from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.workers.known import Known, KnownKeys
 from heed_server.service.admission import Admission
@@ -18,6 +20,7 @@ def register_measures(
     keys: KnownKeys,
     identities: Identities | None,
     admission: Admission,
+    decisions: DecisionLog | None,
     *,
     restarts: int,
 ) -> None:
@@ -36,6 +39,7 @@ def register_measures(
                 *of_keys(keys),
                 *of_identities(identities),
                 *of_admission(admission),
+                *of_decisions(decisions),
                 of_tenants(
                     "heed_index_revision",
                     "The revision that this node's Checks are answered at.",

@@ -25,6 +25,8 @@ from heed_server.auth.certificates import server_credentials
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
+from heed_server.decisions import DecisionLog
+from heed_server.primary.deciding import decision_log
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.limits import admission_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen
@@ -42,6 +44,7 @@ from heed_server.rpc.methods import CHECK_METHODS
 from heed_server.rpc.server import Handler, add_contract, methods, new_server, unheard
 from heed_server.rpc.standard import HEALTH_NAME
 from heed_server.service import Checks
+from heed_server.service.logged import LoggedChecks
 from heed_server.telemetry.metrics import CallMetrics
 
 RECONNECT_MILLISECONDS_MAX = 500
@@ -91,13 +94,11 @@ async def open_worker(
         address = opened.enter_context(folder.socket_address())
         channel = await opened.enter_async_context(_channel(address))
         registry = CollectorRegistry()
-        checks = WorkerChecks(
-            known,
-            now=_now,
-            max_staleness=max_staleness_of(config),
-            admission=admission_of(config),
+        decisions = decision_log(opened, config, worker=number)
+        checks = _checks(known, config, decisions)
+        register_measures(
+            registry, known, keys, identities, checks.admission, decisions, restarts=restarts
         )
-        register_measures(registry, known, keys, identities, checks.admission, restarts=restarts)
         calls = observer(config, CallMetrics(registry))
         bounds = limits_of(RpcLimits, config.limits)
         server = new_server(
@@ -155,6 +156,22 @@ def _known(folder: RunFolder) -> Known:
         return Known(folder, boot_seconds=_boot_seconds)
     except OSError as error:
         raise UnavailableError(f"the owner of the log told nothing yet: {error}") from error
+
+
+def _checks(known: Known, config: Config, decisions: DecisionLog | None) -> WorkerChecks:
+    checks = (WorkerChecks if decisions is None else _LoggedWorkerChecks)(
+        known,
+        now=_now,
+        max_staleness=max_staleness_of(config),
+        admission=admission_of(config),
+    )
+    if isinstance(checks, _LoggedWorkerChecks) and decisions is not None:
+        checks.decisions = decisions
+    return checks
+
+
+class _LoggedWorkerChecks(LoggedChecks, WorkerChecks):
+    """A worker's answers, each noted."""
 
 
 def _channel(address: str) -> aio.Channel:
