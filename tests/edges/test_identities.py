@@ -342,6 +342,36 @@ def test_through_an_agent_the_servers_log_names_the_caller_and_its_certificate_i
     ]
 
 
+def test_a_certificate_lets_a_connection_to_an_agent_in_and_speaks_for_nobody_there(
+    tmp_path: Path,
+) -> None:
+    authority, issuer = Authority(tmp_path), JwtIssuer()
+    chain, key = authority.issue_to_client("agent", uri(FOLLOWS))
+    with Served(tmp_path, *flags(tmp_path, authority, issuer)) as server:
+        agent_flags = (
+            f"--agent-upstream-ca-file={authority.file}",
+            f"--agent-upstream-certificate-file={chain}",
+            f"--agent-upstream-private-key-file={key}",
+            *authority.flags("agent-server"),
+            f"--tls-client-ca-file={authority.file}",
+        )
+        with ServedAgent(tmp_path, server.address, *agent_flags, listen="127.0.0.1:0") as agent:
+            agent.wait_in_step()
+            mine, my_key = authority.issue_to_client("writes", uri(WRITES))
+            tls = heed.Tls(
+                root_certificates=authority.file,
+                certificate_chain=mine.read_bytes(),
+                private_key=my_key.read_bytes(),
+            )
+            with pytest.raises(UnavailableError):
+                may_check(agent.client(tls=authority.tls, api_key=issuer.jwt()))
+            with pytest.raises(UnauthenticatedError):
+                may_check(agent.client(tls=tls))
+            with agent.client(tls=tls) as client, pytest.raises(UnauthenticatedError):
+                client.opt_out(email=ADA, source="tests")
+            assert may_check(agent.client(tls=tls, api_key=issuer.jwt()))
+
+
 def test_a_stream_of_changes_ends_after_its_jwt(
     tmp_path: Path,
 ) -> None:

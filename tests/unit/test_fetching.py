@@ -4,7 +4,7 @@ import http.server
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,12 +41,12 @@ class _Source(http.server.BaseHTTPRequestHandler):
                 self.end_headers()
                 self.wfile.write(KEYS if self.path == "/keys" else b" " * 1_001)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_: object, **_said: object) -> None:
         """Say nothing."""
 
 
 @contextmanager
-def source(authority: Authority) -> Iterator[tuple[str, list[str]]]:
+def source(authority: Authority) -> Generator[tuple[str, list[str]]]:
     """Serve within the block; yields where, and what was asked for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("source"))

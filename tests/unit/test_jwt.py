@@ -304,3 +304,53 @@ def test_when_a_jwt_ends_is_read_by_who_knows_that_it_is_good() -> None:
     assert expire_time_of(EC.jwt(exp=1_790_000_000)) == 1_790_000_000 * SECOND
     assert expire_time_of("heed_key") is None
     assert expire_time_of(EC.jwt(exp=None)) is None
+
+
+# ---- whatever may come ---------------------------------------------------------------------------
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+MEMBERS = st.sampled_from(["kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e", "d"])
+
+
+@given(st.dictionaries(MEMBERS, ANY_JSON, max_size=5), st.sampled_from([EC, RSA, EDWARDS]))
+def test_a_set_with_anything_in_its_keys_is_read_or_refused(
+    said: dict[str, Any], signer: JwtIssuer
+) -> None:
+    try:
+        found = parse_key_set(json.dumps({"keys": [{**signer.jwk(), **said}]}).encode())
+    except ValueError:
+        return
+    assert len(found.keys) <= 1
+
+
+@pytest.mark.parametrize("nested", [b'{"keys": ' + b"[" * 100_000, b"[" * 200_000])
+def test_a_set_that_is_nested_without_end_is_refused(nested: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_key_set(nested)
+
+
+HEADER_MEMBERS = st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "cty"])
+CLAIM_MEMBERS = st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "cnf", "jti"])
+
+
+@given(
+    st.dictionaries(HEADER_MEMBERS, ANY_JSON, max_size=3),
+    st.dictionaries(CLAIM_MEMBERS, ANY_JSON, max_size=3),
+)
+def test_a_signed_jwt_with_anything_in_it_is_taken_or_refused(
+    header: dict[str, Any], claims: dict[str, Any]
+) -> None:
+    told = json.dumps({"alg": "ES256", "kid": "key-1"} | header).encode()
+    said = json.dumps(CLAIMS | claims).encode()
+    try:
+        judged(EC.signed(told, said))
+    except NotTakenError:
+        return
+    assert {"iss", "aud"} & set(claims) == set() or claims.get("aud") == [AUDIENCE]
+    assert "cnf" not in claims

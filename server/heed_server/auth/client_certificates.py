@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from heed.model import Instant
@@ -22,6 +23,14 @@ from heed_server.auth.spiffe import is_spiffe_id
 CERTIFICATE_BYTES_MAX = 16_384
 """Bytes of a client's certificate, as PEM; a larger one names nobody."""
 
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _FOR_CLIENTS = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -49,7 +58,7 @@ def names_of(pem: bytes) -> CertificateNames:
         extensions = certificate.extensions
         _require_leaf(extensions)
         spiffe_id, dns_names = _names(extensions)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise NotTakenError(Why.MALFORMED) from error
     return CertificateNames(
         spiffe_id=spiffe_id,

@@ -49,5 +49,5 @@ def fetch(url: str, *, ca_file: Path | None, seconds_max: float, bytes_max: int)
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Takes a redirect for what it is: not the answer."""
 
-    def redirect_request(self, *_told: object) -> None:
+    def redirect_request(self, *_told: object, **_said: object) -> None:
         """Follow nothing."""

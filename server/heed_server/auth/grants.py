@@ -157,7 +157,7 @@ def parse_grants(text: str, *, source: str) -> Grants:
     """
     try:
         file = msgspec.toml.decode(text, type=_File)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _refusal(source, str(error)) from None
     issuers: dict[str, Issuer] = {}
     for issuer in file.issuer:

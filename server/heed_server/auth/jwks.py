@@ -82,7 +82,10 @@ def parse_key_set(content: bytes) -> KeySet:
     """
     if len(content) > JWKS_BYTES_MAX:
         raise ValueError(f"it is larger than {JWKS_BYTES_MAX} bytes")
-    document: object = json.loads(content)
+    try:
+        document: object = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list) or len(listed) > JWKS_KEYS_MAX:
         raise ValueError(f"it holds no list of at most {JWKS_KEYS_MAX} keys")
@@ -95,21 +98,26 @@ def parse_key_set(content: bytes) -> KeySet:
 
 def _key(told: Mapping[str, Any]) -> IssuerKey | None:
     """A key that verifies; None for every other kind."""
-    if told.get("kty") not in {"RSA", "EC", "OKP"}:
+    kind, operations = told.get("kty"), told.get("key_ops", ["verify"])
+    if not isinstance(kind, str) or kind not in {"RSA", "EC", "OKP"}:
         return None
     if "d" in told:
         raise ValueError("it holds a private key")
-    operations = told.get("key_ops")
-    if told.get("use", "sig") != "sig" or (operations is not None and "verify" not in operations):
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    if told.get("use", "sig") != "sig":
         return None
     algorithms = _algorithms(told)
     key_id = told.get("kid", "")
     if not algorithms or not isinstance(key_id, str):
         return None
+    public = {name: told[name] for name in _MEMBERS if name in told}
+    if not all(isinstance(value, str) for value in public.values()):
+        raise ValueError("one of its keys cannot be read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # of short keys, which are passed over
-            key = JWKRegistry.import_key({name: told[name] for name in _MEMBERS if name in told})
+            key = JWKRegistry.import_key(public)
     except (JoseError, ValueError, TypeError) as error:
         raise ValueError("one of its keys cannot be read") from error
     if isinstance(key, RSAKey) and key.public_key.key_size < RSA_BITS_MIN:
