@@ -29,6 +29,8 @@ SCALE_FIGURES = (
     "server_memory_mib",
     "warm_start_seconds",
     "rebuild_seconds",
+    "backup_seconds",
+    "restore_seconds",
 )
 SCALE_PEOPLE = 10_000_000
 

@@ -107,7 +107,7 @@ class HeedNode:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._log.touch()
         if self._authority is not None and self._shown is None:
-            made = json.loads(self._run("keys", "create", "bench", *_RIGHTS, "--json"))
+            made = json.loads(self.run_command("keys", "create", "bench", *_RIGHTS, "--json"))
             self.metadata = {"authorization": f"Bearer {made['key']}"}
         begun = time.perf_counter()
         with self._log.open("wb") as log:
@@ -188,7 +188,8 @@ class HeedNode:
             pair = (shown.private_key.read_bytes(), shown.chain.read_bytes())
         return grpc.secure_channel(target, grpc.ssl_channel_credentials(root, *pair))
 
-    def _run(self, *arguments: str) -> bytes:
+    def run_command(self, *arguments: str) -> bytes:
+        """Run a command of heed-server with this node's settings; return what it printed."""
         return subprocess.run(
             [sys.executable, "-m", "heed_server.cli.main", *arguments],
             env=self._environment,

@@ -1,5 +1,6 @@
 """A million people: how fast they come in, what they cost, and how soon a server is back."""
 
+import json
 import os
 import random
 import shutil
@@ -40,6 +41,7 @@ def measure_scale(folder: Path, people: int) -> list[Figure]:
         figures += _measure_memory(large, people)
     figures += _measure_index(folder / "large" / "data" / "index", people)
     figures += _measure_starts(large, people)
+    figures += _measure_ways_back(large, people)
     return figures
 
 
@@ -213,6 +215,49 @@ def _measure_starts(node: HeedNode, people: int) -> list[Figure]:
             value=people / float(rebuilt["seconds"]),
             unit="records/s",
             against="the making of the index alone, from SQLite's current records",
+        ),
+    ]
+
+
+def _measure_ways_back(node: HeedNode, people: int) -> list[Figure]:
+    """Take a backup while the server runs, restore it elsewhere, and hold the two together."""
+    file, elsewhere = node.folder / "taken.backup", node.folder / "elsewhere" / "heed.db"
+    with node:
+        begun = time.perf_counter()
+        taken = json.loads(node.run_command("backup", "--to", str(file), "--json"))
+        backup_seconds = time.perf_counter() - begun
+    begun = time.perf_counter()
+    restored = json.loads(
+        node.run_command(
+            *("restore", "--from", str(file), "--database", f"sqlite:///{elsewhere}", "--json")
+        )
+    )
+    restore_seconds = time.perf_counter() - begun
+    file_bytes = file.stat().st_size
+    file.unlink()
+    shutil.rmtree(elsewhere.parent)
+    if restored["tenants"] != taken["tenants"]:
+        raise BenchError("what was restored is not what was taken")
+    return [
+        Figure(
+            name="backup_seconds",
+            value=backup_seconds,
+            unit="s",
+            against=f"`heed-server backup` of {people:,} people beside the server that runs, "
+            "the command's start included",
+        ),
+        Figure(
+            name="restore_seconds",
+            value=restore_seconds,
+            unit="s",
+            against="`heed-server restore` of the same into an empty SQLite: verified before, "
+            "while and after it is written",
+        ),
+        Figure(
+            name="backup_bytes_per_person",
+            value=file_bytes / people,
+            unit="bytes",
+            against="size of that file; a person is a change, a record, an address",
         ),
     ]
 
