@@ -177,6 +177,7 @@ async def verified_revision(url: str, folder: Path) -> int:
     back = await restore_backup(
         f"sqlite:///{folder / 'verified.db'}",
         BackupReader(taken.path),
+        erased=(),
         sets_aside=False,
         now=now,
         limits=limits,

@@ -1,7 +1,7 @@
 """A backup holds all of a database as it was at one instant, and a restore brings it back, held."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,23 @@ from heed.decide import Facts, decide
 from heed.errors import InvalidArgumentError, UnavailableError
 from heed.model import (
     Cause,
+    ChangeKind,
     Channel,
     Head,
     Instant,
     Query,
+    RecordKind,
+    TenantId,
     Topic,
     TopicClass,
     Verdict,
 )
 from heed.topics import TopicTable
 from heed_server.backup.file import BackupReader, BackupWriter
-from heed_server.backup.restoring import Back, FileCopy, restore_backup
+from heed_server.backup.restoring import Back, FileCopy, erased_in, restore_backup
 from heed_server.backup.taking import Taken, take_backup
-from heed_server.storage import SqlStore, StorageLimits, SystemClock, placing
+from heed_server.erasures import Erased
+from heed_server.storage import SqlStore, StorageLimits, SystemClock, ledger_path, placing
 from heed_server.storage.copying import NOT_COPIED, copied_tables
 from heed_server.storage.restoring import Copy
 from heed_server.storage.schema import metadata
@@ -37,6 +41,7 @@ from tests.support.stores import (
     adds,
     chooses,
     declares,
+    erases,
     imports,
     keyed,
     new_database,
@@ -116,9 +121,13 @@ def root_of(kept: Kept) -> Path:
     return root_file_for(kept.database.url) or kept.database.folder / "heed.db.root"
 
 
-async def restore(kept: Kept, to: Database, *, sets_aside: bool = False) -> Back:
+async def restore(
+    kept: Kept, to: Database, *, erased: Sequence[Erased] = (), sets_aside: bool = False
+) -> Back:
     reader = BackupReader(kept.taken.path)
-    return await restore_backup(to.url, reader, sets_aside=sets_aside, now=NOW(), limits=LIMITS)
+    return await restore_backup(
+        to.url, reader, erased=erased, sets_aside=sets_aside, now=NOW(), limits=LIMITS
+    )
 
 
 def test_every_table_is_copied_or_left_out_for_a_reason() -> None:
@@ -214,7 +223,7 @@ async def test_what_is_written_meanwhile_is_wholly_in_it_or_not_at_all(
         await take_backup(database.url, path, now=NOW(), limits=LIMITS)
         to = f"sqlite:///{tmp_path / f'{number}.db'}"
         reader = BackupReader(path)
-        await restore_backup(to, reader, sets_aside=False, now=NOW(), limits=LIMITS)
+        await restore_backup(to, reader, erased=(), sets_aside=False, now=NOW(), limits=LIMITS)
     is_over.set()
 
     assert await writing > 10
@@ -228,6 +237,80 @@ async def test_a_database_that_is_not_empty_is_not_restored_into(kept: Kept) -> 
         with pytest.raises(UnavailableError, match="another process has"):
             await restore(kept, kept.database, sets_aside=True)
     assert await kept.shop.store.head(kept.shop.tenant_id) == kept.head
+
+
+class TestErasures:
+    """Who was erased after a backup is erased again by its restore, by what the ledger says."""
+
+    async def test_an_erased_person_does_not_come_back(self, kept: Kept, empty: Database) -> None:
+        await kept.shop.ask(erases("ada", "bob"))
+        erased = await kept.shop.store.erasures()
+
+        back = await restore(kept, empty, erased=erased)
+
+        assert back.restored.erased_again == 2
+        keys = {keyed(name).key for name in ("ada", "bob")}
+        rows = [row for row in await empty.rows("changes") if row["subject"] in keys]
+        assert {bytes(row["salt"]) for row in rows if row["kind"] != ChangeKind.ERASURE} == {b""}
+        assert not any(b"consent" in bytes(row["content"]) for row in rows)  # bob's evidence
+        addresses = await empty.rows("encrypted_addresses")
+        assert {bytes(row["ciphertext"]) for row in addresses if row["subject"] in keys} == {b""}
+        store = await empty.open(root_file=root_of(kept))
+        standing = (await store.standing(kept.shop.tenant_id, [keyed("ada").key])).records
+        assert [one.record.kind for one in standing] == [RecordKind.OPT_OUT]
+        assert (await store.standing(kept.shop.tenant_id, [keyed("bob").key])).records == ()
+
+    async def test_who_was_erased_before_the_backup_is_left_as_they_stand(
+        self, database: Database, empty: Database, tmp_path: Path
+    ) -> None:
+        """Also when they have opted in since: that consent is new, and theirs."""
+        shop = await fill(await database.open())
+        await shop.ask(erases("bob"))
+        by = origin(decided=SystemClock().now() - 1)
+        await shop.ask(chooses("bob", choices=(opt_in(),), by=by))
+        path = tmp_path / "b.backup"
+        taken = await take_backup(database.url, path, now=NOW(), limits=LIMITS)
+        kept = Kept(database, shop, await shop.store.head(shop.tenant_id), taken)
+
+        back = await restore(kept, empty, erased=await shop.store.erasures())
+
+        assert back.restored.erased_again == 0
+        store = await empty.open(root_file=root_of(kept))
+        (standing,) = (await store.standing(shop.tenant_id, [keyed("bob").key])).records
+        assert standing.record.kind is RecordKind.OPT_IN
+
+    async def test_whom_nobody_here_knows_is_passed_over(self, kept: Kept, empty: Database) -> None:
+        stranger = Erased(kept.shop.tenant_id, keyed("stranger").key, NOW())
+        elsewhere = Erased(TenantId(99), keyed("ada").key, NOW())
+
+        back = await restore(kept, empty, erased=[stranger, elsewhere])
+
+        tenant_id = kept.shop.tenant_id
+        head = await (await empty.open(root_file=root_of(kept))).head(tenant_id)
+        assert head.revision == kept.head.revision + 1  # the hold alone
+        assert back.restored.erased_again == 1
+
+    async def test_on_sqlite_the_ledger_is_kept_beside_what_was_restored(
+        self, kept: Kept, tmp_path: Path
+    ) -> None:
+        erased = [Erased(kept.shop.tenant_id, keyed("ada").key, NOW())]
+        to = Database(f"sqlite:///{tmp_path / 'there' / 'heed.db'}", "sqlite", tmp_path / "there")
+
+        await restore(kept, to, erased=erased)
+        await restore(kept, to, erased=erased, sets_aside=True)
+
+        assert erased_in(ledger_path(to.folder / "heed.db")) == erased
+
+    async def test_nothing_of_them_is_in_the_file(self, kept: Kept, tmp_path: Path) -> None:
+        """The control: without the ledger it is."""
+        erased = [Erased(kept.shop.tenant_id, keyed("bob").key, NOW())]
+        found = []
+        for number, ledger in enumerate(([], erased)):
+            file = tmp_path / f"to-{number}" / "heed.db"
+            await restore(kept, Database(f"sqlite:///{file}", "sqlite", file.parent), erased=ledger)
+            found.append(b"ticked the box" in file.read_bytes())
+
+        assert found == [True, False]
 
 
 class Tampered(FileCopy):
@@ -274,7 +357,7 @@ async def test_a_log_that_was_tampered_with_is_not_restored(
 
     with pytest.raises(LogDamagedError):
         await restore_store(
-            f"sqlite:///{to}", copy, reason="a test", time_name="t", sets_aside=False
+            f"sqlite:///{to}", copy, reason="a test", erased=(), time_name="t", sets_aside=False
         )
 
     assert not to.exists()
@@ -292,6 +375,7 @@ async def test_a_backup_of_a_later_schema_is_refused(kept: Kept, tmp_path: Path)
         await restore_backup(
             f"sqlite:///{tmp_path / 'to.db'}",
             BackupReader(tmp_path / "later.backup"),
+            erased=(),
             sets_aside=False,
             now=NOW(),
             limits=LIMITS,

@@ -85,6 +85,7 @@ async def test_its_log_passes_every_check_of_a_restore(
     back = await restore_backup(
         f"sqlite:///{tmp_path / 'to.db'}",
         BackupReader(taken.path),
+        erased=(),
         sets_aside=False,
         now=now,
         limits=LIMITS,

@@ -1,13 +1,15 @@
 """Restoring a backup: verified before, while, and after it is written; of a new epoch, held."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Instant, Revision, TenantId
 from heed_server.backup.file import BackupReader, Manifest, Rows
 from heed_server.backup.taking import name_of_time
+from heed_server.erasures import Erased, LedgerUnreadableError, read_ledger
 from heed_server.storage import StorageLimits
 from heed_server.storage.copying import LogEnd
 from heed_server.storage.restoring import Restored
@@ -46,8 +48,27 @@ class FileCopy:
         return self._reader.rows()
 
 
+def erased_in(ledger: Path) -> list[Erased]:
+    """Return who is in a ledger of erasures.
+
+    Raises:
+        InvalidArgumentError: it is none, or cannot be read.
+    """
+    try:
+        return [*read_ledger(ledger.read_bytes().splitlines(keepends=True))]
+    except (OSError, LedgerUnreadableError) as error:
+        said = f"{ledger} cannot be read as a ledger of erasures: {error}"
+        raise InvalidArgumentError(said, violations=[FieldViolation("--erasures", said)]) from error
+
+
 async def restore_backup(
-    url: str, reader: BackupReader, *, sets_aside: bool, now: Instant, limits: StorageLimits
+    url: str,
+    reader: BackupReader,
+    *,
+    erased: Sequence[Erased],
+    sets_aside: bool,
+    now: Instant,
+    limits: StorageLimits,
 ) -> Back:
     """Restore a verified backup into a database.
 
@@ -61,6 +82,7 @@ async def restore_backup(
         FileCopy(reader),
         reason=f"restored from the backup of {taken:%Y-%m-%d %H:%M:%S} UTC: see what was lost "
         "since, record it again, then lift this hold",
+        erased=erased,
         time_name=name_of_time(now),
         sets_aside=sets_aside,
         limits=limits,

@@ -65,6 +65,14 @@ def backup(
 def restore(
     ctx: typer.Context,
     from_: Annotated[Path, typer.Option("--from", help="The backup's file.")],
+    erasures: Annotated[
+        Path | None,
+        typer.Option(
+            "--erasures",
+            help="The ledger of erasures: `heed-server erasures export`. [default: on SQLite, the "
+            "file beside the database]",
+        ),
+    ] = None,
     set_aside: Annotated[
         bool,
         typer.Option(
@@ -90,7 +98,8 @@ def restore(
         if verify_only:
             _show_verified(reader.manifest, as_json=as_json)
             return
-        _restore(effective.config, reader, begun, sets_aside=set_aside, as_json=as_json)
+        ledger = _ledger(effective.config, erasures)
+        _restore(effective.config, reader, ledger, begun, sets_aside=set_aside, as_json=as_json)
 
 
 def new_epoch(
@@ -121,9 +130,15 @@ def new_epoch(
 
 
 def _restore(
-    config: "Config", reader: "BackupReader", begun: float, *, sets_aside: bool, as_json: bool
+    config: "Config",
+    reader: "BackupReader",
+    ledger: Path | None,
+    begun: float,
+    *,
+    sets_aside: bool,
+    as_json: bool,
 ) -> None:
-    from heed_server.backup.restoring import restore_backup
+    from heed_server.backup.restoring import erased_in, restore_backup
     from heed_server.config.places import database_url
     from heed_server.primary.limits import limits_of
     from heed_server.storage import StorageLimits
@@ -135,19 +150,51 @@ def _restore(
         print(f"finished a restore that was broken off: {finished}", file=sys.stderr)
         return
     back = asyncio.run(
-        restore_backup(url, reader, sets_aside=sets_aside, now=_now(), limits=limits)
+        restore_backup(
+            url,
+            reader,
+            erased=[] if ledger is None else erased_in(ledger),
+            sets_aside=sets_aside,
+            now=_now(),
+            limits=limits,
+        )
     )
     aside = None if back.set_aside is None else str(back.set_aside)
     if as_json:
-        shown = {"rows": back.restored.rows, "set_aside": aside, "seconds": _since(begun)}
+        shown = {
+            "rows": back.restored.rows,
+            "erased_again": None if ledger is None else back.restored.erased_again,
+            "set_aside": aside,
+            "seconds": _since(begun),
+        }
         epoch = _epoch_in_json(back.restored.begun)
         print(json.dumps({**_in_json(back.manifest), **shown, **epoch}))
         return
     print(f"restored {back.restored.rows:,} rows in {_since(begun)} s")
+    if ledger is not None:
+        print(f"erased again, by {ledger}: {back.restored.erased_again:,}")
     if aside is not None:
         print(f"what was there is kept: {aside}")
     _print_logs(back.manifest)
     _print_epoch(back.restored.begun)
+
+
+def _ledger(config: "Config", named: Path | None) -> Path | None:
+    """Return the ledger of erasures to restore by; None: there is none, which is said."""
+    from heed_server.config.places import database_file
+    from heed_server.storage import ledger_path
+
+    if named is not None:
+        return named
+    file = database_file(config)
+    if file is not None and ledger_path(file).exists():
+        return ledger_path(file)
+    print(
+        "no ledger of erasures was found: who was erased after this backup is not erased in what "
+        "is restored; if anybody was, restore again with --erasures FILE",
+        file=sys.stderr,
+    )
+    return None
 
 
 def _show_verified(manifest: "Manifest", *, as_json: bool) -> None:

@@ -9,7 +9,6 @@ Laws:
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from heed.tokens import EPOCH_BYTES
 from heed_server.secrets import RootFile
 from heed_server.storage.clock import ClockStart, SystemClock
 from heed_server.storage.entries import RandomBytes
-from heed_server.storage.group import GroupRules, append_group
+from heed_server.storage.group import Answered, GroupRules, append_group
 from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import store, tenants
@@ -50,10 +49,10 @@ def begin_epoch(
     Raises:
         HeedError: a hold cannot be placed; nothing must be committed.
     """
-    clock = SystemClock()
     epoch = random_bytes(EPOCH_BYTES)
+    rules = rules_of_command(epoch, random_bytes)
     if connection.execute(select(store.c.epoch)).first() is None:
-        connection.execute(insert(store).values(id=1, epoch=epoch, create_time=clock.now()))
+        connection.execute(insert(store).values(id=1, epoch=epoch, create_time=rules.clock.now()))
     else:
         connection.execute(update(store).values(epoch=epoch))
     named = connection.execute(
@@ -61,17 +60,8 @@ def begin_epoch(
     ).all()
     hold_id = f"hold-epoch-{epoch.hex()}"
     writes = [_write(TenantId(tenant_id), hold_id, reason) for tenant_id, _ in named]
-    rules = GroupRules(
-        clock=clock,
-        clock_start=ClockStart(clock.now(), clock.boot()),
-        random_bytes=random_bytes,
-        keys_kept_days=KEYS_KEPT_DAYS,
-        heights=Heights(epoch),
-        # Never opened: a hold names no subject, so there is no address to encrypt.
-        keyring=Keyring(RootFile(Path())),
-    )
     if writes:
-        _require_placed(append_group(connection, GroupStatements(dialect), writes, rules).answers)
+        require_appended(append_group(connection, GroupStatements(dialect), writes, rules))
     return NewEpoch(epoch=epoch, hold_id=hold_id, tenants=tuple(name for _, name in named))
 
 
@@ -86,7 +76,22 @@ def _write(tenant_id: TenantId, hold_id: str, reason: str) -> Write:
     )
 
 
-def _require_placed(answers: Sequence[object]) -> None:
-    for answer in answers:
+def rules_of_command(epoch: bytes, random_bytes: RandomBytes) -> GroupRules:
+    """Return the rules of what a command writes, which names no readable subject."""
+    clock = SystemClock()
+    return GroupRules(
+        clock=clock,
+        clock_start=ClockStart(clock.now(), clock.boot()),
+        random_bytes=random_bytes,
+        keys_kept_days=KEYS_KEPT_DAYS,
+        heights=Heights(epoch),
+        # Never opened: there is no address to encrypt.
+        keyring=Keyring(RootFile(Path())),
+    )
+
+
+def require_appended(answered: Answered) -> None:
+    """Raise what refused a write of a group, if anything did."""
+    for answer in answered.answers:
         if isinstance(answer, Exception):
             raise answer

@@ -3,10 +3,12 @@
 Laws:
 - Nothing is taken on trust: numbers and hashes are computed from what is written, compared with
   where the copy says that each log ended, and then again from what the database gives back.
+- Who was erased after the copy was made is erased again, before anybody can read of them.
 - What is restored is of a new epoch, under a hold (`epochs`), or it is not there at all.
 - A copy of an older schema is written into that schema, and then migrated as any database is.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,8 +16,10 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.types import BigInteger
 
+from heed.acts import EraseSubjects
 from heed.errors import FieldViolation, InvalidArgumentError
-from heed.model import Revision, TenantId
+from heed.model import Instant, Method, Origin, Revision, TenantId
+from heed_server.erasures import Erased
 from heed_server.storage.chain import Chain, LoggedChange
 from heed_server.storage.copying import (
     BATCH_ROWS,
@@ -27,12 +31,16 @@ from heed_server.storage.copying import (
     read_facts,
 )
 from heed_server.storage.entries import RandomBytes
-from heed_server.storage.epochs import NewEpoch, begin_epoch
+from heed_server.storage.epochs import NewEpoch, begin_epoch, require_appended, rules_of_command
+from heed_server.storage.erasing import read_erased
 from heed_server.storage.errors import SchemaError
+from heed_server.storage.group import append_group
 from heed_server.storage.migrations import migrate_to, say_readable, upgrade
 from heed_server.storage.schema import SCHEMA_VERSION, changes
 from heed_server.storage.statements import Dialect, Row, Statement, parameter
+from heed_server.storage.touched import GroupStatements
 from heed_server.store import LogDamagedError
+from heed_server.writes import Write
 
 
 class CopyPart(Protocol):
@@ -80,6 +88,8 @@ class Restored:
     """Where each tenant's log stood before the hold was placed."""
     rows: int
     begun: NewEpoch
+    erased_again: int
+    """Subjects that were erased after the copy was made, and are erased again."""
 
 
 def restore_into(
@@ -88,9 +98,12 @@ def restore_into(
     copy: Copy,
     *,
     reason: str,
+    erased: Sequence[Erased],
     random_bytes: RandomBytes,
 ) -> Restored:
     """Write a copy, in the caller's transaction, which must not commit when this raises.
+
+    `erased` is the ledger of erasures: who was erased after the copy was made is erased again.
 
     Raises:
         InvalidArgumentError: the database is not empty.
@@ -112,8 +125,44 @@ def restore_into(
     logs = read_facts(connection).logs
     _require_same(connection, logs, copy, counts)
     begun = begin_epoch(connection, dialect, reason=reason, random_bytes=random_bytes)
+    again = _erase_again(connection, dialect, erased, begun.epoch, random_bytes)
     _require_ends(verified_chain(connection, dialect), read_facts(connection).logs)
-    return Restored(logs=logs, rows=sum(counts.values()), begun=begun)
+    return Restored(logs=logs, rows=sum(counts.values()), begun=begun, erased_again=again)
+
+
+def _erase_again(
+    connection: Connection,
+    dialect: Dialect,
+    erased: Sequence[Erased],
+    epoch: bytes,
+    random_bytes: RandomBytes,
+) -> int:
+    """Erase whom the copy does not know to be erased; one that opted in since was known to be."""
+    is_known = {(one.tenant_id, one.key): one.erase_time for one in read_erased(connection)}
+    there = {log.tenant_id for log in read_facts(connection).logs}
+    wanted = {
+        (one.tenant_id, one.key)
+        for one in erased
+        if one.tenant_id in there
+        and is_known.get((one.tenant_id, one.key), Instant(-1)) < one.erase_time
+    }
+    rules, statements = rules_of_command(epoch, random_bytes), GroupStatements(dialect)
+    for tenant_id, key in sorted(wanted):
+        name = f"EraseSubject:again-{epoch.hex()}-{key.hex()}"
+        write = Write(
+            tenant_id=tenant_id,
+            idempotency_key=name,
+            payload_hash=hashlib.sha256(name.encode()).digest(),
+            act=EraseSubjects(
+                keys=(key,),
+                origin=Origin(source="heed-server", method=Method.OPERATOR),
+                reason="erased before, and brought back by a restore",
+            ),
+            encode_answer=lambda _: b"",
+        )
+        # An erasure has a group to itself: what it rewrites must be in the tables.
+        require_appended(append_group(connection, statements, [write], rules))
+    return len(wanted)
 
 
 def _write(connection: Connection, dialect: Dialect, copy: Copy) -> dict[str, int]:

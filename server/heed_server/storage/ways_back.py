@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from heed.errors import FieldViolation, InvalidArgumentError
+from heed_server.erasures import Erased, append_to_ledger, read_ledger
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import Reading, StorageLimits
 from heed_server.storage.copying import StoreFacts, TableRows, copied_tables, read_facts
@@ -29,7 +30,7 @@ from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
 from heed_server.storage.postgres import PostgresBackend, run_alone
 from heed_server.storage.restoring import Copy, Restored, restore_into
-from heed_server.storage.sqlite import SqliteBackend, lock_file
+from heed_server.storage.sqlite import SqliteBackend, ledger_path, lock_file
 from heed_server.storage.sqlite_dialect import driver_of, new_engine
 from heed_server.storage.statements import Dialect, Row
 
@@ -95,6 +96,7 @@ async def restore_store(
     copy: Copy,
     *,
     reason: str,
+    erased: Sequence[Erased],
     time_name: str,
     sets_aside: bool,
     limits: StorageLimits = _DEFAULT_LIMITS,
@@ -102,6 +104,8 @@ async def restore_store(
 ) -> tuple[Restored, Path | None]:
     """Write a copy into an empty database; return also where what stood there was set aside.
 
+    `erased` is the ledger of erasures. On SQLite what it has is first added to the one beside the
+    database, for the next restore.
     `time_name` names what is set aside; `sets_aside` allows it, on SQLite alone.
 
     Raises:
@@ -115,14 +119,21 @@ async def restore_store(
 
     def body(connection: Connection) -> Restored:
         return restore_into(
-            connection, backend.dialect, copy, reason=reason, random_bytes=random_bytes
+            connection,
+            backend.dialect,
+            copy,
+            reason=reason,
+            erased=erased,
+            random_bytes=random_bytes,
         )
 
     if isinstance(backend, PostgresBackend):
         await backend.close()
         return await run_alone(found, limits, body), None
     path = Path(found.database or "")
-    return await asyncio.to_thread(_restore_sqlite, path, body, time_name, sets_aside=sets_aside)
+    return await asyncio.to_thread(
+        _restore_sqlite, path, body, erased, time_name, sets_aside=sets_aside
+    )
 
 
 async def finish_restore(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> Path | None:
@@ -174,13 +185,19 @@ async def new_epoch(
 
 
 def _restore_sqlite(
-    path: Path, body: Callable[[Connection], Restored], time_name: str, *, sets_aside: bool
+    path: Path,
+    body: Callable[[Connection], Restored],
+    erased: Sequence[Erased],
+    time_name: str,
+    *,
+    sets_aside: bool,
 ) -> tuple[Restored, Path | None]:
     if not sets_aside and path.exists() and path.stat().st_size:
         said = f"{path} is there already; --set-aside keeps it under another name"
         raise InvalidArgumentError(said, violations=[FieldViolation("--database", said)])
 
     def restore() -> tuple[Restored, Path | None]:
+        append_to_ledger(ledger_path(path), _not_yet_in(ledger_path(path), erased))
         draft = draft_of(path)
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
@@ -194,6 +211,15 @@ def _restore_sqlite(
     return _with_lock(path, restore)
 
 
+def _not_yet_in(ledger: Path, erased: Sequence[Erased]) -> list[Erased]:
+    there = (
+        set(read_ledger(ledger.read_bytes().splitlines(keepends=True)))
+        if ledger.exists()
+        else set()
+    )
+    return [one for one in erased if one not in there]
+
+
 def _write_draft(draft: Path, body: Callable[[Connection], T]) -> T:
     """Write a database that is no one's yet: a crash leaves a draft, so nothing is journalled."""
     try:
@@ -204,6 +230,7 @@ def _write_draft(draft: Path, body: Callable[[Connection], T]) -> T:
                 "synchronous=OFF",
                 "locking_mode=EXCLUSIVE",
                 f"cache_size={-_DRAFT_CACHE_KIB}",
+                "secure_delete=ON",  # of who is erased again nothing stays in the file
                 "temp_store=MEMORY",
             ):
                 driver.run(f"PRAGMA {pragma}")
