@@ -7,7 +7,7 @@ interrupted commit it MUST report the outcome as unknown (`OutcomeUnknownError`)
 unless it has since learned by the key row which it was.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +34,7 @@ from heed.model import (
 )
 from heed_server.approvals import Approval
 from heed_server.erasures import Erased
+from heed_server.secrets.states import RootState
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -253,6 +254,33 @@ class Subscriber:
     applied_revision: Revision
     applied_time: Instant
     """When it first said so."""
+
+
+class KeyRotations(Protocol):
+    """What an operator does to keys. Each may be asked again after it was cut off."""
+
+    async def stage_root(self) -> None:
+        """Add root keys to the file that open and do not wrap yet."""
+        ...
+
+    async def rotate_root(self) -> int:
+        """Wrap every secret by the next root keys; return how many were wrapped again."""
+        ...
+
+    async def destroy_old_root(self, purposes: Collection[str]) -> None:
+        """Take the root keys that wrap nothing any more out of the file, for ever."""
+        ...
+
+    async def root_state(self) -> Sequence[RootState]:
+        """Return which root keys there are, and what each wraps."""
+        ...
+
+    async def rotate_addresses(self, tenant: str) -> Sequence[str]:
+        """Put a tenant's addresses, empty: every tenant's, under a new key; return which tenants.
+
+        Raises NotFoundError TENANT_UNKNOWN.
+        """
+        ...
 
 
 class SubscriberStore(Protocol):

@@ -25,6 +25,7 @@ from heed_server.storage.schema import keys
 from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of
 from heed_server.storage.statements import Batch
 from heed_server.writes import Write
+from tests.support.roots import root_file_for
 from tests.support.stores import NOW, keyed, opt_in, opt_out, protection
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ async def main() -> None:
     if mutant != "none":
         MUTANTS[mutant]()
     limits = StorageLimits(retry_seconds_max=10, keys_kept_days=35)
-    store = await open_store(url, limits=limits)
+    store = await open_store(url, limits=limits, root_file=root_file_for(url))
     loop = asyncio.get_running_loop()
     ends = loop.time() + float(seconds)
     numbers = iter(range(10**9))

@@ -13,6 +13,7 @@ from heed.model import Revision
 from heed_server.storage import SqlStore, open_store
 from heed_server.storage.sqlite import SqliteBackend
 from tests.support.faulty_disk import FaultyDisk
+from tests.support.roots import shared_root_file
 from tests.support.stores import Shop, chooses, keyed, new_shop
 
 
@@ -146,7 +147,7 @@ async def acknowledged_until_cut(
     disk: FaultyDisk, folder: Path, chance: random.Random, pragma: str = ""
 ) -> tuple[Shop, set[bytes], Path]:
     """Write, cut the power at some moment, and return who was acknowledged before it."""
-    store = await open_store(url(folder))
+    store = await open_store(url(folder), root_file=shared_root_file())
     shop = await new_shop(store)
     backend = backend_of(store)
     if pragma:
@@ -176,7 +177,7 @@ async def acknowledged_until_cut(
 
 async def survivors(shop: Shop, folder: Path) -> set[bytes]:
     """Open what is left, and return whose changes are in the log, which must be whole."""
-    store = await open_store(url(folder))
+    store = await open_store(url(folder), root_file=shared_root_file())
     changes = await store.read_changes(shop.tenant_id, Revision(0), 10_000)
     found = {change.subject or b"" for change in changes}
     assert len(found) == len(changes)

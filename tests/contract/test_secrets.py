@@ -11,14 +11,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from heed.errors import InvalidArgumentError, UnavailableError
 from heed.model import TenantId
-from heed_server.secrets import (
-    PURPOSES,
-    Keyset,
-    RootFile,
-    SecretsError,
-    address_keyset_name,
-    lookup_key_name,
-)
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.keysets import Keyset
+from heed_server.secrets.names import PURPOSES, address_keyset_name, lookup_key_name
+from heed_server.secrets.root_file import RootFile
 from heed_server.storage import SqlStore, migrate, migrations, open_store
 from heed_server.storage.schema import heads, metadata, tenants
 from heed_server.storage.sqlite_dialect import new_engine

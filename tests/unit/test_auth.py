@@ -4,7 +4,7 @@ import asyncio
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from heed_server.auth.credentials import Authenticator
 from heed_server.auth.key_socket import KeySocket, is_served, serve_key_socket
 from heed_server.auth.keys import make_key, parse_key
 from heed_server.auth.policy import OPEN, Principal, Right, require
+from heed_server.secrets.states import RootState
 from heed_server.store import ApiKey
 
 NOW = Instant(1_790_000_000_000_000)
@@ -393,6 +394,53 @@ async def test_a_right_of_a_later_version_gives_nothing() -> None:
 # ---- the socket --------------------------------------------------------------------------------
 
 
+class Asked:
+    """Rotations that note what they were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def stage_root(self) -> None:
+        self.asked.append("stage")
+
+    async def rotate_root(self) -> int:
+        self.asked.append("root")
+        return 3
+
+    async def destroy_old_root(self, purposes: Collection[str]) -> None:
+        self.asked.append(tuple(purposes))
+
+    async def root_state(self) -> Sequence[RootState]:
+        return [RootState(purpose="secrets", key_ids=(1, 7), primary_id=7, wrapped={1: 2, 7: 3})]
+
+    async def rotate_addresses(self, tenant: str) -> Sequence[str]:
+        if tenant == "nowhere":
+            raise NotFoundError("there is no tenant 'nowhere'")
+        self.asked.append(tenant)
+        return ["shop"]
+
+
+async def test_rotations_are_asked_for_through_the_socket(tmp_path: Path) -> None:
+    path = tmp_path / "heed.db.keys"
+    rotations = Asked()
+
+    async def changed() -> None: ...
+
+    async with serve_key_socket(path, Keys(), rotations, on_change=changed):
+        client = KeySocket(path)
+        await client.stage_root()
+        count = await client.rotate_root()
+        await client.destroy_old_root(["addresses"])
+        names = await client.rotate_addresses("shop")
+        states = await client.root_state()
+        with pytest.raises(NotFoundError):
+            await client.rotate_addresses("nowhere")
+
+    assert rotations.asked == ["stage", "root", ("addresses",), "shop"]
+    assert (count, list(names)) == (3, ["shop"])
+    assert list(states) == list(await rotations.root_state())
+
+
 async def test_keys_are_managed_through_the_socket_of_the_server_that_runs(tmp_path: Path) -> None:
     keys = Keys()
     path = tmp_path / "heed.db.keys"
@@ -402,7 +450,7 @@ async def test_keys_are_managed_through_the_socket_of_the_server_that_runs(tmp_p
         changes.append(len(keys.kept))
 
     _, key = _new_key(rights=(Right.WRITE, Right.CHECK), tenant="shop", expire_time=NOW)
-    async with serve_key_socket(path, keys, on_change=changed):
+    async with serve_key_socket(path, keys, Asked(), on_change=changed):
         client = KeySocket(path)
         await client.put_api_key(key)
         listed = await client.api_keys()
@@ -428,7 +476,7 @@ async def test_the_socket_may_lie_deeper_than_a_sockets_path_may_be_long(tmp_pat
     async def changed() -> None: ...
 
     assert not await is_served(path)
-    async with serve_key_socket(path, Keys(), on_change=changed):
+    async with serve_key_socket(path, Keys(), Asked(), on_change=changed):
         assert await is_served(path)
         assert await KeySocket(path).api_keys() == []
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -443,7 +491,7 @@ async def test_a_socket_that_a_crash_left_is_taken_over(tmp_path: Path) -> None:
         left.bind(str(path))
     assert not await is_served(path)
 
-    async with serve_key_socket(path, Keys(), on_change=changed):
+    async with serve_key_socket(path, Keys(), Asked(), on_change=changed):
         assert await is_served(path)
 
     assert not await is_served(path)
@@ -456,7 +504,7 @@ async def test_an_error_of_the_store_comes_back_through_the_socket(tmp_path: Pat
 
     async def changed() -> None: ...
 
-    async with serve_key_socket(path, keys, on_change=changed):
+    async with serve_key_socket(path, keys, Asked(), on_change=changed):
         with pytest.raises(UnavailableError) as refused:
             await KeySocket(path).api_keys()
 
@@ -472,7 +520,7 @@ async def test_a_key_that_the_store_refuses_is_refused_through_the_socket(tmp_pa
 
     async def changed() -> None: ...
 
-    async with serve_key_socket(path, Refusing(), on_change=changed):
+    async with serve_key_socket(path, Refusing(), Asked(), on_change=changed):
         with pytest.raises(NotFoundError) as refused:
             await KeySocket(path).put_api_key(_new_key()[1])
 
@@ -487,7 +535,7 @@ async def test_nonsense_on_the_socket_ends_that_connection_alone(
 
     async def changed() -> None: ...
 
-    async with serve_key_socket(path, Keys(), on_change=changed):
+    async with serve_key_socket(path, Keys(), Asked(), on_change=changed):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(line)
         writer.write_eof()

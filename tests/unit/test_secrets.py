@@ -6,18 +6,17 @@ from pathlib import Path
 import pytest
 
 from heed.model import TenantId
-from heed_server.secrets import (
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.keysets import Keyset, key_id_of
+from heed_server.secrets.names import (
     ADDRESSES,
     PURPOSES,
     SECRETS,
-    Keyset,
-    RootFile,
-    RootKeys,
-    SecretsError,
     address_keyset_name,
-    key_id_of,
     lookup_key_name,
 )
+from heed_server.secrets.root import RootKeys
+from heed_server.secrets.root_file import RootFile
 
 NAME = lookup_key_name(TenantId(1))
 SECRET = b"a secret of thirty-two bytes now"

@@ -16,17 +16,18 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 import structlog
 
 from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.model import Instant
-from heed_server.store import ApiKey, KeyStore
+from heed_server.secrets.states import RootState
+from heed_server.store import ApiKey, KeyRotations, KeyStore
 
 LINE_BYTES_MAX = 4 << 20
 """The longest request or answer: about 10,000 keys."""
@@ -66,6 +67,22 @@ class _Revoke(msgspec.Struct, frozen=True, tag="revoke", tag_field="ask"):
     at: int
 
 
+class _Rotate(msgspec.Struct, frozen=True, tag="rotate", tag_field="ask"):
+    what: Literal["stage", "root", "addresses"]
+    tenant: str = ""
+
+
+class _Destroy(msgspec.Struct, frozen=True, tag="destroy", tag_field="ask"):
+    purposes: tuple[str, ...]
+
+
+class _Show(msgspec.Struct, frozen=True, tag="root", tag_field="ask"):
+    pass
+
+
+_Request: TypeAlias = _Put | _List | _Revoke | _Rotate | _Destroy | _Show
+
+
 class _Refused(msgspec.Struct, frozen=True):
     reason: str
     message: str
@@ -74,12 +91,13 @@ class _Refused(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: tuple[_Key, ...] = ()
     revoked: bool = False
+    count: int = 0
+    tenants: tuple[str, ...] = ()
+    root: tuple[RootState, ...] = ()
     refused: _Refused | None = None
 
 
-_requests: msgspec.json.Decoder[_Put | _List | _Revoke] = msgspec.json.Decoder(
-    _Put | _List | _Revoke
-)
+_requests: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
 _answers = msgspec.json.Decoder(_Answer)
 
 
@@ -90,7 +108,11 @@ def socket_path(database: Path) -> Path:
 
 @asynccontextmanager
 async def serve_key_socket(
-    path: Path, keys: KeyStore, *, on_change: Callable[[], Awaitable[None]]
+    path: Path,
+    keys: KeyStore,
+    rotations: KeyRotations,
+    *,
+    on_change: Callable[[], Awaitable[None]],
 ) -> AsyncGenerator[None]:
     """Answer requests within the block. The caller owns the database, so an older socket is dead.
 
@@ -108,7 +130,7 @@ async def serve_key_socket(
                 line = await reader.readline()
                 if not line:
                     return  # only asked whether we are here
-                answered = await _answer_to(line, keys, on_change)
+                answered = await _answer_to(line, keys, rotations, on_change)
                 writer.write(msgspec.json.encode(answered) + b"\n")
                 await writer.drain()
         except (OSError, ValueError, TimeoutError) as error:
@@ -129,7 +151,7 @@ async def serve_key_socket(
 
 
 class KeySocket:
-    """The keys of a server that runs here, as a `KeyStore`.
+    """The keys of a server that runs here, as a `KeyStore` and as `KeyRotations`.
 
     Every method raises UnavailableError when the server, or its database, does not answer.
     """
@@ -154,7 +176,27 @@ class KeySocket:
         """Revoke a key, in force when this returns; False if there is no such key."""
         return (await self._ask(_Revoke(key_id, at))).revoked
 
-    async def _ask(self, request: _Put | _List | _Revoke) -> _Answer:
+    async def stage_root(self) -> None:
+        """Add root keys to the file that open and do not wrap yet."""
+        await self._ask(_Rotate("stage"))
+
+    async def rotate_root(self) -> int:
+        """Wrap every secret by the next root keys; return how many were wrapped again."""
+        return (await self._ask(_Rotate("root"))).count
+
+    async def destroy_old_root(self, purposes: Collection[str]) -> None:
+        """Take the root keys that wrap nothing any more out of the file, for ever."""
+        await self._ask(_Destroy(tuple(purposes)))
+
+    async def root_state(self) -> Sequence[RootState]:
+        """Return which root keys there are, and what each wraps."""
+        return (await self._ask(_Show())).root
+
+    async def rotate_addresses(self, tenant: str) -> Sequence[str]:
+        """Begin to put addresses under a new key; the server goes on with it by itself."""
+        return (await self._ask(_Rotate("addresses", tenant))).tenants
+
+    async def _ask(self, request: _Request) -> _Answer:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
                 with _short(self._path) as name:
@@ -226,9 +268,12 @@ def _remove(path: Path) -> None:
 
 
 async def _answer_to(
-    line: bytes, keys: KeyStore, on_change: Callable[[], Awaitable[None]]
+    line: bytes,
+    keys: KeyStore,
+    rotations: KeyRotations,
+    on_change: Callable[[], Awaitable[None]],
 ) -> _Answer:
-    request: _Put | _List | _Revoke = _requests.decode(line)
+    request: _Request = _requests.decode(line)
     try:
         match request:
             case _List():
@@ -243,8 +288,31 @@ async def _answer_to(
                 _log.info("key_revoked", key_id=key_id, is_known=is_known)
                 await on_change()
                 return _Answer(revoked=is_known)
+            case _Show():
+                return _Answer(root=tuple(await rotations.root_state()))
+            case _Destroy(purposes):
+                await rotations.destroy_old_root(purposes)
+                _log.warning("old_root_keys_destroyed", purposes=purposes)
+                return _Answer()
+            case _Rotate(what, tenant):
+                return await _rotated(what, tenant, rotations)
     except HeedError as error:
         return _Answer(refused=_Refused(error.reason, error.message))
+
+
+async def _rotated(
+    what: Literal["stage", "root", "addresses"], tenant: str, rotations: KeyRotations
+) -> _Answer:
+    if what == "stage":
+        await rotations.stage_root()
+        return _Answer()
+    if what == "root":
+        count = await rotations.rotate_root()
+        _log.info("root_keys_rotated", count=count)
+        return _Answer(count=count)
+    names = await rotations.rotate_addresses(tenant)
+    _log.info("address_keys_rotated", tenants=names)
+    return _Answer(tenants=tuple(names))
 
 
 def _on_the_line(key: ApiKey) -> _Key:

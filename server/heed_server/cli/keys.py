@@ -18,7 +18,7 @@ from heed_server.auth.policy import Right
 from heed_server.cli.times import text_of
 from heed_server.config import Config
 from heed_server.config.places import database_file
-from heed_server.store import ApiKey, KeyStore
+from heed_server.store import ApiKey, KeyRotations, KeyStore
 
 NAME_CHARACTERS_MAX = 64
 
@@ -55,6 +55,26 @@ async def open_keys(config: Config) -> AsyncGenerator[KeyStore]:
         # As a server does at its start, so that keys can be made before the first one.
         await ensure_tenant(store)
         yield store
+
+
+@asynccontextmanager
+async def open_rotations(config: Config) -> AsyncGenerator[KeyRotations]:
+    """Open the rotations of this database, wherever they can be asked for.
+
+    Raises:
+        UnavailableError: as `open_keys`.
+    """
+    database = database_file(config)
+    if database is not None:
+        socket = socket_path(database)
+        if await is_served(socket):
+            yield KeySocket(socket)
+            return
+    from heed_server.primary.database import open_database
+    from heed_server.primary.rotations import Rotations
+
+    async with open_database(config) as store:
+        yield Rotations(store)
 
 
 async def create(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from heed_server.cli.flags import (
     settings_of,
 )
 from heed_server.cli.times import lifetime_of, text_of
+from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT
 
 app = typer.Typer(
@@ -146,6 +148,36 @@ def revoke(
     else:
         print(f"revoked {key_id}" if is_known else f"there is no key {key_id}")
     sys.exit(Exit.OK if is_known else Exit.REFUSED)
+
+
+@app.command("rotate-addresses", context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def rotate_addresses(
+    ctx: typer.Context,
+    tenant: Annotated[
+        str, typer.Option("--tenant", help="Whose addresses. [default: every tenant's]")
+    ] = "",
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put addresses under a new key, and drop the old one. Servers go on meanwhile.
+
+    A server of a SQLite database goes on with it by itself; else it is done when this returns.
+    """
+    from heed_server.cli import keys
+
+    async def ask(config: Config) -> Sequence[str]:
+        async with keys.open_rotations(config) as rotations:
+            return await rotations.rotate_addresses(tenant)
+
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of(ctx, config, _short(database, data_dir))
+        names = asyncio.run(ask(effective.config))
+    if as_json:
+        print(json.dumps({"tenants": list(names)}))
+    else:
+        print(f"addresses are put under a new key: {', '.join(names) or 'there is no tenant'}")
 
 
 def _short(database: str | None, data_dir: object) -> dict[str, object | None]:

@@ -10,12 +10,13 @@ from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT, database_file, database_url
 from heed_server.primary.limits import limits_of
-from heed_server.secrets import RootFile
+from heed_server.secrets.root_file import RootFile
 from heed_server.storage import (
     Clock,
     SqlStore,
     StorageLimits,
     SystemClock,
+    forget_addresses,
     migrate,
     open_store,
     root_path,
@@ -66,6 +67,20 @@ def root_file_of(config: Config) -> RootFile:
         InvalidArgumentError: the database is one that several nodes may share, and none is named.
     """
     return RootFile(root_path(database_url(config), config.keys.root_file))
+
+
+async def forget_unreadable(config: Config) -> int:
+    """Delete the addresses that the root keys cannot open; return of how many tenants.
+
+    Raises:
+        SecretsError: there are no root keys.
+        UnavailableError: the database cannot be had, or another process owns it.
+    """
+    return await forget_addresses(
+        database_url(config),
+        limits=limits_of(StorageLimits, config.storage),
+        root_file=config.keys.root_file,
+    )
 
 
 async def ensure_tenant(store: SqlStore) -> bool:

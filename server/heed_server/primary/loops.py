@@ -4,6 +4,7 @@ Law: a loop outlives a database that is away, says so once, and goes on.
 """
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -16,6 +17,12 @@ PRUNE_SECONDS = 600.0
 
 PRUNED_MAX = 1_000
 """How many of them in one transaction, which writes wait for."""
+
+RENEW_SECONDS = 5.0
+"""How often it is looked whether addresses are to be encrypted, or put under another key."""
+
+RENEW_LEASE_SECONDS = 60.0
+"""For how long one node is to be the one that does so."""
 
 WATCH_SECONDS = 0.5
 """How soon it is noticed that the store writes no more."""
@@ -52,6 +59,33 @@ async def prune_keys(store: SqlStore, clock: Clock) -> None:
                 is_done = await store.prune_keys(clock.now(), PRUNED_MAX) < PRUNED_MAX
         except HeedError as error:
             _log.warning("idempotency_keys_not_pruned", why=error.message)
+
+
+async def renew_keys(store: SqlStore, tenants: Tenants, holder: str, soon: asyncio.Event) -> None:
+    """Encrypt what an earlier heed left readable, and finish rotations of address keys.
+
+    `soon` is set to look at once. Of the nodes of one database one does it; two would do no harm.
+    """
+    while True:
+        soon.clear()
+        try:
+            if await store.take_lease("key renewal", holder, RENEW_LEASE_SECONDS):
+                await _renew(store, tenants)
+        except HeedError as error:
+            _log.warning("keys_not_renewed", why=error.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RENEW_SECONDS):
+                await soon.wait()
+
+
+async def _renew(store: SqlStore, tenants: Tenants) -> None:
+    count = await store.rotation.encrypt_readable()
+    if count:
+        _log.info("readable_encrypted", count=count)
+    for context in tenants.all():
+        count = await store.rotation.finish_addresses(context.tenant_id)
+        if count:
+            _log.info("addresses_encrypted_again", tenant=context.tenant.name, count=count)
 
 
 async def watch_store(store: SqlStore) -> None:

@@ -7,6 +7,7 @@ Laws:
   database is closed.
 """
 
+import asyncio
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -41,10 +42,11 @@ from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
 from heed_server.primary.limits import admission_of, caps_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
-from heed_server.primary.loops import learn_tenants, prune_keys, watch_store
+from heed_server.primary.loops import learn_tenants, prune_keys, renew_keys, watch_store
 from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.publishing import outbox_of
+from heed_server.primary.rotations import Rotations
 from heed_server.primary.stopping import Stop, drain
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.telling import Teller
@@ -158,7 +160,9 @@ async def open_node(
         )
         warn_of_exposure(config, keys_required=parts.authenticator.is_required)
         metrics_port = await open_metrics(opened, config, registry)
-        await _open_key_socket(opened, config, parts.store, parts.authenticator)
+        renew_soon = asyncio.Event()
+        rotations = Rotations(parts.store, renew_soon=renew_soon.set)
+        await _open_key_socket(opened, config, parts.store, rotations, parts.authenticator)
         await server.start()
 
         def end_streams(seconds: float) -> None:
@@ -166,7 +170,7 @@ async def open_node(
             parts.watches.drain(seconds)
 
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
-        _start_loops(parts, health, measures)
+        _start_loops(parts, health, measures, renew_soon)
         yield Node(
             config=config,
             addresses=addresses,
@@ -244,7 +248,9 @@ async def _open_parts(
     )
 
 
-def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
+def _start_loops(
+    parts: _Parts, health: Health, measures: Measures, renew_soon: asyncio.Event
+) -> None:
     """Start all that runs beside the calls."""
     keep, store = parts.background.keep, parts.store
     keep("health", health.run())
@@ -253,6 +259,7 @@ def _start_loops(parts: _Parts, health: Health, measures: Measures) -> None:
         keep("identities", parts.identities.run())
     keep("tenants", learn_tenants(store, parts.tenants))
     keep("pruning", prune_keys(store, parts.clock))
+    keep("key renewal", renew_keys(store, parts.tenants, secrets.token_hex(8), renew_soon))
     keep("measures", measures.run())
     keep("store", watch_store(store))
     keep("subscribers", parts.subscribers.run())
@@ -384,7 +391,11 @@ def _service(
 
 
 async def _open_key_socket(
-    opened: AsyncExitStack, config: Config, store: SqlStore, authenticator: Authenticator
+    opened: AsyncExitStack,
+    config: Config,
+    store: SqlStore,
+    rotations: Rotations,
+    authenticator: Authenticator,
 ) -> None:
     """On SQLite, let `heed-server keys` reach this process, which owns the database."""
     database = database_file(config)
@@ -393,7 +404,7 @@ async def _open_key_socket(
     path = socket_path(database)
     try:
         await opened.enter_async_context(
-            serve_key_socket(path, store, on_change=authenticator.refresh)
+            serve_key_socket(path, store, rotations, on_change=authenticator.refresh)
         )
     except OSError as error:
         # Too long a path, most likely. Keys are then managed while the server is stopped.

@@ -8,7 +8,13 @@ in `sqlite` and `postgres`.
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, SystemClock
 from heed_server.storage.errors import SchemaError
-from heed_server.storage.opening import migrate, open_store, open_wake_ups, root_path
+from heed_server.storage.opening import (
+    forget_addresses,
+    migrate,
+    open_store,
+    open_wake_ups,
+    root_path,
+)
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import ledger_path
 from heed_server.storage.wakeups import WakeUps
@@ -20,6 +26,7 @@ __all__ = [
     "StorageLimits",
     "SystemClock",
     "WakeUps",
+    "forget_addresses",
     "ledger_path",
     "migrate",
     "open_store",

@@ -12,7 +12,9 @@ from operator import itemgetter
 from sqlalchemy import Connection, select
 
 from heed.model import Instant, Subject, SubjectKey, SubjectType, TenantId
-from heed_server.secrets import Keyset, SecretsError, address_keyset_name
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.keysets import Keyset
+from heed_server.secrets.names import address_keyset_name
 from heed_server.storage.errors import NotWrittenError
 from heed_server.storage.keyring import Keyring, decrypt_address, encrypt_address
 from heed_server.storage.schema import secrets

@@ -8,7 +8,8 @@ from heed.errors import ConflictError, ErrorReason, NotFoundError
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
 from heed.tokens import EPOCH_BYTES
-from heed_server.secrets import SecretsError, lookup_key_name
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.names import lookup_key_name
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
 from heed_server.storage.statements import Row

@@ -124,6 +124,17 @@ class Backend(Protocol):
         """
         ...
 
+    async def scrub(self) -> None:
+        """Make what an earlier heed left readable, and deleted, unreadable in the files.
+
+        Once a database: on SQLite writes wait until it was written anew. On PostgreSQL nothing is
+        done: what was deleted is the server's to vacuum.
+
+        Raises:
+            UnavailableError: it could not be done now, and will have to be asked for again.
+        """
+        ...
+
     async def close(self) -> None:
         """Close every connection, after the transaction under way."""
         ...

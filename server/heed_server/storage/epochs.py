@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from heed.acts import PlaceHold
 from heed.model import Hold, Method, Origin, TenantId
 from heed.tokens import EPOCH_BYTES
-from heed_server.secrets import RootFile
+from heed_server.secrets.root_file import RootFile
 from heed_server.storage.clock import ClockStart, SystemClock
 from heed_server.storage.entries import RandomBytes
 from heed_server.storage.group import Answered, GroupRules, append_group

@@ -5,7 +5,10 @@ secret that another node changed is never an old one here.
 """
 
 from heed.model import SubjectKey, TenantId
-from heed_server.secrets import Keyset, RootFile, RootKeys, SecretsError
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.keysets import Keyset
+from heed_server.secrets.root import RootKeys
+from heed_server.secrets.root_file import RootFile
 
 
 class Keyring:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Revision, TenantId
-from heed_server.secrets import RootFile
+from heed_server.secrets.root_file import RootFile
+from heed_server.storage import rotation
 from heed_server.storage.admin import ensure_epoch
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, ClockStart, SystemClock
@@ -135,6 +136,31 @@ async def migrate(
     await backend.open(lambda connection: ran.append(bring_up_to_date(connection)))
     await backend.close()
     return ran[-1]
+
+
+async def forget_addresses(
+    url: str, *, limits: StorageLimits = _DEFAULT_LIMITS, root_file: Path | None = None
+) -> int:
+    """Delete the addresses that the root keys cannot open; return of how many tenants.
+
+    Raises:
+        InvalidArgumentError: the URL is of no database that heed knows, or names no root file.
+        SchemaError: the schema is missing, older or later.
+        SecretsError: there are no root keys.
+        UnavailableError: the database cannot be opened, or another process owns it.
+    """
+    found = parse_url(url)
+    backend = backend_of(found, limits)
+    keyring = Keyring(RootFile(root_file or _root_path(found)))
+    gone: list[int] = []
+
+    def forget(connection: Connection) -> None:
+        require_schema(connection)
+        gone.append(rotation.forget_addresses(connection, keyring))
+
+    await backend.open(forget)
+    await backend.close()
+    return gone[-1]
 
 
 def root_path(url: str, root_file: Path | None) -> Path:

@@ -123,6 +123,9 @@ class PostgresBackend:
         """Return False: the server's own vacuum, and its recycling of the WAL, overwrite it."""
         return False
 
+    async def scrub(self) -> None:
+        """Do nothing: what was deleted is the server's to vacuum."""
+
     async def close(self) -> None:
         """Close every connection, after the transactions under way."""
         if self._transactions:

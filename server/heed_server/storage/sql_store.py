@@ -43,6 +43,7 @@ from heed_server.storage.errors import CommitLostError, NotWrittenError, store_u
 from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
 from heed_server.storage.past_reads import PastStatements
+from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
@@ -86,6 +87,18 @@ class SqlStore:
     def epoch(self) -> bytes:
         """The 8 bytes that name this life of the store, as it was last read with a head."""
         return self._rules.heights.epoch
+
+    @property
+    def rotation(self) -> KeyRotation:
+        """What replaces its keys."""
+        return KeyRotation(
+            read=self._read,
+            write=self._write,
+            scrub=self._backend.scrub,
+            dialect=self._backend.dialect,
+            keyring=self._rules.keyring,
+            now=self._rules.clock.now,
+        )
 
     @property
     def failure(self) -> str:

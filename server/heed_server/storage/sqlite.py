@@ -44,6 +44,10 @@ _WAL_BYTES_KEPT: Final = CHECKPOINT_BYTES
 READER_CACHE_MIB: Final = 32
 """Memory in which each reading connection keeps pages: what it reads twice is small."""
 
+NEW_FILE_DUE: Final = 1
+"""`user_version` of a database that holds, or has deleted, what an earlier heed wrote readable."""
+_EMPTY_WAL_DUE: Final = 2
+
 _REFUSED = (apsw_driver.Error, DBAPIError)
 """What a statement raises: by the driver's own way, or by SQLAlchemy's."""
 
@@ -171,6 +175,20 @@ class SqliteBackend:
                 break
             await asyncio.sleep(_CUT_OFF_RETRY_SECONDS)
         return is_done
+
+    async def scrub(self) -> None:
+        """Write a database anew that once held what was readable (see `Backend.scrub`)."""
+
+        def write_anew(connection: Connection) -> None:
+            if not self._failure:
+                _write_anew(connection)
+
+        try:
+            await self._writer.run(write_anew)
+        except apsw_driver.Error as error:
+            if _code(error) in _STOPS_WRITER:
+                self._failure = f"the database could not be written anew: {_text(error)}"
+            raise store_unavailable(_text(error)) from error
 
     async def close(self) -> None:
         """Copy the WAL into the database, close every connection, and give up the lock."""
@@ -373,6 +391,28 @@ def _roll_back(connection: Connection) -> bool:
     except apsw_driver.Error:
         return False
     return True
+
+
+def _write_anew(connection: Connection) -> None:
+    """Write the whole file anew if that is due, then empty the WAL.
+
+    A crash between the steps leaves the step in `user_version`, and the next start goes on.
+    """
+    driver = driver_of(connection)
+    ((due,),) = driver.fetch("PRAGMA user_version", ())
+    if due == NEW_FILE_DUE:
+        # In a file: in memory there would be all of the database.
+        driver.run("PRAGMA temp_store=FILE")
+        try:
+            driver.run("VACUUM")
+        finally:
+            driver.run("PRAGMA temp_store=MEMORY")
+        driver.run(f"PRAGMA user_version={_EMPTY_WAL_DUE}")
+        due = _EMPTY_WAL_DUE
+    if due == _EMPTY_WAL_DUE:
+        ((is_busy, _, _),) = driver.fetch("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        if not is_busy:  # by a reader; asked again later
+            driver.run("PRAGMA user_version=0")
 
 
 def _checkpoint_all(connection: Connection) -> None:

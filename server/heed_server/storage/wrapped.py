@@ -15,17 +15,16 @@ from sqlalchemy import Connection, insert, select, update
 
 from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import Instant, TenantId
-from heed_server.secrets import (
+from heed_server.secrets.errors import SecretsError
+from heed_server.secrets.keysets import Keyset, key_id_of
+from heed_server.secrets.names import (
     PURPOSES,
-    Keyset,
-    RootKeys,
-    SecretsError,
     address_keyset_name,
     check_name,
-    key_id_of,
     lookup_key_name,
     purpose_of,
 )
+from heed_server.secrets.root import RootKeys
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import secrets, tenants
 from heed_server.storage.statements import ON_CONFLICT_KEEP, Batch, Dialect
@@ -91,7 +90,7 @@ def ensure_secret(
         SecretsError: the root keys are not those of this database, or not of today.
     """
     root = keyring.root()
-    _move_check(connection, root, purpose_of(name), keyring)
+    move_check(connection, root, purpose_of(name), keyring)
     # The check is locked: nobody adds one of this name meanwhile.
     found = read_secret(connection, keyring, name)
     if found is not None:
@@ -155,7 +154,7 @@ def lookup_key_of(
     return readable
 
 
-def _move_check(connection: Connection, root: RootKeys, purpose: str, keyring: Keyring) -> None:
+def move_check(connection: Connection, root: RootKeys, purpose: str, keyring: Keyring) -> None:
     """Lock the check of a purpose, and have the key that wraps today wrap it too."""
     name = check_name(purpose)
     locked = select(secrets.c.wrapped).where(secrets.c.name == name).with_for_update()

@@ -1,0 +1,52 @@
+"""Rotations of keys as an operator asks for them, by tenants' names."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from heed.errors import NotFoundError
+from heed_server.secrets.states import RootState
+from heed_server.storage import SqlStore
+
+
+class Rotations:
+    """The rotations of an open store (see `heed_server.store.KeyRotations`)."""
+
+    def __init__(self, store: SqlStore, *, renew_soon: Callable[[], None] | None = None) -> None:
+        """`renew_soon` wakes the loop that finishes rotations of address keys; None: none runs."""
+        self._store = store
+        self._renew_soon = renew_soon
+
+    async def stage_root(self) -> None:
+        """Add root keys to the file that open and do not wrap yet."""
+        await self._store.rotation.stage_root()
+
+    async def rotate_root(self) -> int:
+        """Wrap every secret by the next root keys; return how many were wrapped again."""
+        return await self._store.rotation.rotate_root()
+
+    async def destroy_old_root(self, purposes: Collection[str]) -> None:
+        """Take the root keys that wrap nothing any more out of the file, for ever."""
+        await self._store.rotation.destroy_old_root(purposes)
+
+    async def root_state(self) -> Sequence[RootState]:
+        """Return which root keys there are, and what each wraps."""
+        return await self._store.rotation.root_state()
+
+    async def rotate_addresses(self, tenant: str) -> Sequence[str]:
+        """Put addresses under a new key; what was begun before is finished, and no other begun.
+
+        Raises:
+            NotFoundError: TENANT_UNKNOWN.
+        """
+        asked = [one for one in await self._store.tenants() if tenant in {"", one.name}]
+        if tenant and not asked:
+            raise NotFoundError(
+                f"there is no tenant {tenant!r}; `heed tenants list` shows them",
+                metadata={"tenant": tenant},
+            )
+        for one in asked:
+            await self._store.rotation.begin_addresses(one.tenant_id)
+            if self._renew_soon is None:
+                await self._store.rotation.finish_addresses(one.tenant_id)
+        if self._renew_soon is not None:
+            self._renew_soon()
+        return [one.name for one in asked]
