@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NoReturn
 
+from heed.audit.claims import ReceiptClaim
 from heed.model import (
     ApprovalState,
     Cause,
@@ -212,6 +213,8 @@ class SetAnswer(Written):
     """Whether everybody who counts had applied it when the wait ended; None: not waited for."""
     waiting_for: tuple[str, ...] = ()
     """Who had not been heard to have applied it, at most 100 names."""
+    receipt_claim: ReceiptClaim | None = None
+    """What it left in the log: keep it, `heed.Client.get_receipt` asks by it. None: of a fake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +259,17 @@ class BatchSetAnswer(Written):
 
     people: tuple[tuple[Stored, ...], ...]
     """What was stored for each of the people, in their order."""
+    receipt_claim: ReceiptClaim | None = None
+    """As of `SetAnswer`, for all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedText:
+    """A checkpoint, or a receipt, as a server gave it; `heed.audit` checks what it proves."""
+
+    text: str
+    verifier_key: str
+    """The key that checks it, as the server says. Whoever verifies brings one of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,13 @@ def timestamp(at: datetime = DECIDED) -> Timestamp:
     return stamp
 
 
+def receipt_claim() -> pb.ReceiptClaim:
+    """What a write may have left in the log."""
+    return pb.ReceiptClaim(
+        origin="heed.dev/log/0123456789abcdef/1", first_revision=1, count=1, leaves_hash=bytes(32)
+    )
+
+
 def subject(email: str = "ada@example.com") -> pb.Subject:
     """A person."""
     return pb.Subject(email=email)
@@ -273,6 +280,11 @@ VALID: dict[str, Callable[[], Message]] = {
     "GetPreferences": lambda: preference.GetPreferencesRequest(subjects=[subject()]),
     "Explain": lambda: audit.ExplainRequest(query=query()),
     "GetHistory": lambda: audit.GetHistoryRequest(subjects=[subject()]),
+    "GetCheckpoint": audit.GetCheckpointRequest,
+    "GetReceipt": lambda: audit.GetReceiptRequest(claim=receipt_claim()),
+    "GetInclusionProof": lambda: audit.GetInclusionProofRequest(revision=1),
+    "GetConsistencyProof": lambda: audit.GetConsistencyProofRequest(old_size=1),
+    "GetTile": lambda: audit.GetTileRequest(path="tile/0/000.p/1"),
     "CreateTenant": lambda: admin.CreateTenantRequest(name="shop"),
     "ListTenants": admin.ListTenantsRequest,
     "DeclareTopic": declare_topic,

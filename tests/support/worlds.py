@@ -161,6 +161,7 @@ async def served(worlds: Sequence[World], folder: Path) -> AsyncGenerator[str]:
         service = Service(
             store=cast("Any", log),
             registry=cast("Any", UnaskedRegistry()),
+            prover=cast("Any", None),
             tenants=tenants,
             watches=watches,
             now=clock.now,

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from heed_server.audit import AuditLimits
 from heed_server.config import (
+    AuditConfig,
     CapsConfig,
     IndexConfig,
     LimitsConfig,
@@ -40,6 +42,7 @@ OF_THE_CONTRACT = {"message_bytes_max"}
         (FollowLimits, IndexConfig()),
         (OutboxLimits, OutboxConfig()),
         (RateLimits, RatesConfig()),
+        (AuditLimits, AuditConfig()),
         (RpcLimits, LimitsConfig()),
         (StorageLimits, StorageConfig()),
         (WatchLimits, WatchConfig()),

@@ -15,6 +15,7 @@ from heed.client.cached import CacheUse
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
 from heed.client.privacy import PrivacyMethods
+from heed.client.proofs import ProofMethods
 from heed.client.propagation import PropagationMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
@@ -29,6 +30,7 @@ class Client(
     ListMethods,
     PrivacyMethods,
     PropagationMethods,
+    ProofMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.
 

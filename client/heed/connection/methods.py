@@ -135,6 +135,46 @@ GET_HISTORY: Final = MethodSpec(
     kind=Kind.READ,
     timeout_seconds=5.0,
 )
+GET_CHECKPOINT: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetCheckpoint",
+    request=audit.GetCheckpointRequest,
+    answer=audit.GetCheckpointResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+GET_RECEIPT: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetReceipt",
+    request=audit.GetReceiptRequest,
+    answer=audit.GetReceiptResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+GET_INCLUSION_PROOF: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetInclusionProof",
+    request=audit.GetInclusionProofRequest,
+    answer=audit.GetInclusionProofResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+GET_CONSISTENCY_PROOF: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetConsistencyProof",
+    request=audit.GetConsistencyProofRequest,
+    answer=audit.GetConsistencyProofResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+GET_TILE: Final = MethodSpec(
+    service=_AUDIT,
+    name="GetTile",
+    request=audit.GetTileRequest,
+    answer=audit.GetTileResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 CREATE_TENANT: Final = MethodSpec(
     service=_ADMIN,
     name="CreateTenant",
@@ -339,6 +379,11 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     GET_PREFERENCES,
     EXPLAIN,
     GET_HISTORY,
+    GET_CHECKPOINT,
+    GET_RECEIPT,
+    GET_INCLUSION_PROOF,
+    GET_CONSISTENCY_PROOF,
+    GET_TILE,
     CREATE_TENANT,
     LIST_TENANTS,
     DECLARE_TOPIC,

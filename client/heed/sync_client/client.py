@@ -19,6 +19,7 @@ from heed.sync_client.cached import CacheUse
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
 from heed.sync_client.privacy import PrivacyMethods
+from heed.sync_client.proofs import ProofMethods
 from heed.sync_client.propagation import PropagationMethods
 
 
@@ -30,6 +31,7 @@ class SyncClient(
     ListMethods,
     PrivacyMethods,
     PropagationMethods,
+    ProofMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.
 

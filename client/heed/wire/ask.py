@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar, assert_never
 from google.protobuf.message import Message
 
 from heed.answers import AsOf
+from heed.audit.claims import ReceiptClaim
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     Cause,
@@ -438,3 +439,44 @@ def grant_approval(tenant: str, approval_id: str) -> admin.GrantApprovalRequest:
 def reject_approval(tenant: str, approval_id: str) -> admin.RejectApprovalRequest:
     """Reject an approval."""
     return admin.RejectApprovalRequest(tenant=tenant, approval_id=approval_id)
+
+
+@_of_unicode
+def get_checkpoint(tenant: str) -> audit.GetCheckpointRequest:
+    """Ask what a log says it is."""
+    return audit.GetCheckpointRequest(tenant=tenant)
+
+
+@_of_unicode
+def get_receipt(tenant: str, claim: ReceiptClaim, revision: int) -> audit.GetReceiptRequest:
+    """Ask for the receipt of a write of one's own."""
+    return audit.GetReceiptRequest(
+        tenant=tenant,
+        claim=pb.ReceiptClaim(
+            origin=claim.origin,
+            first_revision=claim.first_revision,
+            count=claim.count,
+            leaves_hash=claim.leaves_hash,
+        ),
+        revision=revision,
+    )
+
+
+@_of_unicode
+def get_inclusion_proof(tenant: str, revision: int) -> audit.GetInclusionProofRequest:
+    """Ask for the receipt of any change."""
+    return audit.GetInclusionProofRequest(tenant=tenant, revision=revision)
+
+
+@_of_unicode
+def get_consistency_proof(
+    tenant: str, old_size: int, new_size: int
+) -> audit.GetConsistencyProofRequest:
+    """Ask whether a log still begins with what it was."""
+    return audit.GetConsistencyProofRequest(tenant=tenant, old_size=old_size, new_size=new_size)
+
+
+@_of_unicode
+def get_tile(tenant: str, path: str) -> audit.GetTileRequest:
+    """Ask for a tile."""
+    return audit.GetTileRequest(tenant=tenant, path=path)

@@ -6,6 +6,7 @@ A tenant's lookup key is not the wire's to know, so what is keyed is made of the
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from heed.audit.claims import ReceiptClaim
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     Cause,
@@ -324,3 +325,39 @@ class StreamAsked:
     def count(self) -> int:
         """How many queries the request has."""
         return len(self.batch.queries) + len(self.refused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionAsked:
+    """GetInclusionProof."""
+
+    tenant: str
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedAsked:
+    """GetReceipt."""
+
+    tenant: str
+    claim: ReceiptClaim
+    revision: Revision
+    """One of the claim's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyAsked:
+    """GetConsistencyProof."""
+
+    tenant: str
+    old_size: int
+    new_size: int
+    """0: that of the last checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileAsked:
+    """GetTile."""
+
+    tenant: str
+    path: str

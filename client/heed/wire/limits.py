@@ -87,6 +87,10 @@ BATCH_CHANGES_MAX: Final = 1_000
 SNAPSHOT_CHUNK_BYTES_MAX: Final = 256 * 1024
 """Bytes of the records of one message of a snapshot, unless one person alone has more."""
 
+ORIGIN_CHARACTERS_MAX: Final = 200
+"""Characters of a log's name, as a claim has it; those of heed's own have some 40."""
+TILE_PATH_CHARACTERS_MAX: Final = 100
+
 VIOLATIONS_MAX: Final = 100
 """Violations that an error names; its message has the count of all."""
 STATUS_BYTES_MAX: Final = 4_096

@@ -31,6 +31,7 @@ def preference_set(tenant_id: TenantId, outcome: Outcome, still_sent: StillSent)
         still_sent=[pb.TopicClass.ValueType(one) for one in classes],
         still_sent_mandatory_topics=topics,
         position=_position(tenant_id, outcome),
+        receipt_claim=_claim(outcome),
     ).SerializeToString()
 
 
@@ -40,7 +41,9 @@ def preferences_set(tenant_id: TenantId, outcome: Outcome, people_count: int) ->
     for one in outcome.stored:
         people[one.item].stored.append(_stored(one, outcome))
     return preference.BatchSetPreferencesResponse(
-        people=people, position=_position(tenant_id, outcome)
+        people=people,
+        position=_position(tenant_id, outcome),
+        receipt_claim=_claim(outcome),
     ).SerializeToString()
 
 
@@ -144,6 +147,18 @@ def _stored(one: StoredRecord, outcome: Outcome) -> preference.StoredChoice:
     return preference.StoredChoice(
         record=told.record(one.record, one.subject_index, outcome.commit_time),
         effect=told.effect(one.effect),
+    )
+
+
+def _claim(outcome: Outcome) -> pb.ReceiptClaim | None:
+    claim = outcome.claim
+    if claim is None:
+        return None
+    return pb.ReceiptClaim(
+        origin=claim.origin,
+        first_revision=claim.first_revision,
+        count=claim.count,
+        leaves_hash=claim.leaves_hash,
     )
 
 

@@ -30,6 +30,7 @@ from heed.answers import (
     RejectedRow,
     ReleaseAnswer,
     SetAnswer,
+    SignedText,
     Stored,
     SubjectRecord,
     SubscriberProgress,
@@ -37,6 +38,8 @@ from heed.answers import (
     Tenant,
     TopicAnswer,
 )
+from heed.audit.claims import ReceiptClaim
+from heed.audit.consistency import ConsistencyProof
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.model import (
     SECONDS_MAX,
@@ -151,6 +154,7 @@ def set_preference(answer: preference.SetPreferenceResponse, key: str) -> SetAns
         still_sent_mandatory_topics=tuple(answer.still_sent_mandatory_topics),
         propagated=answer.propagated if answer.HasField("propagated") else None,
         waiting_for=tuple(answer.waiting_for),
+        receipt_claim=_claim(answer),
         **_write(answer.position, replayed=answer.replayed, key=key),
     )
 
@@ -162,7 +166,30 @@ def set_preferences(answer: preference.BatchSetPreferencesResponse, key: str) ->
             tuple(Stored(record=record(s.record), effect=_effect(s)) for s in person.stored)
             for person in answer.people
         ),
+        receipt_claim=_claim(answer),
         **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def signed_text(
+    answer: audit.GetCheckpointResponse
+    | audit.GetReceiptResponse
+    | audit.GetInclusionProofResponse,
+) -> SignedText:
+    """Read a checkpoint or a receipt; nothing of it is checked here."""
+    text = answer.checkpoint if isinstance(answer, audit.GetCheckpointResponse) else answer.receipt
+    return SignedText(text=text, verifier_key=answer.verifier_key)
+
+
+def consistency_proof(
+    answer: audit.GetConsistencyProofResponse, *, old_size: int
+) -> ConsistencyProof:
+    """Read a consistency proof; nothing of it is checked here."""
+    return ConsistencyProof(
+        old_size=old_size,
+        new_size=answer.new_size,
+        proof=tuple(answer.hashes),
+        checkpoint=answer.checkpoint,
     )
 
 
@@ -463,3 +490,17 @@ def _write(position: pb.Position, *, replayed: bool, key: str) -> _Write:
 def _instant(value: Timestamp) -> datetime:
     seconds = min(max(value.seconds, 0), SECONDS_MAX)
     return _EPOCH + timedelta(seconds=seconds, microseconds=value.nanos // 1000)
+
+
+def _claim(
+    answer: preference.SetPreferenceResponse | preference.BatchSetPreferencesResponse,
+) -> ReceiptClaim | None:
+    if not answer.HasField("receipt_claim"):
+        return None
+    said = answer.receipt_claim
+    return ReceiptClaim(
+        origin=said.origin,
+        first_revision=Revision(said.first_revision),
+        count=said.count,
+        leaves_hash=said.leaves_hash,
+    )

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub(object):
-    """Explains decisions, today's and past ones, and tells what led to them.
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
     """
 
     def __init__(self, channel):
@@ -45,10 +46,36 @@ class AuditServiceStub(object):
                 request_serializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/heed.v1.AuditService/GetCheckpoint',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
+        self.GetReceipt = channel.unary_unary(
+                '/heed.v1.AuditService/GetReceipt',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetReceiptRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetReceiptResponse.FromString,
+                _registered_method=True)
+        self.GetInclusionProof = channel.unary_unary(
+                '/heed.v1.AuditService/GetInclusionProof',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetInclusionProofResponse.FromString,
+                _registered_method=True)
+        self.GetConsistencyProof = channel.unary_unary(
+                '/heed.v1.AuditService/GetConsistencyProof',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
+                _registered_method=True)
+        self.GetTile = channel.unary_unary(
+                '/heed.v1.AuditService/GetTile',
+                request_serializer=heed_dot_v1_dot_audit__service__pb2.GetTileRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_audit__service__pb2.GetTileResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
-    """Explains decisions, today's and past ones, and tells what led to them.
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
     """
 
     def Explain(self, request, context):
@@ -77,6 +104,55 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheckpoint(self, request, context):
+        """Returns the last checkpoint that was signed of the log. Needs the right `audit`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, CHECKPOINT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReceipt(self, request, context):
+        """Returns the receipt of a change of a write of one's own: who has the claim made it, or was given
+        it. Waits up to 3 s for a checkpoint that has it; one is signed within a second. Needs the right
+        `write`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the log has no write of this claim.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInclusionProof(self, request, context):
+        """Returns the same of any change. Needs the right `audit`.
+
+        Errors: as GetReceipt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistencyProof(self, request, context):
+        """Returns the proof that the log begins with what it was when it was smaller. Needs the right
+        `audit`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where nothing so large was signed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTile(self, request, context):
+        """Returns a tile of the log's tree, or the entries of one, in the layout of c2sp.org/tlog-tiles.
+        Needs the right `audit`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the signed tree has no such tile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +166,31 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.FromString,
                     response_serializer=heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.SerializeToString,
             ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'GetReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipt,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetReceiptRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInclusionProof,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetInclusionProofResponse.SerializeToString,
+            ),
+            'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistencyProof,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'GetTile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTile,
+                    request_deserializer=heed_dot_v1_dot_audit__service__pb2.GetTileRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_audit__service__pb2.GetTileResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'heed.v1.AuditService', rpc_method_handlers)
@@ -99,7 +200,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService(object):
-    """Explains decisions, today's and past ones, and tells what led to them.
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
     """
 
     @staticmethod
@@ -146,6 +248,141 @@ class AuditService(object):
             '/heed.v1.AuditService/GetHistory',
             heed_dot_v1_dot_audit__service__pb2.GetHistoryRequest.SerializeToString,
             heed_dot_v1_dot_audit__service__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetCheckpoint',
+            heed_dot_v1_dot_audit__service__pb2.GetCheckpointRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetReceipt',
+            heed_dot_v1_dot_audit__service__pb2.GetReceiptRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInclusionProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetInclusionProof',
+            heed_dot_v1_dot_audit__service__pb2.GetInclusionProofRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetInclusionProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistencyProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetConsistencyProof',
+            heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AuditService/GetTile',
+            heed_dot_v1_dot_audit__service__pb2.GetTileRequest.SerializeToString,
+            heed_dot_v1_dot_audit__service__pb2.GetTileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """Explains decisions, today's and past ones, and tells what led to them."""
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -51,10 +53,41 @@ class AuditServiceStub:
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]
+    """Returns the last checkpoint that was signed of the log. Needs the right `audit`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, CHECKPOINT_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    GetReceipt: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetReceiptRequest, _audit_service_pb2.GetReceiptResponse]
+    """Returns the receipt of a change of a write of one's own: who has the claim made it, or was given
+    it. Waits up to 3 s for a checkpoint that has it; one is signed within a second. Needs the right
+    `write`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the log has no write of this claim.
+    """
+    GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]
+    """Returns the same of any change. Needs the right `audit`.
+
+    Errors: as GetReceipt.
+    """
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]
+    """Returns the proof that the log begins with what it was when it was smaller. Needs the right
+    `audit`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where nothing so large was signed.
+    """
+    GetTile: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetTileRequest, _audit_service_pb2.GetTileResponse]
+    """Returns a tile of the log's tree, or the entries of one, in the layout of c2sp.org/tlog-tiles.
+    Needs the right `audit`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the signed tree has no such tile.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """Explains decisions, today's and past ones, and tells what led to them."""
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Explain: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ExplainRequest, _audit_service_pb2.ExplainResponse]  # type: ignore[assignment]
@@ -75,9 +108,40 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetCheckpointRequest, _audit_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """Returns the last checkpoint that was signed of the log. Needs the right `audit`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, CHECKPOINT_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    GetReceipt: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetReceiptRequest, _audit_service_pb2.GetReceiptResponse]  # type: ignore[assignment]
+    """Returns the receipt of a change of a write of one's own: who has the claim made it, or was given
+    it. Waits up to 3 s for a checkpoint that has it; one is signed within a second. Needs the right
+    `write`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the log has no write of this claim.
+    """
+    GetInclusionProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetInclusionProofRequest, _audit_service_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
+    """Returns the same of any change. Needs the right `audit`.
+
+    Errors: as GetReceipt.
+    """
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetConsistencyProofRequest, _audit_service_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
+    """Returns the proof that the log begins with what it was when it was smaller. Needs the right
+    `audit`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where nothing so large was signed.
+    """
+    GetTile: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetTileRequest, _audit_service_pb2.GetTileResponse]  # type: ignore[assignment]
+    """Returns a tile of the log's tree, or the entries of one, in the layout of c2sp.org/tlog-tiles.
+    Needs the right `audit`.
+
+    Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the signed tree has no such tile.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Explains decisions, today's and past ones, and tells what led to them."""
+    """Explains decisions, today's and past ones, tells what led to them, and proves what is in a log
+    (docs/audit.md).
+    """
 
     @_abc_1.abstractmethod
     def Explain(
@@ -107,6 +171,65 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         `audit`.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _audit_service_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetCheckpointResponse, _abc.Awaitable[_audit_service_pb2.GetCheckpointResponse]]:
+        """Returns the last checkpoint that was signed of the log. Needs the right `audit`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, CHECKPOINT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReceipt(
+        self,
+        request: _audit_service_pb2.GetReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetReceiptResponse, _abc.Awaitable[_audit_service_pb2.GetReceiptResponse]]:
+        """Returns the receipt of a change of a write of one's own: who has the claim made it, or was given
+        it. Waits up to 3 s for a checkpoint that has it; one is signed within a second. Needs the right
+        `write`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the log has no write of this claim.
+        """
+
+    @_abc_1.abstractmethod
+    def GetInclusionProof(
+        self,
+        request: _audit_service_pb2.GetInclusionProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetInclusionProofResponse, _abc.Awaitable[_audit_service_pb2.GetInclusionProofResponse]]:
+        """Returns the same of any change. Needs the right `audit`.
+
+        Errors: as GetReceipt.
+        """
+
+    @_abc_1.abstractmethod
+    def GetConsistencyProof(
+        self,
+        request: _audit_service_pb2.GetConsistencyProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetConsistencyProofResponse, _abc.Awaitable[_audit_service_pb2.GetConsistencyProofResponse]]:
+        """Returns the proof that the log begins with what it was when it was smaller. Needs the right
+        `audit`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where nothing so large was signed.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTile(
+        self,
+        request: _audit_service_pb2.GetTileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetTileResponse, _abc.Awaitable[_audit_service_pb2.GetTileResponse]]:
+        """Returns a tile of the log's tree, or the entries of one, in the layout of c2sp.org/tlog-tiles.
+        Needs the right `audit`.
+
+        Errors: as GetCheckpoint; CHECKPOINT_UNKNOWN also where the signed tree has no such tile.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

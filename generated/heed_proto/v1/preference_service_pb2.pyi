@@ -407,6 +407,7 @@ class SetPreferenceResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     PROPAGATED_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
+    RECEIPT_CLAIM_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """Whether this is the first answer of an earlier call with the same key."""
     propagated: _builtins.bool
@@ -437,6 +438,10 @@ class SetPreferenceResponse(_message.Message):
     def waiting_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The subscribers that had not been heard to have applied it then, at most 100."""
 
+    @_builtins.property
+    def receipt_claim(self) -> _types_pb2.ReceiptClaim:
+        """What it left in the log, for AuditService.GetReceipt. Absent where nothing was recorded."""
+
     def __init__(
         self,
         *,
@@ -448,10 +453,11 @@ class SetPreferenceResponse(_message.Message):
         position: _types_pb2.Position | None = ...,
         propagated: _builtins.bool | None = ...,
         waiting_for: _abc.Iterable[_builtins.str] | None = ...,
+        receipt_claim: _types_pb2.ReceiptClaim | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated", "receipt_claim", b"receipt_claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated", "replayed", b"replayed", "standing", b"standing", "still_sent", b"still_sent", "still_sent_mandatory_topics", b"still_sent_mandatory_topics", "stored", b"stored", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_propagated", b"_propagated", "position", b"position", "propagated", b"propagated", "receipt_claim", b"receipt_claim", "replayed", b"replayed", "standing", b"standing", "still_sent", b"still_sent", "still_sent_mandatory_topics", b"still_sent_mandatory_topics", "stored", b"stored", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__propagated: _TypeAlias = _typing.Literal["propagated"]  # noqa: Y015
     _WhichOneofArgType__propagated: _TypeAlias = _typing.Literal["_propagated", b"_propagated"]  # noqa: Y015
@@ -570,6 +576,7 @@ class BatchSetPreferencesResponse(_message.Message):
     PEOPLE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    RECEIPT_CLAIM_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """As in SetPreferenceResponse."""
     @_builtins.property
@@ -580,16 +587,21 @@ class BatchSetPreferencesResponse(_message.Message):
     def position(self) -> _types_pb2.Position:
         """Where in the log the last of them stands."""
 
+    @_builtins.property
+    def receipt_claim(self) -> _types_pb2.ReceiptClaim:
+        """As in SetPreferenceResponse, for all of them."""
+
     def __init__(
         self,
         *,
         people: _abc.Iterable[Global___StoredChoices] | None = ...,
         replayed: _builtins.bool = ...,
         position: _types_pb2.Position | None = ...,
+        receipt_claim: _types_pb2.ReceiptClaim | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "receipt_claim", b"receipt_claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "position", b"position", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "position", b"position", "receipt_claim", b"receipt_claim", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1051,3 +1051,43 @@ class Decision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class ReceiptClaim(_message.Message):
+    """What a write left in the log, named before anything is signed: a log that signs otherwise is
+    convicted by it. Keep it; with it, and the right `write`, receipts are to be had at any time.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    FIRST_REVISION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    LEAVES_HASH_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """The log's name, which its checkpoints begin with: `heed.dev/log/1f3a5c7e9b2d4f60/1`. 1 to 200
+    characters. Another one after the store was restored.
+    """
+    first_revision: _builtins.int
+    """The revision of the first change, at least 1."""
+    count: _builtins.int
+    """How many changes, from that one on: 1 to 10,000."""
+    leaves_hash: _builtins.bytes
+    """The RFC 6962 root over the leaf hashes of these changes alone, 32 bytes; of one change its leaf
+    hash.
+    """
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        first_revision: _builtins.int = ...,
+        count: _builtins.int = ...,
+        leaves_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "first_revision", b"first_revision", "leaves_hash", b"leaves_hash", "origin", b"origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptClaim: _TypeAlias = ReceiptClaim  # noqa: Y015

@@ -1,5 +1,6 @@
 """What an operator can set, and where each value came from."""
 
+from heed_server.config.audit import AuditConfig
 from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
     AuthConfig,
@@ -19,6 +20,7 @@ from heed_server.config.sources import DEFAULT_FILE, Effective, load
 
 __all__ = [
     "DEFAULT_FILE",
+    "AuditConfig",
     "AuthConfig",
     "CapsConfig",
     "Config",

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from heed_server.config.agent import AgentConfig
+from heed_server.config.audit import AuditConfig
 from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
     AuthConfig,
@@ -46,6 +47,7 @@ class Config(Section):
     caps: CapsConfig = CapsConfig()
     watch: WatchConfig = WatchConfig()
     outbox: OutboxConfig = OutboxConfig()
+    audit: AuditConfig = AuditConfig()
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

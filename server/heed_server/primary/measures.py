@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed.errors import HeedError
+from heed_server.audit import Signer
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.identities import Identities
 from heed_server.decisions import DecisionLog
@@ -18,6 +19,7 @@ from heed_server.primary.deciding import of_decisions
 from heed_server.primary.followers import Followers
 from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.publishing import of_outbox
+from heed_server.primary.signing import of_signer
 from heed_server.primary.watch_measures import of_watches
 from heed_server.service import Tenants
 from heed_server.service.admission import Admission
@@ -58,6 +60,7 @@ class Measures:
         wake_ups: WakeUps | None,
         watches: Watches,
         outbox: Outbox | None,
+        signer: Signer,
         admission: Admission,
         caps: Caps,
         decisions: DecisionLog | None,
@@ -82,6 +85,7 @@ class Measures:
                     *of_watches(watches),
                     *of_outbox(outbox),
                     *of_decisions(decisions),
+                    *of_signer(signer, tenants),
                 ]
             )
         )

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from heed.keys import LOOKUP_KEY_BYTES
+from heed_server.audit import Prover, Signer
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.identities import Identities
@@ -47,6 +48,7 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.rotations import Rotations
+from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.telling import Teller
@@ -134,6 +136,7 @@ async def open_node(
             wake_ups=parts.wake_ups,
             watches=parts.watches,
             outbox=parts.outbox,
+            signer=parts.signer,
             admission=parts.service.admission,
             caps=parts.service.caps,
             decisions=parts.decisions,
@@ -199,6 +202,7 @@ class _Parts:
     service: Service
     outbox: Outbox | None
     decisions: DecisionLog | None
+    signer: Signer
 
 
 async def _open_parts(
@@ -228,7 +232,11 @@ async def _open_parts(
     began = await _began(store, clock)
     # The Checks of an owner are its workers', who keep logs of their own.
     decisions = decision_log(opened, config) if owning is None else None
-    service = _service(config, store, tenants, watches, subscribers, clock, began, decisions)
+    key = await checkpoint_key(store)
+    prover = prover_of(store, key, clock)
+    service = _service(
+        config, store, tenants, watches, subscribers, prover, clock, began, decisions
+    )
     if teller is not None:
         teller.begin(began, authenticator)
     return _Parts(
@@ -245,6 +253,7 @@ async def _open_parts(
         service=service,
         outbox=outbox_of(config, store, tenants, clock),
         decisions=decisions,
+        signer=signer_of(config, store, tenants, key, clock),
     )
 
 
@@ -263,6 +272,7 @@ def _start_loops(
     keep("measures", measures.run())
     keep("store", watch_store(store))
     keep("subscribers", parts.subscribers.run())
+    keep("checkpoints", parts.signer.run())
     if parts.wake_ups is not None:
         keep("wake-ups", parts.wake_ups.run())
     if parts.outbox is not None:
@@ -367,6 +377,7 @@ def _service(
     tenants: Tenants,
     watches: Watches,
     subscribers: Registry,
+    prover: Prover,
     clock: Clock,
     began: Began,
     decisions: DecisionLog | None,
@@ -376,6 +387,7 @@ def _service(
         tenants=tenants,
         watches=watches,
         registry=subscribers,
+        prover=prover,
         now=clock.now,
         new_hold_id=new_hold_id,
         new_approval_id=new_approval_id,

@@ -46,7 +46,7 @@ def outbox_of(config: Config, store: SqlStore, tenants: Tenants, clock: Clock) -
 
     return Outbox(
         store,
-        holder=_holder(config),
+        holder=holder_of(config),
         followers=lambda: [context.follower for context in tenants.all()],
         publisher=publisher,
         connect=lambda: connect(target, limits),
@@ -105,8 +105,8 @@ def of_outbox(outbox: Outbox | None) -> list[Declaration]:
     ]
 
 
-def _holder(config: Config) -> str:
-    """Who has the lease: on SQLite the one process there is, which finds its own after a crash."""
+def holder_of(config: Config) -> str:
+    """Return who has leases: on SQLite the one process, which finds its own after a crash."""
     if database_file(config) is not None:
         return _ONLY_NODE
     return f"{socket.gethostname()}-{secrets.token_hex(8)}"

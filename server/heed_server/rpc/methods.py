@@ -18,7 +18,7 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
-from heed_server.rpc import approving, audits, propagations, reads
+from heed_server.rpc import approving, audits, proofs, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -172,6 +172,11 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     _read("GetPreferences", reads.get_preferences),
     _read("Explain", audits.explain),
     _read("GetHistory", audits.get_history),
+    _read("GetCheckpoint", proofs.get_checkpoint),
+    _read("GetReceipt", proofs.get_receipt),
+    _read("GetInclusionProof", proofs.get_inclusion_proof),
+    _read("GetConsistencyProof", proofs.get_consistency_proof),
+    _read("GetTile", proofs.get_tile),
     _read("CreateTenant", reads.create_tenant, is_write=True),
     _read("ListTenants", reads.list_tenants),
     _write(admin.DeclareTopicResponse, parse_admin.declare_topic, Service.declare_topic),

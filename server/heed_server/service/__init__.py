@@ -7,6 +7,7 @@ from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
 from heed_server.service.erasures import Erasures
 from heed_server.service.operations import Operations
+from heed_server.service.proofs import Proofs
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
 from heed_server.service.tenants import LEARN_SECONDS, KnownTenant, TenantContext, Tenants
@@ -25,6 +26,15 @@ __all__ = [
 
 
 class Service(
-    Checks, Choices, Protections, Erasures, Operations, Approvals, Audits, Watching, Propagations
+    Checks,
+    Choices,
+    Protections,
+    Erasures,
+    Operations,
+    Approvals,
+    Audits,
+    Proofs,
+    Watching,
+    Propagations,
 ):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -16,6 +16,7 @@ from heed.errors import OutcomeUnknownError
 from heed.model import Instant, Revision, Subject, TenantId
 from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
+from heed_server.audit import Prover
 from heed_server.auth.policy import Principal, require
 from heed_server.propagation import Registry
 from heed_server.service.admission import Admission
@@ -54,6 +55,7 @@ class Node(Answering):
         tenants: Tenants,
         watches: Watches,
         registry: Registry,
+        prover: Prover,
         now: Callable[[], Instant],
         new_hold_id: Callable[[], str],
         new_approval_id: Callable[[], str],
@@ -69,6 +71,7 @@ class Node(Answering):
         self.tenants = tenants
         self.watches = watches
         self.registry = registry
+        self.prover = prover
         self._now_by_boot = now_by_boot or now
         self.new_hold_id = new_hold_id
         self.new_approval_id = new_approval_id
