@@ -28,7 +28,7 @@ from heed_server.backup.file import BackupReader, BackupWriter
 from heed_server.backup.restoring import Back, FileCopy, erased_in, restore_backup
 from heed_server.backup.taking import Taken, take_backup
 from heed_server.erasures import Erased
-from heed_server.storage import SqlStore, StorageLimits, SystemClock, ledger_path, placing
+from heed_server.storage import SqlStore, StorageLimits, SystemClock, copying, ledger_path, placing
 from heed_server.storage.copying import NOT_COPIED, copied_tables
 from heed_server.storage.restoring import Copy
 from heed_server.storage.schema import metadata
@@ -154,6 +154,30 @@ async def test_all_rows_come_back_into_either_database(kept: Kept, empty: Databa
         else:
             assert after[name] == rows
     assert len(before["changes"]) > 50
+
+
+async def test_no_address_and_no_root_key_is_in_it(kept: Kept) -> None:
+    root = root_of(kept).read_bytes()
+
+    for part in BackupReader(kept.taken.path).rows():
+        for row in part.rows:
+            for value in row:
+                text = value if isinstance(value, bytes) else str(value).encode()
+                assert b"@example" not in text
+                assert root not in text
+
+
+async def test_rows_of_any_size_are_all_read(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_BYTES", 1_000)
+
+    again = await take_backup(kept.database.url, tmp_path / "b.backup", now=NOW(), limits=LIMITS)
+
+    def of(taken: Taken) -> list[tuple[str, int]]:
+        return [(table.name, table.rows) for table in taken.manifest.tables]
+
+    assert of(again) == of(kept.taken)
 
 
 async def test_a_restored_log_goes_on(kept: Kept, empty: Database) -> None:

@@ -14,9 +14,10 @@ from heed.judge import operations
 from heed.wire import limits
 from heed_server import rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
+from heed_server.backup import file
 from heed_server.rpc import check_streams
 from heed_server.service import admission, capped, checks, node
-from heed_server.storage import clock, writer
+from heed_server.storage import clock, copying, writer
 from tests.docs.pages import DOCS
 
 OTHERS = (
@@ -42,6 +43,8 @@ OTHERS = (
     admission,
     capped,
     writer,
+    file,
+    copying,
 )
 """Where the bounds stand that are not a message's."""
 

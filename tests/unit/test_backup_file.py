@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from heed.errors import InvalidArgumentError
+from heed_server.backup import file
 from heed_server.backup.file import BackupReader, BackupWriter, Manifest, ManifestLog
 
 MANIFEST = Manifest(
@@ -43,6 +44,24 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ("nothing", 0),
     ]
     assert reader.manifest.logs == MANIFEST.logs
+
+
+def test_large_rows_stand_in_frames_that_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is kept under a key may have a megabyte, and a batch of them thousands."""
+    monkeypatch.setattr(file, "FRAME_BYTES", 1_000)
+    monkeypatch.setattr(file, "FRAME_BYTES_MAX", 2_000)
+    rows = [[number, bytes(size)] for number, size in enumerate([10, 900, 10, 10, 1_900, 10, 600])]
+    writer = BackupWriter(tmp_path / "a.backup")
+    writer.begin("things", ("id", "bytes"))
+    writer.add("things", rows)
+    writer.finish(MANIFEST)
+
+    frames = [one.rows for one in BackupReader(tmp_path / "a.backup").rows()]
+
+    assert [row for frame in frames for row in frame] == rows
+    assert len(frames) == 3
 
 
 def test_it_is_its_users_alone(tmp_path: Path) -> None:

@@ -29,10 +29,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, UnavailableError
+from heed_server.storage.copying import bytes_of
 
 MAGIC: Final = b"heed backup 1\n"
+FRAME_BYTES: Final = 8 << 20
+"""Rows of about so many bytes make a frame; one that is longer has one of its own."""
 FRAME_BYTES_MAX: Final = 256 << 20
-"""The longest frame that is read, unpacked too: far more than any that is written."""
+"""The longest frame that is read, unpacked too."""
 
 _HEAD = struct.Struct(">cI")
 _ROWS, _MANIFEST = b"R", b"M"
@@ -127,12 +130,14 @@ class BackupWriter:
 
     def add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Write rows of a table that was begun. Raises UnavailableError."""
-        counted = self._tables[table]
-        packed = zlib.compress(self._pack((table, counted.columns, rows)), _LEVEL)
-        counted.rows += len(rows)
-        counted.hash.update(packed)
-        self._write(_HEAD.pack(_ROWS, len(packed)))
-        self._write(packed)
+        start = size = 0
+        for end, row in enumerate(rows):
+            size += bytes_of(row)
+            if size > FRAME_BYTES and end > start:
+                self._add(table, rows[start:end])
+                start, size = end, bytes_of(row)
+        if start < len(rows):
+            self._add(table, rows[start:])
 
     def finish(self, manifest: Manifest) -> Manifest:
         """Write the manifest with its tables, and give the file its name, durably.
@@ -167,6 +172,14 @@ class BackupWriter:
         """Leave nothing behind."""
         self._file.close()
         self._draft.unlink(missing_ok=True)
+
+    def _add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        counted = self._tables[table]
+        packed = zlib.compress(self._pack((table, counted.columns, rows)), _LEVEL)
+        counted.rows += len(rows)
+        counted.hash.update(packed)
+        self._write(_HEAD.pack(_ROWS, len(packed)))
+        self._write(packed)
 
     def _write(self, piece: bytes) -> None:
         self._hash.update(piece)

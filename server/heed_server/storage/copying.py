@@ -31,7 +31,11 @@ DERIVED: Final = {"changes": ("leaf_hash", "running_hash")}
 """Columns that a copy leaves out: they are computed from the others, and compared."""
 
 BATCH_ROWS: Final = 5_000
-"""Rows read, and written, at a time: some megabytes."""
+"""Rows read at a time, at most."""
+BATCH_BYTES: Final = 4 << 20
+"""About so much is read at a time: rows of a table may be of a hundred bytes or of a megabyte."""
+_FIRST_ROWS: Final = 50
+"""Rows of the first batch, before it is known how large they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +114,21 @@ class TableRows:
             "limit",
         )
         self._last: Row | None = None
+        self._limit = _FIRST_ROWS
 
     def next(self, connection: Connection) -> Sequence[Row]:
         """Return the next rows; none at the end."""
         last = self._last
         if last is None:
-            rows = self._first.fetch(connection, BATCH_ROWS)
+            rows = self._first.fetch(connection, self._limit)
         else:
             after = (last[place] for place in self._key_places)
-            rows = self._next.fetch(connection, *after, BATCH_ROWS)
+            rows = self._next.fetch(connection, *after, self._limit)
         if rows:
             self._last = rows[-1]
+            fitting = BATCH_BYTES * len(rows) // sum(map(bytes_of, rows))
+            # At most doubled: the next rows may be larger than these.
+            self._limit = max(1, min(fitting, 2 * self._limit, BATCH_ROWS))
         return [self._typed(row) for row in rows] if self._booleans else [*map(tuple, rows)]
 
     def _typed(self, row: Row) -> Row:
@@ -128,6 +136,11 @@ class TableRows:
         for index in self._booleans:
             typed[index] = None if typed[index] is None else bool(typed[index])
         return typed
+
+
+def bytes_of(row: Row) -> int:
+    """Return about how many bytes a row takes; never 0."""
+    return sum(len(value) if isinstance(value, bytes | str) else 8 for value in row)
 
 
 def is_empty(connection: Connection) -> bool:
