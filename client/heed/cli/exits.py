@@ -41,6 +41,8 @@ SUPPRESSED: Final = 10
 """Of a check: suppressed."""
 NOT_PROPAGATED: Final = 12
 """Of an opt-out, or of `heed propagation`: somebody who counts has not been heard to have it."""
+NOT_PROVED: Final = 13
+"""Of `heed audit verify`: it does not prove what it claims to."""
 INTERRUPTED: Final = 130
 """Stopped by the user."""
 

@@ -15,6 +15,7 @@ from heed.cli import (
     importing,
     person,
     propagating,
+    proving,
     suppressing,
 )
 from heed.cli.arguments import (
@@ -182,6 +183,7 @@ app.command("export")(suppressing.export)
 app.command("erase")(person.erase)
 app.command("propagation")(propagating.propagation)
 app.add_typer(propagating.app, name="subscribers")
+app.add_typer(proving.app, name="audit")
 app.command("call")(calling.call)
 app.command("doctor")(doctoring.doctor)
 

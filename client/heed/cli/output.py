@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from heed.answers import CheckAnswer, Hold, Reason, Record, SubjectRecord
+from heed.audit.claims import ReceiptClaim
 from heed.model import Channel, RecordKind, Rule, Scope, Subject
 from heed.names import word_of
 
@@ -70,6 +71,8 @@ def as_json(value: object) -> Json:
             return time_of(value)
         case Subject():
             return {word_of(value.type): value.value}
+        case ReceiptClaim():
+            return str(value)
         case CheckAnswer():
             return {"allowed": value.allowed, "rule": as_json(value.rule)} | _fields(value)
         case frozenset() | set():
