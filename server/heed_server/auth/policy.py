@@ -63,6 +63,6 @@ def require(principal: Principal, right: Right) -> None:
     """
     if right not in principal.rights:
         raise RightRequiredError(
-            f"{principal.name!r} lacks the right {right.value!r}; ask for a key that has it",
+            f"{principal.name!r} lacks the right {right.value!r}; ask for a credential that has it",
             metadata={"right": right.value},
         )
