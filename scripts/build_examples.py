@@ -25,6 +25,9 @@ GO: Final = EXAMPLES / "go"
 JAVA: Final = EXAMPLES / "java"
 TYPESCRIPT: Final = EXAMPLES / "typescript"
 GO_BIN: Final = CACHE / "examples" / "bin"
+SUMDB: Final = ROOT / "tests" / "languages" / "sumdb"
+"""Not an example: it checks what heed signs by Go's own packages."""
+SUMDB_VERIFY: Final = GO_BIN / "sumdb-verify"
 SOURCES: Final = tuple(
     path.relative_to(ROOT / "protos").as_posix()
     for path in sorted((ROOT / "protos" / "heed" / "v1").glob("*.proto"))
@@ -85,6 +88,8 @@ def _build_go() -> None:
     )
     _run("go", "vet", ".", folder=GO)
     _run("go", "build", "-o", str(GO_BIN / "example"), ".", folder=GO)
+    _run("go", "vet", ".", folder=SUMDB)
+    _run("go", "build", "-o", str(SUMDB_VERIFY), ".", folder=SUMDB)
 
 
 def _go_tools() -> list[str]:

@@ -207,6 +207,21 @@ async def test_a_log_of_another_life_of_the_store_is_signed_under_another_name(
     assert old.origin != new.origin
 
 
+async def test_a_change_that_was_erased_still_has_its_receipt(
+    database: Database, store: SqlStore, shop: Shop
+) -> None:
+    await shop.ask(chooses("ada"))
+    await signer_of(store).sign(shop.tenant_id)
+    await database.execute(f"UPDATE changes SET salt = {database.blob(b'')}, content = salt")
+    await shop.ask(chooses("bob"))
+    await signer_of(store).sign(shop.tenant_id)
+
+    receipt = await prover_of(store).receipt(shop.tenant_id, Revision(1))
+
+    proved = open_receipt(read_receipt(receipt.text), [key_of(store, shop)], verify)
+    assert (proved.entry.revision, proved.subject_key, proved.content) == (1, None, None)
+
+
 async def test_asking_too_early_too_late_or_for_nothing_is_told_so(
     store: SqlStore, shop: Shop
 ) -> None:

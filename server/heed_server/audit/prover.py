@@ -219,15 +219,16 @@ class Prover:
 
 
 def _receipt(index: int, change: LoggedChange, hashes: Sequence[bytes], signed: Signed) -> Receipt:
+    # Without the salt, which an erasure took, nothing else that is kept can be held to the entry.
+    is_told = bool(change.salt)
     return Receipt(
         index=index,
         entry=change.leaf.entry,
         proof=tuple(hashes),
         checkpoint=signed.note,
         salt=change.salt,
-        # Of a change that was erased nothing is left that the entry commits to.
-        subject_key=change.subject_key or b"" if change.salt else b"",
-        content=change.content if change.salt else b"",
+        subject_key=(change.subject_key or b"") if is_told else b"",
+        content=change.content if is_told else b"",
     )
 
 
