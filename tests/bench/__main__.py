@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import agents, calls, following, scale, soak, versions, workers
+from tests.bench import agents, calls, floods, following, scale, soak, versions, workers
 from tests.bench.figures import Figure, print_table, write_results
 
 WORK = Path("bench/work")
@@ -110,6 +110,7 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         Measurement(gives=agents.FIGURES, run=agents.measure_agent),
         Measurement(gives=workers.FIGURES, run=workers.measure_workers),
         Measurement(gives=("writes_watched_over_unwatched",), run=following.measure_watched),
+        Measurement(gives=floods.FIGURES, run=floods.measure_floods),
         Measurement(gives=soak.FIGURES, run=soak.measure_soak),
         Measurement(
             gives=SCALE_FIGURES,

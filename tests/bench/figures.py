@@ -38,6 +38,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "writes_watched_over_unwatched": (">=", 0.6),
     "agent_check_over_bare": (">=", 0.8),
     "two_workers_over_one": (">=", 1.5),
+    "flood_p99_over_baseline": ("<=", 10),
+    "flood_growth_mib": ("<=", 256),
     "server_growth_mib": ("<=", 8),
     "client_growth_mib": ("<=", 8),
 }

@@ -156,6 +156,15 @@ class LimitsConfig(Section):
         ge=1,
         le=1_000_000,
     )
+    calls_pending_max: int = setting(
+        1_000,
+        "Calls that have arrived and wait for the process's loop; one more is refused, and from "
+        "half of it on some are.",
+        higher="a flood of large headers fills more memory",
+        lower="bursts are refused that a busy loop would have got to",
+        ge=10,
+        le=1_000_000,
+    )
     calls_of_principal_max: int = setting(
         4_096,
         "The same of one principal, but for single opt-outs. Of all principals together an eighth "

@@ -62,6 +62,10 @@ class RpcLimits:
     """Metadata of a call, softly: above it calls are refused more and more, at twice it all."""
     calls_max: int = 8_192
     """Calls under way in the process; one more is RESOURCE_EXHAUSTED. Higher: more memory."""
+    calls_pending_max: int = 1_000
+    """Calls that have arrived and wait for the process's loop; one more is refused, and from half
+    of it on some are. Higher: a flood of large headers fills more memory. Lower: bursts are refused
+    that a busy loop would have got to."""
     calls_of_connection_max: int = 1_024
     """Calls under way on one connection; the caller's library holds back the others."""
     connections_max: int = 4_000
@@ -209,6 +213,9 @@ def _options(bounds: RpcLimits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", bounds.message_bytes_max),
         ("grpc.max_allowed_incoming_connections", bounds.connections_max),
+        # What gRPC holds of a call before we see it can be a MiB, if its headers were made for it.
+        ("grpc.server.max_pending_requests", bounds.calls_pending_max // 2),
+        ("grpc.server.max_pending_requests_hard_limit", bounds.calls_pending_max),
         # Half-open connections are found; callers may ping every 10 s, and ours do every 20 s.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
