@@ -308,6 +308,20 @@ async def test_a_backup_of_before_gives_no_address_away_and_keeps_every_stop(
     assert await listed(restored.store, own.tenant_id) == ["later@example.com"]
 
 
+async def test_addresses_are_not_forgotten_by_root_keys_of_another_database(
+    own: Shop, database: Database, root_file: RootFile, tmp_path: Path
+) -> None:
+    other = RootFile(tmp_path / "other" / "root")
+    other.create()
+    await own.store.close()
+
+    with pytest.raises(SecretsError):
+        await forget_addresses(database.url, root_file=other.path)
+
+    again = await database.open(root_file=root_file.path)
+    assert await listed(again, own.tenant_id) == expected()
+
+
 async def put_back(database: Database, tables: dict[str, list[dict[str, object]]]) -> None:
     from heed_server.storage.schema import metadata
 

@@ -10,9 +10,9 @@ Source: https://developers.google.com/tink (AEAD, keysets, the output prefix).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from tink import (
     TinkError,
     aead,
@@ -29,6 +29,8 @@ _PREFIX_BYTES: Final = 5
 """What Tink puts before a ciphertext: its version, and the id of the key in 4 bytes."""
 _TINK_VERSION: Final = 1
 
+_TinkKeyset: Any = tink_pb2.Keyset  # pyright: ignore[reportAttributeAccessIssue] - made at import
+
 aead.register()
 
 
@@ -44,13 +46,13 @@ class Keyset:
 
     __slots__ = ("_aead", "_keys")
 
-    def __init__(self, keys: tink_pb2.Keyset) -> None:
-        """`keys` are Tink's; they are not changed afterwards.
+    def __init__(self, keys: Message) -> None:
+        """`keys` are a keyset of Tink's; they are not changed afterwards.
 
         Raises:
             SecretsError: they are no keyset that can be used.
         """
-        self._keys = keys
+        self._keys: Any = keys
         try:
             handle = proto_keyset_format.parse(keys.SerializeToString(), secret_key_access.TOKEN)
             self._aead: aead.Aead = handle.primitive(aead.Aead)
@@ -70,7 +72,7 @@ class Keyset:
             SecretsError: they are no keyset.
         """
         try:
-            return cls(tink_pb2.Keyset.FromString(serialized))
+            return cls(_TinkKeyset.FromString(serialized))
         except DecodeError:
             raise SecretsError("a keyset is damaged: it cannot be read") from None
 
@@ -109,7 +111,7 @@ class Keyset:
 
     def with_new_key(self, *, is_primary: bool) -> Keyset:
         """Return it with one key more; one that is not the primary decrypts only, for now."""
-        keys = tink_pb2.Keyset.FromString(self.to_bytes())
+        keys = _TinkKeyset.FromString(self.to_bytes())
         new = _generated()
         while new.primary_key_id in self.key_ids:  # ids are random
             new = _generated()
@@ -120,14 +122,14 @@ class Keyset:
 
     def with_last_as_primary(self) -> Keyset:
         """Return it with the key that was added last as the one that encrypts."""
-        keys = tink_pb2.Keyset.FromString(self.to_bytes())
+        keys = _TinkKeyset.FromString(self.to_bytes())
         keys.primary_key_id = self.key_ids[-1]
         return Keyset(keys)
 
     def without_old_keys(self) -> Keyset:
         """Return it without the keys before the primary: what they encrypted is lost by this."""
         first_kept = self.key_ids.index(self.primary_id)
-        keys = tink_pb2.Keyset.FromString(self.to_bytes())
+        keys = _TinkKeyset.FromString(self.to_bytes())
         del keys.key[:first_kept]
         return Keyset(keys)
 
@@ -153,7 +155,7 @@ class Keyset:
         return f"Keyset(key_ids={self.key_ids}, primary_id={self.primary_id})"
 
 
-def _generated() -> tink_pb2.Keyset:
+def _generated() -> Any:
     handle = new_keyset_handle(aead.aead_key_templates.AES256_GCM)
     serialized = proto_keyset_format.serialize(handle, secret_key_access.TOKEN)
-    return tink_pb2.Keyset.FromString(serialized)
+    return _TinkKeyset.FromString(serialized)

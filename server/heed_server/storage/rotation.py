@@ -18,7 +18,14 @@ from sqlalchemy import Connection, and_, delete, select, update
 from heed.model import Instant, SubjectKey, TenantId
 from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.keysets import Keyset, key_id_of
-from heed_server.secrets.names import ADDRESSES, PURPOSES, address_keyset_name, purpose_of
+from heed_server.secrets.names import (
+    ADDRESSES,
+    PURPOSES,
+    SECRETS,
+    address_keyset_name,
+    check_name,
+    purpose_of,
+)
 from heed_server.secrets.root import RootKeys
 from heed_server.secrets.states import RootState
 from heed_server.storage.keyring import Keyring, decrypt_address, encrypt_address
@@ -30,7 +37,12 @@ from heed_server.storage.statements import (
     Dialect,
     Row,
 )
-from heed_server.storage.wrapped import ensure_address_keyset, move_check, read_secret
+from heed_server.storage.wrapped import (
+    ensure_address_keyset,
+    move_check,
+    read_secret,
+    read_wrapped,
+)
 
 BATCH_ROWS: Final = 500
 """Addresses, or secrets, of one transaction; writes to the tenant wait for it."""
@@ -246,8 +258,13 @@ def forget_addresses(connection: Connection, keyring: Keyring) -> int:
 
     It is for a backup that is older than a root key which was destroyed: its stops stand, and
     nobody can read whose they are.
+
+    Raises:
+        SecretsError: the root keys are of another database altogether; nothing is deleted.
     """
     root = keyring.root()
+    check = check_name(SECRETS)
+    keyring.unwrap(check, read_wrapped(connection, [check]).get(check, b""))
     mine = and_(secrets.c.name >= f"{ADDRESSES}/", secrets.c.name < f"{ADDRESSES}0")
     gone = 0
     for name, wrapped in connection.execute(
