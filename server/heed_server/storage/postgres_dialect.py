@@ -33,7 +33,7 @@ from heed_server.storage.statements import (
     Row,
 )
 
-_Among = tuple[str, list[str], Mapping[str, object]]
+_Among = tuple[str, Sequence[str], Mapping[str, object]]
 """A statement, which value each of its parameters is, and those that never change."""
 
 

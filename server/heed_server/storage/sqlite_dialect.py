@@ -39,7 +39,7 @@ _INSERTED_MAX: Final = 64
 """Rows inserted by one statement; a power of two."""
 
 
-_Among = tuple[str, list[str], Mapping[str, object]]
+_Among = tuple[str, Sequence[str], Mapping[str, object]]
 """A statement, which value each of its parameters is, and those that never change."""
 
 
