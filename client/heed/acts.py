@@ -51,6 +51,8 @@ class SetPreferences:
     """Record what people chose: all of it, or nothing."""
 
     people: tuple[PersonChoices, ...]
+    batch_id: str = ""
+    """Names the batch that it can be undone by; empty: it is of none."""
 
 
 class Protection(NamedTuple):
@@ -143,10 +145,57 @@ class EraseSubjects:
     reason: str = ""
 
 
+class Approved(NamedTuple):
+    """Who asked for what needed a second person, and who that was."""
+
+    asked_by: str
+    approved_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertBatch:
+    """Undo a batch for some of the people it touched, as if it had never been for them.
+
+    The first that is no dry run closes the batch: nothing is added to it from then on.
+    """
+
+    batch_id: str
+    keys: tuple[SubjectKey, ...]
+    through: Revision
+    """The batch's last change, as it was when `keys` were looked for."""
+    reason: str
+    origin: Origin
+    approved: Approved | None = None
+    dry_run: bool = False
+    """Judge and count, then write nothing."""
+
+
+class Standing(NamedTuple):
+    """A record as somebody found it: whose, in which slot, and the change that last set it."""
+
+    key: SubjectKey
+    slot: tuple[int, str]
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSuppressions:
+    """Release suppressions of several people, those that are still as they were found."""
+
+    found: tuple[Standing, ...]
+    reason: str
+    origin: Origin
+    approved: Approved | None = None
+    dry_run: bool = False
+    """Judge and count, then write nothing."""
+
+
 Act = (
     SetPreferences
     | AddProtections
     | ReleaseSuppression
+    | ReleaseSuppressions
+    | RevertBatch
     | DeclareTopic
     | RetireTopic
     | PlaceHold
@@ -191,6 +240,22 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """What undoing a batch did to the records that it had touched."""
+
+    records: int = 0
+    released: int = 0
+    """Where nothing stands since."""
+    restored: int = 0
+    """Where something else stands since."""
+    unchanged: int = 0
+    """Where the same stands, for others say so too, or something later does."""
+    people: int = 0
+    newly_allowed: int = 0
+    """People to whom something may be sent within those scopes that could not before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a judged act did; what the answer to the call is made of, before the commit.
 
@@ -210,6 +275,7 @@ class Outcome:
     SetPreferences with one person, of a ReleaseSuppression or of an EraseSubjects; otherwise
     empty."""
     tally: Tally = field(default_factory=Tally)
+    reverted: Reverted = field(default_factory=Reverted)
     topic: Topic | None = None
     hold: Hold | None = None
     erased: tuple[ErasedSubject, ...] = ()

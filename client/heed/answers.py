@@ -397,6 +397,30 @@ class SubjectRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevertAnswer(Written):
+    """What undoing a batch did to the records that it had touched, or would do."""
+
+    records: int
+    released: int
+    """Those in whose place nothing stands since."""
+    restored: int
+    """Those in whose place something else stands since."""
+    unchanged: int
+    """Those that stand as they did: others say the same, or something later does."""
+    people: int
+    newly_allowed: int
+    """People to whom something may be sent within these scopes that could not before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasesAnswer(Written):
+    """How many suppressions stand no more, or would not."""
+
+    released: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """A call that needs a second person, or needed one."""
 

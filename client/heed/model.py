@@ -399,6 +399,7 @@ class ChangeKind(enum.IntEnum):
     HOLD = 5
     LIFT = 6
     ERASURE = 7
+    REVERT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,6 +422,9 @@ class Change:
     SUPERSEDED); RELEASE carries `subject` and the `record` that no longer stands; TOPIC `topic`;
     HOLD and LIFT `hold`; ERASURE carries `subject` and `erasure`, and all that stands for the
     subject after it is there.
+    REVERT without `subject` begins the undoing of the batch `batch_id`; with
+    one it carries the `record` that stands in the slot of the undone one since, or none, and in
+    `asked` what stood there, if anything did.
     """
 
     revision: Revision
@@ -443,6 +447,16 @@ class Change:
     is_erased: bool = False
     """Whether a later change erased this one. Of what it said only what followers need is left:
     the record of a stop; who said so, how and why is gone, and so is every opt-in."""
+    asked_by: str = ""
+    """Of what needed a second person: the principal that asked."""
+    approved_by: str = ""
+    """The principal that granted it."""
+
+    @property
+    def slot_record(self) -> Record | None:
+        """A record of the slot that it is about; None: it is about none."""
+        is_emptied = self.kind is ChangeKind.REVERT and self.record is None
+        return self.asked if is_emptied else self.record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar, assert_never
 
 from heed.decide import Facts
 from heed.errors import UnavailableError
-from heed.model import Change, ChangeKind, Effect, Record, SubjectKey, Topic
+from heed.model import Change, ChangeKind, Effect, Record, Revision, SubjectKey, Topic
 from heed.records import Slot, in_order
 from heed.topics import TopicTable
 
@@ -40,6 +40,8 @@ class Past:
         default_factory=dict[SubjectKey, dict[Slot, Set]]
     )
     topics: dict[str, Topic] = field(default_factory=dict[str, Topic])
+    said: dict[Revision, Change] = field(default_factory=dict[Revision, Change])
+    """The changes that set a record: what an undoing restores is of one of them again."""
     holds: dict[str, Change] = field(default_factory=dict[str, Change])
     """By their ids, the changes that placed them."""
 
@@ -71,6 +73,7 @@ class Past:
                 before = slots.get(record.slot)
                 if before is None or before.record != record:
                     slots[record.slot] = Set(record, change)
+                    self.said[change.revision] = change
             case ChangeKind.RELEASE:
                 slots = self.records.setdefault(_there(change, change.subject), {})
                 slots.pop(_there(change, change.record).slot, None)
@@ -81,6 +84,16 @@ class Past:
                     record.slot: _kept(before_all.get(record.slot), record, change)
                     for record in _there(change, change.erasure).standing
                 }
+            case ChangeKind.REVERT:
+                if change.subject is None:
+                    return  # it only says that the batch is closed
+                slots = self.records.setdefault(change.subject, {})
+                slot = _there(change, change.slot_record).slot
+                if change.record is None:
+                    slots.pop(slot, None)
+                else:
+                    by = self.said.get(change.record.revision, change)
+                    slots[slot] = Set(change.record, by)
             case ChangeKind.TOPIC:
                 topic = _there(change, change.topic)
                 self.topics[topic.name] = topic

@@ -103,11 +103,12 @@ class StillSent:
 
 def plan(topics: TopicTable, choices: Iterable[Choice]) -> StillSent:
     """Return what to ask about the scopes of some choices; the same for the same."""
-    return _plan(topics, tuple(dict.fromkeys(choice.scope for choice in choices)))
+    return plan_at(topics, tuple(dict.fromkeys(choice.scope for choice in choices)))
 
 
 @lru_cache(maxsize=_PLANS_KEPT_MAX)
-def _plan(topics: TopicTable, scopes: tuple[Scope, ...]) -> StillSent:
+def plan_at(topics: TopicTable, scopes: tuple[Scope, ...]) -> StillSent:
+    """Return what to ask about some scopes; the same for the same."""
     return StillSent(topics, scopes)
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from heed.errors import UnavailableError
 from heed.model import (
@@ -67,6 +67,8 @@ class StandingRecord:
     reason: str
     is_erased: bool = False
     """Whether who said so, how and why was erased with the subject."""
+    batch_id: str = ""
+    """The batch that the change is of; empty: of none."""
     subject: Subject | None = field(default=None, repr=False)
     """The readable subject, where the method's docstring says that it is filled."""
 
@@ -105,6 +107,10 @@ class RecordFilter:
 
     kinds: frozenset[RecordKind] = frozenset()
     causes: frozenset[Cause] = frozenset()
+    from_time: Instant | None = None
+    """Only those decided, or seen, at this time or later."""
+    before_time: Instant | None = None
+    """Only those decided, or seen, before this time."""
     scope: Scope | None = None
     """Only records whose scope this one covers."""
 
@@ -318,6 +324,27 @@ class LeaseStore(Protocol):
         ...
 
 
+class BatchFound(NamedTuple):
+    """Whom a batch touched, as it was when it was looked for."""
+
+    keys: tuple[SubjectKey, ...]
+    """Ascending."""
+    last: Revision
+    """Its last change."""
+
+
+class BatchReader(Protocol):
+    """How a batch is found that is to be undone."""
+
+    async def find_batch(self, tenant_id: TenantId, batch_id: str) -> BatchFound | None:
+        """Return whom a batch touched; None: there is no such batch."""
+        ...
+
+    async def has_answer(self, tenant_id: TenantId, idempotency_key: str) -> bool:
+        """Whether a call with this key was answered, so that sending it again is a replay."""
+        ...
+
+
 class ApprovalStore(Protocol):
     """Where calls that need a second person wait. None of it is of a log."""
 
@@ -346,7 +373,16 @@ class ApprovalStore(Protocol):
         ...
 
 
-class Store(LogReader, PastReader, KeyStore, SubscriberStore, LeaseStore, ApprovalStore, Protocol):
+class Store(
+    LogReader,
+    PastReader,
+    KeyStore,
+    SubscriberStore,
+    LeaseStore,
+    BatchReader,
+    ApprovalStore,
+    Protocol,
+):
     """Everything the service asks of a database."""
 
     async def append(self, write: Write) -> Appended:

@@ -7,7 +7,14 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from heed.acts import Act, AddProtections, Outcome, SetPreferences
+from heed.acts import (
+    Act,
+    AddProtections,
+    Outcome,
+    ReleaseSuppressions,
+    RevertBatch,
+    SetPreferences,
+)
 from heed.model import Change, Head, Revision, TenantId
 
 
@@ -76,5 +83,7 @@ def is_bulk(act: Act) -> bool:
             return len(people) > 1
         case AddProtections(protections=protections):
             return any(one.subject.key != protections[0].subject.key for one in protections)
+        case ReleaseSuppressions() | RevertBatch():
+            return True
         case _:
             return False

@@ -53,6 +53,8 @@ RIGHTS: Mapping[str, str] = {
     "ListSuppressions": "export",
     "ImportRecords": "suppress",
     "ExportRecords": "export",
+    "RevertBatch": "admin",
+    "ReleaseSuppressions": "suppress",
     "ListApprovals": "admin",
     "GrantApproval": "admin",
     "RejectApproval": "admin",
@@ -160,6 +162,7 @@ async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> N
     assert {name: reason for name, reason in reasons.items() if reason is not None} == {
         "ReportApplied": ErrorReason.STREAM_UNKNOWN,
         **dict.fromkeys(NEEDS_A_CHECKPOINT, ErrorReason.CHECKPOINT_UNKNOWN),
+        "RevertBatch": ErrorReason.BATCH_UNKNOWN,
         "GrantApproval": ErrorReason.APPROVAL_UNKNOWN,
         "RejectApproval": ErrorReason.APPROVAL_UNKNOWN,
     }

@@ -1,7 +1,7 @@
 """Valid requests of every RPC, to be sent as they are or broken on purpose; what is said then."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -259,6 +259,25 @@ def lift_hold(hold_id: str = "hold-1", key: str = "key-2") -> admin.LiftHoldRequ
     )
 
 
+def revert_batch(batch_id: str = "list-9", key: str = "key-9") -> admin.RevertBatchRequest:
+    """Undo a list."""
+    return admin.RevertBatchRequest(
+        idempotency_key=key, batch_id=batch_id, reason="the wrong file", origin=origin()
+    )
+
+
+def release_suppressions(key: str = "key-10") -> admin.ReleaseSuppressionsRequest:
+    """Release what a fault of one's own made."""
+    return admin.ReleaseSuppressionsRequest(
+        idempotency_key=key,
+        cause=pb.CAUSE_BOUNCE,
+        from_time=timestamp(DECIDED),
+        before_time=timestamp(DECIDED + timedelta(hours=1)),
+        reason="our own server refused the mail",
+        origin=origin(),
+    )
+
+
 def watch_changes(subscriber: str = "mailer-1", *, token: str = "") -> watch.WatchChangesRequest:
     """Follow the log."""
     return watch.WatchChangesRequest(subscriber=subscriber, token=token)
@@ -300,6 +319,8 @@ VALID: dict[str, Callable[[], Message]] = {
     "ListSuppressions": admin.ListSuppressionsRequest,
     "ImportRecords": import_records,
     "ExportRecords": admin.ExportRecordsRequest,
+    "RevertBatch": revert_batch,
+    "ReleaseSuppressions": release_suppressions,
     "ListApprovals": admin.ListApprovalsRequest,
     "GrantApproval": lambda: admin.GrantApprovalRequest(approval_id="approval-9"),
     "RejectApproval": lambda: admin.RejectApprovalRequest(approval_id="approval-9"),

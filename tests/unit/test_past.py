@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heed.acts import Act, EraseSubjects
+from heed.acts import Act, EraseSubjects, RevertBatch
 from heed.decide import Facts
 from heed.errors import HeedError, UnavailableError
 from heed.model import (
@@ -101,7 +101,7 @@ def played(pick: Pick) -> tuple[Memory, list[Facts]]:
     now: int = NOW
     for made in range(pick(range(2, 25))):
         now += pick((1, SECOND, 30 * SECOND))
-        act = an_act(pick, now, made)
+        act = undoing(memory) if pick(range(12)) == 0 else an_act(pick, now, made)
         try:
             memory.append(act, Instant(now))
         except HeedError:
@@ -129,6 +129,18 @@ def without_opt_ins(stood: list[Facts], erased: Sequence[SubjectKey]) -> list[Fa
         for one in stood
     }
     return [told[id(one)] for one in stood]
+
+
+def undoing(memory: Memory) -> RevertBatch:
+    """Undo the list that `imports` adds to, as far as it has come."""
+    batch = memory.ledger.batches.get("list-1")
+    return RevertBatch(
+        batch_id="list-1",
+        keys=tuple(KEYS),
+        through=Revision(0) if batch is None else batch.last,
+        reason="the wrong file",
+        origin=origin(Method.OPERATOR),
+    )
 
 
 KEYS = [keyed(name).key for name in NAMES]

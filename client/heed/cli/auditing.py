@@ -61,7 +61,13 @@ def _what(change: HistoricChange) -> str:
         return "of a kind that this version does not know"
     # Its own revision and source stand in columns of their own.
     asked, _, _ = record_of(change.asked).partition(", revision ")
-    return f"release of {asked}" if change.kind is ChangeKind.RELEASE else asked
+    match change.kind:
+        case ChangeKind.RELEASE:
+            return f"release of {asked}"
+        case ChangeKind.REVERT:
+            return f"undoing of the list, where stood: {asked}"
+        case _:
+            return asked
 
 
 def _effect(change: HistoricChange) -> str:

@@ -17,6 +17,7 @@ from heed.cli import (
     propagating,
     proving,
     suppressing,
+    undoing,
 )
 from heed.cli.arguments import (
     Devices,
@@ -177,6 +178,7 @@ app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")
 app.add_typer(suppressing.app, name="suppressions")
 app.add_typer(administering.tenants, name="tenants")
+app.add_typer(undoing.app, name="batches")
 app.add_typer(approving.app, name="approvals")
 app.command("import")(importing.import_list)
 app.command("export")(suppressing.export)

@@ -17,6 +17,7 @@ from heed.client.preferences import PreferenceMethods
 from heed.client.privacy import PrivacyMethods
 from heed.client.proofs import ProofMethods
 from heed.client.propagation import PropagationMethods
+from heed.client.ways_back import WaysBackMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.model import Channel, TopicClass
@@ -29,6 +30,7 @@ class Client(
     ApprovalMethods,
     ListMethods,
     PrivacyMethods,
+    WaysBackMethods,
     PropagationMethods,
     ProofMethods,
 ):

@@ -354,17 +354,19 @@ class PreferenceMethods(CachedCalling):
         people: Iterable[PersonChoices],
         *,
         origin: Origin | None = None,
+        batch_id: str = "",
         idempotency_key: str | None = None,
         tenant: str | None = None,
         timeout: float | None = None,
     ) -> BatchSetAnswer:
         """Record the choices of up to 1,000 people in one transaction: all of them, or none.
 
-        `origin` is that of people who have none of their own. `timeout` is in seconds, 10 if not
+        `origin` is that of people who have none of their own. With a `batch_id` it can be undone
+        by `revert_batch`, with the other calls that named it. `timeout` is in seconds, 10 if not
         given. Raises as `set_preference`.
         """
         key = self._key_or(idempotency_key)
-        request = ask.set_preferences(self._tenant_or(tenant), key, people, origin)
+        request = ask.set_preferences(self._tenant_or(tenant), key, people, origin, batch_id)
         answer = await self._calls.unary(
             methods.SET_PREFERENCES, request, timeout=timeout, idempotency_key=key
         )

@@ -297,6 +297,22 @@ EXPORT_RECORDS: Final = MethodSpec(
     timeout_seconds=3600.0,
     is_retried=False,  # half of an export cannot be taken back
 )
+REVERT_BATCH: Final = MethodSpec(
+    service=_ADMIN,
+    name="RevertBatch",
+    request=admin.RevertBatchRequest,
+    answer=admin.RevertBatchResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=3600.0,
+)
+RELEASE_SUPPRESSIONS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ReleaseSuppressions",
+    request=admin.ReleaseSuppressionsRequest,
+    answer=admin.ReleaseSuppressionsResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=3600.0,
+)
 LIST_APPROVALS: Final = MethodSpec(
     service=_ADMIN,
     name="ListApprovals",
@@ -399,6 +415,8 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_SUPPRESSIONS,
     IMPORT_RECORDS,
     EXPORT_RECORDS,
+    REVERT_BATCH,
+    RELEASE_SUPPRESSIONS,
     LIST_APPROVALS,
     GRANT_APPROVAL,
     REJECT_APPROVAL,

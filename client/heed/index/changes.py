@@ -78,6 +78,9 @@ def _write_change(env: Databases[D], txn: Writing[D], change: Change) -> None:
             _write_records(env, txn, change)
         case ChangeKind.ERASURE:
             _replace_records(env, txn, change)
+        case ChangeKind.REVERT:
+            if change.subject is not None:  # else it only says that the batch is closed
+                _write_records(env, txn, change)
         case ChangeKind.TOPIC:
             topic = _there(change, change.topic)
             txn.put(topic_entry_key(topic.name), encode_topic(topic), db=env.topics)
@@ -93,17 +96,18 @@ def _write_change(env: Databases[D], txn: Writing[D], change: Change) -> None:
 
 
 def _write_records(env: Databases[D], txn: Writing[D], change: Change) -> None:
-    key, record = _there(change, change.subject), _there(change, change.record)
+    key, is_removed = _there(change, change.subject), _is_removal(change)
+    record = _there(change, change.slot_record)
     try:
         encoded = txn.get(key, db=env.records)
         records = () if encoded is None else decode_records(encoded)
-        if change.kind is not ChangeKind.RELEASE:
+        if not is_removed:
             # Most people have no record yet; sorting one takes as long as writing it.
             records = replace(records, record) if records else (record,)
         else:
             left = remove(records, record.slot)
             if left == records:
-                raise _odd(change, "releases a suppression that the index does not have")
+                raise _odd(change, "removes a record that the index does not have")
             records = left
         _put_records(env, txn, key, records)
     except (DamagedRecordError, ValueError) as error:
@@ -126,6 +130,13 @@ def _put_records(
         txn.put(key, encode_records(records), db=env.records)
     else:
         txn.delete(key, db=env.records)
+
+
+def _is_removal(change: Change) -> bool:
+    """Whether nothing stands in the slot of a change's record since."""
+    return change.kind is ChangeKind.RELEASE or (
+        change.kind is ChangeKind.REVERT and change.record is None
+    )
 
 
 def _there(change: Change, part: T | None) -> T:

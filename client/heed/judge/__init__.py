@@ -2,7 +2,8 @@
 
 Laws:
 - No act weakens a person's protection but those of the closed list (design, section 3): an opt-in,
-  the person ending their own pause, the release of a suppression, the lifting of a hold.
+  the person ending their own pause, the release of a suppression, the lifting of a hold, the
+  undoing of a batch.
 - A refusal raises and leaves the ledger as it was.
 - While the clock is not trusted only stops are taken: opt-outs, pauses, suppressions, holds.
 
@@ -20,18 +21,23 @@ from heed.acts import (
     LiftHold,
     PlaceHold,
     ReleaseSuppression,
+    ReleaseSuppressions,
     RetireTopic,
+    RevertBatch,
     SetPreferences,
 )
 from heed.judge.choices import judge_preferences
 from heed.judge.erasures import judge_erasure
 from heed.judge.ledger import (
     ERASURE_SLOT,
+    Batch,
     Draft,
     Held,
     History,
     Ledger,
+    Reserve,
     Ruling,
+    Said,
     SlotKey,
     Slots,
     in_order,
@@ -45,22 +51,38 @@ from heed.judge.operations import (
     judge_place,
     judge_retire,
 )
-from heed.judge.protections import judge_protections, judge_release
+from heed.judge.protections import judge_protections, judge_release, judge_releases
+from heed.judge.reverting import (
+    batch_of,
+    batch_unknown,
+    fold,
+    judge_revert,
+    require_open,
+    require_open_batch,
+)
 from heed.model import Instant, Revision
 
 __all__ = [
     "ERASURE_SLOT",
     "HOLDS_MAX",
     "TOPICS_MAX",
+    "Batch",
     "Draft",
     "Held",
     "History",
     "Ledger",
+    "Reserve",
     "Ruling",
+    "Said",
     "SlotKey",
     "Slots",
+    "batch_of",
+    "batch_unknown",
+    "fold",
     "in_order",
     "judge",
+    "require_open",
+    "require_open_batch",
     "slot_key",
 ]
 
@@ -79,13 +101,15 @@ def judge(
     microsecond apart. `clock_off_ms` is None while the clock is trusted.
 
     Raises:
-        ConflictError: CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, TOPIC_RETIRED.
-        NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN.
+        ConflictError: CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, TOPIC_RETIRED, BATCH_REVERTED,
+            APPROVAL_REQUIRED.
+        NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN, BATCH_UNKNOWN.
         InvalidArgumentError: what weakens is ahead of the commit time, a hold ends before it.
         ExhaustedError: LIMIT_REACHED.
         UnavailableError: CLOCK_UNTRUSTED.
     """
     ruling = Ruling(ledger, after=after, commit_time=commit_time, clock_off_ms=clock_off_ms)
+    require_open(act, ledger.batches)
     match act:
         case SetPreferences():
             judge_preferences(act, ruling)
@@ -93,6 +117,10 @@ def judge(
             judge_protections(act, ruling)
         case ReleaseSuppression():
             judge_release(act, ruling)
+        case ReleaseSuppressions():
+            judge_releases(act, ruling)
+        case RevertBatch():
+            judge_revert(act, ruling)
         case DeclareTopic():
             judge_declare(act, ruling)
         case RetireTopic():
@@ -105,4 +133,7 @@ def judge(
             judge_erasure(act, ruling)
         case _:
             assert_never(act)
+    batch_id = batch_of(act)
+    if batch_id:
+        ruling.note_batch(batch_id)
     return ruling

@@ -55,7 +55,7 @@ def judge_preferences(act: SetPreferences, ruling: Ruling) -> None:
                 asked = _asked(
                     choice, person.origin, ruling, f"{path}choices[{choice_index}]", path
                 )
-                effect = _record(choice, person.origin, subject, asked, ruling)
+                effect = _record(choice, person.origin, subject, asked, ruling, act.batch_id)
                 ruling.stored.append(
                     StoredRecord(
                         item=item, subject_index=subject_index, record=asked, effect=effect
@@ -112,7 +112,12 @@ def _record_of(choice: Choice, decided_time: Instant, revision: Revision) -> Rec
 
 
 def _record(
-    choice: Choice, origin: Origin, subject: KeyedSubject, asked: Record, ruling: Ruling
+    choice: Choice,
+    origin: Origin,
+    subject: KeyedSubject,
+    asked: Record,
+    ruling: Ruling,
+    batch_id: str,
 ) -> Effect:
     slot = slot_key(asked)
     held = ruling.slots(subject.key).get(slot)
@@ -137,6 +142,7 @@ def _record(
             asked=asked,
             stands=stands if effect is Effect.APPLIED else asked,
             evidence=choice.evidence,
+            batch_id=batch_id,
         )
     )
     if stands is not None and stands is not current:

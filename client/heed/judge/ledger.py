@@ -6,9 +6,18 @@ Laws:
   refused write leaves nothing behind for its neighbours.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from heed.acts import ErasedSubject, KeyedSubject, Outcome, StoredRecord, Tally
+from heed.acts import (
+    Approved,
+    ErasedSubject,
+    KeyedSubject,
+    Outcome,
+    Reverted,
+    StoredRecord,
+    Tally,
+)
 from heed.audit.claims import ReceiptClaim
 from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.model import (
@@ -67,11 +76,16 @@ class Draft(NamedTuple):
     erased: SubjectKey | None = None
     """The subject of an ERASURE, which names no readable one."""
     erasure: Erasure | None = None
+    whose: SubjectKey | None = None
+    """The subject of a change that names no readable one: it is known by its key alone."""
+    approved: Approved | None = None
 
     @property
     def key(self) -> SubjectKey | None:
         """Whose change it is; None: no subject's."""
-        return self.erased if self.subject is None else self.subject.key
+        if self.subject is not None:
+            return self.subject.key
+        return self.whose if self.erased is None else self.erased
 
 
 class History(NamedTuple):
@@ -87,9 +101,40 @@ class History(NamedTuple):
     """The last erasure."""
 
 
+class Batch(NamedTuple):
+    """Where in the log a batch is."""
+
+    first: Revision
+    last: Revision
+    """The last of its changes; one less than `first` where it made none."""
+    reverted: Revision | None = None
+    """The change that closed it; None: it is open."""
+
+
+class Reserve(NamedTuple):
+    """What the rows of imports asked for that changed nothing, and so are not in the log.
+
+    It stands in the place of what made it change nothing, should that be undone (ADR 0033).
+    """
+
+    record: Record
+    batch_id: str
+    """Whose rows they were; empty: of several batches."""
+
+
+class Said(NamedTuple):
+    """What one change of a subject said, for working out what stands by all but some of them."""
+
+    kind: ChangeKind
+    asked: Record | None
+    commit_time: Instant
+    batch_id: str
+
+
 Slots = dict[SlotKey, Held]
 
 _NO_SLOTS: Slots = {}
+_NO_CLAIMS: dict[SlotKey, Reserve] = {}
 
 ERASURE_SLOT: Final[SlotKey] = (
     RecordKind.OPT_IN << 12 | Cause.NONE << 8 | Reach.ALL << 4 | Channel.ANY,
@@ -113,16 +158,30 @@ class Ledger:
         self.topics = topics if topics is not None else {}
         self.holds = holds if holds is not None else {}
         self.histories = histories if histories is not None else {}
+        self.batches: dict[str, Batch] = {}
+        self.reserves: dict[SubjectKey, dict[SlotKey, Reserve]] = {}
+        self.said: dict[SubjectKey, list[Said]] = {}
 
     def accept(self, ruling: "Ruling") -> None:
         """Take over what a ruling changed, for the writes that are judged after it."""
         self.records.update(ruling.records)
+        self.batches.update(ruling.batches)
+        for (key, slot), reserve in ruling.reserves.items():
+            self.reserves.setdefault(key, {})[slot] = reserve
+        self.hear(ruling.drafts)
         for topic in ruling.topics:
             self.topics[topic.name] = topic
         for hold in ruling.placed:
             self.holds[hold.hold_id] = hold
         for hold in ruling.lifted:
             del self.holds[hold.hold_id]
+
+    def hear(self, drafts: Iterable[Draft]) -> None:
+        """Note what changes said of those of whom all that was said is known here."""
+        for draft in drafts:
+            said = self.said.get(draft.key) if draft.key is not None else None
+            if said is not None:
+                said.append(Said(draft.kind, draft.asked, draft.commit_time, draft.batch_id))
 
 
 class Ruling:
@@ -144,6 +203,8 @@ class Ruling:
         self.erased: list[ErasedSubject] = []
         self.renewed: set[SubjectKey] = set()
         """Erased subjects whose person opted in anew: their addresses are kept again."""
+        self.batches: dict[str, Batch] = {}
+        self.reserves: dict[tuple[SubjectKey, SlotKey], Reserve] = {}
         self.topics: list[Topic] = []
         self.placed: list[Hold] = []
         self.lifted: list[Hold] = []
@@ -151,6 +212,7 @@ class Ruling:
         self.released: list[Record] = []
         self.standing: list[tuple[int, int, Record]] = []
         self.tally = Tally()
+        self.reverted = Reverted()
         self.topic: Topic | None = None
         self.hold: Hold | None = None
         self._after = after
@@ -189,6 +251,20 @@ class Ruling:
         held = self.slots(key).get(ERASURE_SLOT)
         return None if held is None else held.release_time
 
+    def reserve(self, key: SubjectKey, slot: SlotKey) -> Reserve | None:
+        """Return what rows asked of a slot that changed nothing there."""
+        return self.reserves.get((key, slot)) or self.ledger.reserves.get(key, _NO_CLAIMS).get(slot)
+
+    def note_batch(self, batch_id: str) -> None:
+        """Note that the changes of this act are of a batch."""
+        before = self.ledger.batches.get(batch_id)
+        first = Revision(self._after + 1)
+        if before is None:
+            self.batches[batch_id] = Batch(first, Revision(self._after + len(self.drafts)))
+        elif self.drafts:
+            last = Revision(self._after + len(self.drafts))
+            self.batches[batch_id] = before._replace(last=last)
+
     def standing_of(self, key: SubjectKey) -> list[Record]:
         """Return everything that stands for a subject, by kind, topic and channel."""
         return in_order(self.slots(key))
@@ -209,6 +285,7 @@ class Ruling:
             released=tuple(self.released),
             standing=tuple(self.standing),
             tally=self.tally,
+            reverted=self.reverted,
             topic=self.topic,
             hold=self.hold,
             claim=claim,

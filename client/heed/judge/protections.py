@@ -4,16 +4,34 @@ Laws:
 - Adding never weakens: a suppression is never shortened, narrowed or made older, and an opt-out
   that was decided earlier replaces nothing.
 - A suppression dated at or before the last release of its slot does nothing.
-- What changes nothing is logged all the same, save in an import (`skips_unchanged`).
+- What changes nothing is logged all the same, save in an import (`skips_unchanged`): there it is
+  kept as a reserve, by which it stands if what made it change nothing is undone.
 - A release leaves what the person chose, and everything of another cause or scope.
 """
 
+from dataclasses import replace
 from typing import Final
 
-from heed.acts import AddProtections, Protection, ReleaseSuppression, StoredRecord, Tally
+from heed.acts import (
+    AddProtections,
+    Protection,
+    ReleaseSuppression,
+    ReleaseSuppressions,
+    StoredRecord,
+    Tally,
+)
 from heed.errors import ErrorReason, NotFoundError
-from heed.judge.ledger import Draft, Held, Ruling, slot_key
-from heed.model import Cause, ChangeKind, Effect, Instant, Record, RecordKind, Revision
+from heed.judge.ledger import Draft, Held, Reserve, Ruling, SlotKey, slot_key
+from heed.model import (
+    Cause,
+    ChangeKind,
+    Effect,
+    Instant,
+    Record,
+    RecordKind,
+    Revision,
+    SubjectKey,
+)
 from heed.records import merge
 
 
@@ -45,6 +63,8 @@ def judge_protections(act: AddProtections, ruling: Ruling) -> None:
             else:
                 unchanged += 1
                 effect = _effect_of_unchanged(current, asked)
+                if is_import:
+                    _note_reserve(key, slot, asked, act.batch_id, ruling)
         if stands is not current or not is_import:
             drafts.append(
                 Draft(
@@ -114,6 +134,54 @@ def judge_release(act: ReleaseSuppression, ruling: Ruling) -> None:
             metadata={"cause": cause},
         )
     ruling.standing = [(0, 0, record) for record in ruling.standing_of(key)]
+
+
+def judge_releases(act: ReleaseSuppressions, ruling: Ruling) -> None:
+    """Release those of the suppressions found that nothing has changed since.
+
+    Raises:
+        UnavailableError: CLOCK_UNTRUSTED.
+    """
+    ruling.require_trusted_clock()
+    for key, slot, revision in act.found:
+        held = ruling.slots(key).get(slot)
+        if held is None or not held.standing or held.record.revision != revision:
+            continue
+        record = held.record
+        if record.kind is not RecordKind.SUPPRESSION:
+            continue
+        commit_time = ruling.commit_time
+        ruling.drafts.append(
+            Draft(
+                ChangeKind.RELEASE,
+                Effect.APPLIED,
+                commit_time,
+                act.origin,
+                asked=record,
+                stands=record,
+                reason=act.reason,
+                whose=key,
+                approved=act.approved,
+            )
+        )
+        ruling.hold_slot(key, slot, Held(record, False, commit_time))
+        ruling.released.append(record)
+
+
+def _note_reserve(
+    key: SubjectKey, slot: SlotKey, asked: Record, batch_id: str, ruling: Ruling
+) -> None:
+    """Note what a row asked for that changed nothing; it has no change of its own."""
+    before = ruling.reserve(key, slot)
+    record = replace(asked, revision=Revision(0))
+    if before is None:
+        reserve = Reserve(record, batch_id)
+    else:
+        reserve = Reserve(
+            merge(before.record, record), batch_id if batch_id == before.batch_id else ""
+        )
+    if reserve != before:
+        ruling.reserves[key, slot] = reserve
 
 
 def _asked(protection: Protection, revision: Revision, commit_time: Instant) -> Record:

@@ -21,6 +21,7 @@ from heed.sync_client.preferences import PreferenceMethods
 from heed.sync_client.privacy import PrivacyMethods
 from heed.sync_client.proofs import ProofMethods
 from heed.sync_client.propagation import PropagationMethods
+from heed.sync_client.ways_back import WaysBackMethods
 
 
 class SyncClient(
@@ -30,6 +31,7 @@ class SyncClient(
     ApprovalMethods,
     ListMethods,
     PrivacyMethods,
+    WaysBackMethods,
     PropagationMethods,
     ProofMethods,
 ):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from heed.acts import Act, ErasedSubject, EraseSubjects, Outcome
+from heed.acts import Act, ErasedSubject, EraseSubjects, Outcome, RevertBatch
 from heed.decide import Facts
-from heed.judge import Draft, History, Ledger, in_order, judge
+from heed.judge import Draft, History, Ledger, Said, in_order, judge
 from heed.keys import LOOKUP_KEY_BYTES, Keyer
 from heed.model import (
     Change,
@@ -153,8 +153,13 @@ class Memory:
         commit_time = Instant(max(now, head.commit_time + 1))
         if isinstance(act, EraseSubjects):
             self.ledger.histories = self._histories(act.keys)
+        if isinstance(act, RevertBatch):
+            self.ledger.said = self._said(act.keys)
         ruling = judge(act, self.ledger, after=head.revision, commit_time=commit_time)
-        if ruling.drafts and not dry_run:
+        if dry_run:
+            return ruling.outcome(self.head, commit_time)
+        self.ledger.accept(ruling)
+        if ruling.drafts:
             revision = Revision(head.revision + len(ruling.drafts))
             self.head = replace(
                 head,
@@ -168,7 +173,6 @@ class Memory:
                 elif draft.subject is not None and self._is_kept(draft.subject.key, ruling.renewed):
                     self.subjects[draft.subject.key] = draft.subject.subject
             self.log += ruling.drafts
-            self.ledger.accept(ruling)
         return ruling.outcome(self.head, commit_time)
 
     def _is_kept(self, key: SubjectKey, renewed: set[SubjectKey]) -> bool:
@@ -200,17 +204,27 @@ class Memory:
             for change in self.log
         ]
 
+    def _said(self, keys: Sequence[SubjectKey]) -> dict[SubjectKey, list[Said]]:
+        """Return all that the log says of some subjects."""
+        said: dict[SubjectKey, list[Said]] = {key: [] for key in keys}
+        for one in self.log:
+            if one.key in said:
+                said[one.key].append(Said(one.kind, one.asked, one.commit_time, one.batch_id))
+        return said
+
 
 def _residue(change: Draft) -> Draft:
     """What an erasure leaves of a change: of a stop its record, of an opt-in nothing."""
     stands = change.stands
-    kept = change.effect is Effect.APPLIED and stands and stands.kind is not RecordKind.OPT_IN
+    is_emptied = change.kind is ChangeKind.REVERT and stands is None
+    named = change.asked if is_emptied else stands
+    kept = change.effect is Effect.APPLIED and named and named.kind is not RecordKind.OPT_IN
     return change._replace(
         origin=_ERASED,
         evidence=None,
         reason="",
         batch_id="",
         effect=Effect.APPLIED if kept else Effect.SUPERSEDED,
-        asked=stands if kept else None,
+        asked=named if kept else None,
         stands=stands if kept else None,
     )

@@ -21,15 +21,20 @@ from heed.acts import (
     PlaceHold,
     Protection,
     ReleaseSuppression,
+    ReleaseSuppressions,
     RetireTopic,
+    RevertBatch,
+    Reverted,
     SetPreferences,
+    Standing,
 )
 from heed.connection.methods import METHODS
 from heed.errors import ConflictError, ErrorReason
+from heed.judge import batch_unknown, require_open_batch
 from heed.model import Instant, Subject
 from heed.still_sent import plan
 from heed.testing.memory import KEYER, Memory
-from heed.wire import outcomes, parse, parse_admin, parse_import
+from heed.wire import outcomes, parse, parse_admin, parse_import, parse_ways_back
 from heed.wire.asked import (
     EndAsked,
     ErasureAsked,
@@ -39,10 +44,13 @@ from heed.wire.asked import (
     PreferencesAsked,
     ProtectionAsked,
     ReleaseAsked,
+    ReleasesAsked,
+    RevertAsked,
     SuppressionsAsked,
     TopicAsked,
     WriteCall,
 )
+from heed.wire.limits import RELEASES_ALONE_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 
 Tell = Callable[[Outcome], bytes]
@@ -74,9 +82,11 @@ def write(memory: Memory, name: str, asked: Asked, now: Instant) -> bytes:
         HeedError: as the judge says; nothing changed.
     """
     call = asked.call
-    is_dry_run = isinstance(asked, ImportAsked) and asked.dry_run
+    is_dry_run = isinstance(asked, ImportAsked | ReleasesAsked | RevertAsked) and asked.dry_run
     key = f"{name}:{call.idempotency_key}"
     before = None if is_dry_run else memory.answers.get(key)
+    if isinstance(asked, ImportAsked | PreferencesAsked):
+        require_open_batch(asked.batch_id, memory.ledger.batches)
     if before is not None:
         if before[0] != call.payload_hash:
             raise ConflictError(
@@ -102,7 +112,9 @@ def _set_preference(memory: Memory, asked: PreferencesAsked) -> tuple[Act, Tell]
 
 
 def _set_preferences(memory: Memory, asked: PreferencesAsked) -> tuple[Act, Tell]:
-    act = SetPreferences(people=tuple(_person(person) for person in asked.people))
+    act = SetPreferences(
+        people=tuple(_person(person) for person in asked.people), batch_id=asked.batch_id
+    )
     return act, partial(outcomes.preferences_set, memory.tenant_id, people_count=len(asked.people))
 
 
@@ -144,6 +156,49 @@ def _erase_subject(memory: Memory, asked: ErasureAsked) -> tuple[Act, Tell]:
         return told + overwritten.SerializeToString()
 
     return act, tell
+
+
+def _release_suppressions(memory: Memory, asked: ReleasesAsked) -> tuple[Act, Tell]:
+    found = tuple(
+        Standing(key, slot, held.record.revision)
+        for key, slots in memory.ledger.records.items()
+        for slot, held in slots.items()
+        if held.standing
+        and held.record.cause is asked.cause
+        and asked.from_time <= held.record.decided_time < asked.before_time
+        and asked.batch_id in {"", memory.change(held.record.revision).batch_id}
+    )
+    if len(found) > RELEASES_ALONE_MAX and not asked.dry_run:
+        raise _nobody_else("ReleaseSuppressions")
+    act = ReleaseSuppressions(found=found, reason=asked.reason, origin=asked.origin)
+    people = len({one.key for one in found})
+    return act, partial(outcomes.suppressions_released, memory.tenant_id, before=0, people=people)
+
+
+def _revert_batch(memory: Memory, asked: RevertAsked) -> tuple[Act, Tell]:
+    batch = memory.ledger.batches.get(asked.batch_id)
+    if batch is None:
+        raise batch_unknown(asked.batch_id)
+    if not asked.dry_run:
+        raise _nobody_else("RevertBatch")
+    keys = {one.key for one in memory.log if one.batch_id == asked.batch_id}
+    act = RevertBatch(
+        batch_id=asked.batch_id,
+        keys=tuple(sorted(key for key in keys if key is not None)),
+        through=batch.last,
+        reason=asked.reason,
+        origin=asked.origin,
+        dry_run=True,
+    )
+    return act, partial(outcomes.batch_reverted, memory.tenant_id, before=Reverted())
+
+
+def _nobody_else(method: str) -> ConflictError:
+    return ConflictError(
+        f"{method} needs a second person, and a fake knows no two apart",
+        reason=ErrorReason.APPROVAL_REQUIRED,
+        metadata={"method": method},
+    )
 
 
 def _set_topic(memory: Memory, asked: TopicAsked) -> tuple[Act, Tell]:
@@ -207,6 +262,10 @@ WRITES: Final[Mapping[str, WriteMethod]] = MappingProxyType(
             read=parse_admin.release_suppression, plan=_release_suppression
         ),
         "EraseSubject": WriteMethod(read=parse_admin.erase_subject, plan=_erase_subject),
+        "ReleaseSuppressions": WriteMethod(
+            read=parse_ways_back.release_suppressions, plan=_release_suppressions
+        ),
+        "RevertBatch": WriteMethod(read=parse_ways_back.revert_batch, plan=_revert_batch),
         "DeclareTopic": WriteMethod(read=parse_admin.declare_topic, plan=_set_topic),
         "LoosenTopic": WriteMethod(read=parse_admin.loosen_topic, plan=_set_topic),
         "RetireTopic": WriteMethod(read=parse_admin.retire_topic, plan=_retire_topic),

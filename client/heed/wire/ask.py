@@ -128,7 +128,11 @@ def set_preference(
 
 @_of_unicode
 def set_preferences(
-    tenant: str, key: str, people: Iterable[PersonChoices], origin: Origin | None
+    tenant: str,
+    key: str,
+    people: Iterable[PersonChoices],
+    origin: Origin | None,
+    batch_id: str = "",
 ) -> preference.BatchSetPreferencesRequest:
     """Record the choices of several people."""
     return preference.BatchSetPreferencesRequest(
@@ -143,6 +147,7 @@ def set_preferences(
             for person in people
         ],
         origin=said.origin(origin) if origin is not None else None,
+        batch_id=batch_id,
     )
 
 
@@ -421,6 +426,50 @@ def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest
 def withdraw_subscriber(tenant: str, name: str) -> watch.WithdrawSubscriberRequest:
     """Take a declaration back."""
     return watch.WithdrawSubscriberRequest(tenant=tenant, subscriber=name)
+
+
+@_of_unicode
+def revert_batch(
+    tenant: str, key: str, *, batch_id: str, reason: str, origin: Origin, dry_run: bool
+) -> admin.RevertBatchRequest:
+    """Undo a batch."""
+    return admin.RevertBatchRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        batch_id=batch_id,
+        reason=reason,
+        origin=said.origin(origin),
+        dry_run=dry_run,
+    )
+
+
+@_of_unicode
+def release_suppressions(
+    tenant: str,
+    key: str,
+    *,
+    cause: Cause | str,
+    from_time: datetime,
+    before_time: datetime,
+    batch_id: str,
+    reason: str,
+    origin: Origin,
+    dry_run: bool,
+) -> admin.ReleaseSuppressionsRequest:
+    """Release suppressions of many people."""
+    require_zone(from_time, "from_time")
+    require_zone(before_time, "before_time")
+    return admin.ReleaseSuppressionsRequest(
+        tenant=tenant,
+        idempotency_key=key,
+        cause=pb.Cause.ValueType(named(Cause, cause, "cause")),
+        from_time=said.timestamp(from_time),
+        before_time=said.timestamp(before_time),
+        batch_id=batch_id,
+        reason=reason,
+        origin=said.origin(origin),
+        dry_run=dry_run,
+    )
 
 
 @_of_unicode

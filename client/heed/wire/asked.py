@@ -51,6 +51,7 @@ class PreferencesAsked:
 
     call: WriteCall
     people: tuple[PersonAsked, ...]
+    batch_id: str = ""
     wait_seconds: float | None = None
     """How long the answer may wait until everybody has applied it; None: it does not wait."""
 
@@ -221,6 +222,32 @@ class ExportAsked:
     kinds: frozenset[RecordKind]
     causes: frozenset[Cause]
     scope: Scope | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertAsked:
+    """RevertBatch."""
+
+    call: WriteCall
+    batch_id: str
+    reason: str
+    origin: Origin
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasesAsked:
+    """ReleaseSuppressions."""
+
+    call: WriteCall
+    cause: Cause
+    from_time: Instant
+    before_time: Instant
+    batch_id: str
+    """Empty: whatever set them."""
+    reason: str
+    origin: Origin
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ Laws:
 
 from collections.abc import Sequence
 
-from heed.acts import Outcome, StoredRecord
+from heed.acts import Outcome, Reverted, StoredRecord
 from heed.model import Origin, TenantId
 from heed.still_sent import StillSent
 from heed.tokens import encode_token
@@ -109,6 +109,29 @@ def subject_erased(tenant_id: TenantId, outcome: Outcome) -> bytes:
             told.record(record, subject_index, outcome.commit_time)
             for _, subject_index, record in outcome.standing
         ],
+        position=_position(tenant_id, outcome),
+    ).SerializeToString()
+
+
+def batch_reverted(tenant_id: TenantId, outcome: Outcome, before: Reverted) -> bytes:
+    """Return the answer of RevertBatch, of a part that comes after others."""
+    part = outcome.reverted
+    return admin.RevertBatchResponse(
+        records=before.records + part.records,
+        released=before.released + part.released,
+        restored=before.restored + part.restored,
+        unchanged=before.unchanged + part.unchanged,
+        people=before.people + part.people,
+        newly_allowed=before.newly_allowed + part.newly_allowed,
+        position=_position(tenant_id, outcome),
+    ).SerializeToString()
+
+
+def suppressions_released(tenant_id: TenantId, outcome: Outcome, before: int, people: int) -> bytes:
+    """Return the answer of ReleaseSuppressions, of a part that comes after others."""
+    return admin.ReleaseSuppressionsResponse(
+        released=before + len(outcome.released),
+        people=people,
         position=_position(tenant_id, outcome),
     ).SerializeToString()
 

@@ -129,12 +129,14 @@ def batch_set_preferences(data: bytes) -> PreferencesAsked:
     batch_origin: Origin | None = None
     if asked.HasField("origin") or not all(person.HasField("origin") for person in asked.people):
         batch_origin = values.required_origin(asked.HasField("origin"), asked.origin, violations)
+    if asked.batch_id:
+        values.ascii_name(asked.batch_id, "batch_id", violations, limits.BATCH_ID_CHARACTERS_MAX)
     people = tuple(
         _person(person, batch_origin, f"people[{index}]", violations)
         for index, person in enumerate(asked.people)
     )
     violations.raise_if_any()
-    return PreferencesAsked(call=call, people=people)
+    return PreferencesAsked(call=call, people=people, batch_id=asked.batch_id)
 
 
 def write_call(method: str, asked: WriteMessage, violations: Violations) -> WriteCall:

@@ -68,7 +68,7 @@ def loosen_topic(data: bytes) -> TopicAsked:
         topic=_topic(asked.topic, violations, is_there=asked.HasField("topic")),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
         loosens=True,
-        reason=_why(asked.reason, violations),
+        reason=why(asked.reason, violations),
     )
     violations.raise_if_any()
     return read
@@ -83,7 +83,7 @@ def retire_topic(data: bytes) -> EndAsked:
     read = EndAsked(
         call=write_call("RetireTopic", asked, violations),
         name=values.topic_name(asked.name, "name", violations),
-        reason=_why(asked.reason, violations),
+        reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
@@ -117,7 +117,7 @@ def place_hold(data: bytes) -> HoldAsked:
             if asked.hold.HasField("end_time")
             else None
         ),
-        reason=_why(asked.hold.reason, violations, "hold.reason"),
+        reason=why(asked.hold.reason, violations, "hold.reason"),
     )
     read = HoldAsked(
         call=write_call("PlaceHold", asked, violations),
@@ -135,7 +135,7 @@ def lift_hold(data: bytes) -> EndAsked:
     read = EndAsked(
         call=write_call("LiftHold", asked, violations),
         name=values.ascii_name(asked.hold_id, "hold_id", violations, limits.HOLD_ID_CHARACTERS_MAX),
-        reason=_why(asked.reason, violations),
+        reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
@@ -181,7 +181,7 @@ def release_suppression(data: bytes) -> ReleaseAsked:
         subject=subject,
         cause=values.CAUSES.read(asked.cause, "cause", violations, Cause.MANUAL),
         scopes=scopes_of_type(asked.scope, subject, "scope", violations),
-        reason=_why(asked.reason, violations),
+        reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
@@ -195,7 +195,7 @@ def erase_subject(data: bytes) -> ErasureAsked:
     read = ErasureAsked(
         call=write_call("EraseSubject", asked, violations),
         subjects=values.subjects(asked.subjects, "subjects", violations, distinct=True),
-        reason=_why(asked.reason, violations),
+        reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
@@ -347,7 +347,8 @@ def _cursor(token: str, list_name: str) -> str | None:
     return named[len(prefix) :] or None if named.startswith(prefix) else None
 
 
-def _why(reason: str, violations: Violations, path: str = "reason") -> str:
+def why(reason: str, violations: Violations, path: str = "reason") -> str:
+    """Return the reason of an act, which is required."""
     return values.text(reason, path, violations, limits.REASON_CHARACTERS_MAX, required=True)
 
 

@@ -29,6 +29,8 @@ from heed.answers import (
     Record,
     RejectedRow,
     ReleaseAnswer,
+    ReleasesAnswer,
+    RevertAnswer,
     SetAnswer,
     SignedText,
     Stored,
@@ -274,6 +276,28 @@ def propagation(answer: watch.GetPropagationResponse) -> Propagation:
         head_revision=answer.head_revision,
         propagated=answer.propagated,
         subscribers=tuple(_progress(one) for one in answer.subscribers),
+    )
+
+
+def reverted(answer: admin.RevertBatchResponse, key: str) -> RevertAnswer:
+    """Read what undoing a batch did."""
+    return RevertAnswer(
+        records=answer.records,
+        released=answer.released,
+        restored=answer.restored,
+        unchanged=answer.unchanged,
+        people=answer.people,
+        newly_allowed=answer.newly_allowed,
+        **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def releases(answer: admin.ReleaseSuppressionsResponse, key: str) -> ReleasesAnswer:
+    """Read how many suppressions were released."""
+    return ReleasesAnswer(
+        released=answer.released,
+        people=answer.people,
+        **_write(answer.position, replayed=answer.replayed, key=key),
     )
 
 

@@ -121,6 +121,12 @@ def change_to(value: Change) -> pb.Change | None:
             message.set_record.CopyFrom(record_to(value.record))
         case ChangeKind.RELEASE if value.record is not None:
             message.remove_record.CopyFrom(record_to(value.record))
+        case ChangeKind.REVERT if value.subject is None:
+            return None
+        case ChangeKind.REVERT if value.record is not None:
+            message.set_record.CopyFrom(record_to(value.record))
+        case ChangeKind.REVERT if value.asked is not None:
+            message.remove_record.CopyFrom(record_to(value.asked))
         case ChangeKind.TOPIC if value.topic is not None:
             message.set_topic.CopyFrom(told.topic(value.topic))
         case ChangeKind.HOLD if value.hold is not None:

@@ -1659,3 +1659,197 @@ class Erasure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
+
+@_typing.final
+class RevertBatchRequest(_message.Message):
+    """Undoes a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    idempotency_key: _builtins.str
+    """As in the service's comment."""
+    batch_id: _builtins.str
+    """The batch, as ImportRecords or BatchSetPreferences named it. Required."""
+    reason: _builtins.str
+    """Why, in words. Required, 1 to 500 characters."""
+    dry_run: _builtins.bool
+    """Only says what would be done; nothing is written, and no key is taken."""
+    @_builtins.property
+    def origin(self) -> _types_pb2.Origin:
+        """Who says so."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        origin: _types_pb2.Origin | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "origin", b"origin", "reason", b"reason", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertBatchRequest: _TypeAlias = RevertBatchRequest  # noqa: Y015
+
+@_typing.final
+class RevertBatchResponse(_message.Message):
+    """Says what undoing a batch did, or would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    NEWLY_ALLOWED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records that the batch touched."""
+    released: _builtins.int
+    """Those in whose place nothing stands since."""
+    restored: _builtins.int
+    """Those in whose place something else stands since."""
+    unchanged: _builtins.int
+    """Those that stand as they did, since others say the same or something later does."""
+    people: _builtins.int
+    """People that the batch touched, counted by identifier."""
+    newly_allowed: _builtins.int
+    """Those of them to whom something may be sent within these scopes that could not before. Holds
+    are not looked at.
+    """
+    replayed: _builtins.bool
+    """Whether this is the first answer of an earlier call with the same key."""
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where in the log it stands."""
+
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+        released: _builtins.int = ...,
+        restored: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        people: _builtins.int = ...,
+        newly_allowed: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
+        position: _types_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newly_allowed", b"newly_allowed", "people", b"people", "position", b"position", "records", b"records", "released", b"released", "replayed", b"replayed", "restored", b"restored", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevertBatchResponse: _TypeAlias = RevertBatchResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseSuppressionsRequest(_message.Message):
+    """Releases suppressions of many people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    idempotency_key: _builtins.str
+    """As in the service's comment."""
+    cause: _types_pb2.Cause.ValueType
+    """Which. Required: BOUNCE, TEMPORARY_FAILURE, INVALID or MANUAL."""
+    batch_id: _builtins.str
+    """Only those that this batch last set. Empty: whatever set them."""
+    reason: _builtins.str
+    """Why, in words. Required, 1 to 500 characters."""
+    dry_run: _builtins.bool
+    """Only counts; nothing is written, and no key is taken."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those seen at this time or later (`decided_time`). Required."""
+
+    @_builtins.property
+    def before_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those seen before this time. Required, after `from_time`."""
+
+    @_builtins.property
+    def origin(self) -> _types_pb2.Origin:
+        """Who says so."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        cause: _types_pb2.Cause.ValueType = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        before_time: _timestamp_pb2.Timestamp | None = ...,
+        batch_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        origin: _types_pb2.Origin | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "from_time", b"from_time", "origin", b"origin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "before_time", b"before_time", "cause", b"cause", "dry_run", b"dry_run", "from_time", b"from_time", "idempotency_key", b"idempotency_key", "origin", b"origin", "reason", b"reason", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseSuppressionsRequest: _TypeAlias = ReleaseSuppressionsRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseSuppressionsResponse(_message.Message):
+    """Says what was released, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASED_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    released: _builtins.int
+    """Suppressions that stand no more."""
+    people: _builtins.int
+    """Whose they were, counted by identifier."""
+    replayed: _builtins.bool
+    """Whether this is the first answer of an earlier call with the same key."""
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where in the log it stands."""
+
+    def __init__(
+        self,
+        *,
+        released: _builtins.int = ...,
+        people: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
+        position: _types_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "position", b"position", "released", b"released", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseSuppressionsResponse: _TypeAlias = ReleaseSuppressionsResponse  # noqa: Y015

@@ -109,6 +109,16 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.FromString,
                 _registered_method=True)
+        self.RevertBatch = channel.unary_unary(
+                '/heed.v1.AdminService/RevertBatch',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.FromString,
+                _registered_method=True)
+        self.ReleaseSuppressions = channel.unary_unary(
+                '/heed.v1.AdminService/ReleaseSuppressions',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsResponse.FromString,
+                _registered_method=True)
         self.ListApprovals = channel.unary_unary(
                 '/heed.v1.AdminService/ListApprovals',
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.ListApprovalsRequest.SerializeToString,
@@ -247,6 +257,8 @@ class AdminServiceServicer(object):
         malformed are returned and left out, the others are committed together. A list is many chunks
         of one `batch_id`, each with its own idempotency key; sending a chunk again adds nothing.
         Needs the right `suppress`, and `write` for opt-outs.
+
+        Errors: BATCH_REVERTED, also of a replay, when the batch was undone: nothing of it stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,6 +267,36 @@ class AdminServiceServicer(object):
     def ExportRecords(self, request, context):
         """Returns every standing record that the filter matches, with readable addresses, in a stable
         order, as of one revision. Needs the right `export`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevertBatch(self, request, context):
+        """Undoes a batch as one: each record that it touched becomes what it would be had the batch never
+        been, worked out from all else that the log and other lists say of the person. No choice that
+        was made otherwise is lost, and no suppression that was released comes back. A batch is what
+        ImportRecords or BatchSetPreferences named by its `batch_id`. A dry run says what would become
+        of the records; without it the call needs a second person (APPROVAL_REQUIRED), by whose approval
+        it may do what was shown, and no more. From its first change on nothing is added to the batch.
+        A person is undone whole; a batch of more than 1,000 people part by part. A call that ended
+        early is sent again with its key, and goes on. Needs the right `admin`.
+
+        Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseSuppressions(self, request, context):
+        """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
+        made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
+        are released one by one, and choices never. One that changed since it was found is left out. A
+        dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
+        change of its own. A call that ended early is sent again with its key, goes on, and counts what
+        it still found. Needs the right `suppress`.
+
+        Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -378,6 +420,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExportRecords,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'RevertBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevertBatch,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.SerializeToString,
+            ),
+            'ReleaseSuppressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseSuppressions,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsResponse.SerializeToString,
             ),
             'ListApprovals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApprovals,
@@ -783,6 +835,60 @@ class AdminService(object):
             '/heed.v1.AdminService/ExportRecords',
             heed_dot_v1_dot_admin__service__pb2.ExportRecordsRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevertBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/RevertBatch',
+            heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseSuppressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ReleaseSuppressions',
+            heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,10 +94,34 @@ class AdminServiceStub:
     malformed are returned and left out, the others are committed together. A list is many chunks
     of one `batch_id`, each with its own idempotency key; sending a chunk again adds nothing.
     Needs the right `suppress`, and `write` for opt-outs.
+
+    Errors: BATCH_REVERTED, also of a replay, when the batch was undone: nothing of it stands.
     """
     ExportRecords: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.ExportRecordsRequest, _admin_service_pb2.ExportRecordsResponse]
     """Returns every standing record that the filter matches, with readable addresses, in a stable
     order, as of one revision. Needs the right `export`.
+    """
+    RevertBatch: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevertBatchRequest, _admin_service_pb2.RevertBatchResponse]
+    """Undoes a batch as one: each record that it touched becomes what it would be had the batch never
+    been, worked out from all else that the log and other lists say of the person. No choice that
+    was made otherwise is lost, and no suppression that was released comes back. A batch is what
+    ImportRecords or BatchSetPreferences named by its `batch_id`. A dry run says what would become
+    of the records; without it the call needs a second person (APPROVAL_REQUIRED), by whose approval
+    it may do what was shown, and no more. From its first change on nothing is added to the batch.
+    A person is undone whole; a batch of more than 1,000 people part by part. A call that ended
+    early is sent again with its key, and goes on. Needs the right `admin`.
+
+    Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+    """
+    ReleaseSuppressions: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionsRequest, _admin_service_pb2.ReleaseSuppressionsResponse]
+    """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
+    made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
+    are released one by one, and choices never. One that changed since it was found is left out. A
+    dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
+    change of its own. A call that ended early is sent again with its key, goes on, and counts what
+    it still found. Needs the right `suppress`.
+
+    Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
     """
     ListApprovals: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApprovalsRequest, _admin_service_pb2.ListApprovalsResponse]
     """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`."""
@@ -195,10 +219,34 @@ class AdminServiceAsyncStub(AdminServiceStub):
     malformed are returned and left out, the others are committed together. A list is many chunks
     of one `batch_id`, each with its own idempotency key; sending a chunk again adds nothing.
     Needs the right `suppress`, and `write` for opt-outs.
+
+    Errors: BATCH_REVERTED, also of a replay, when the batch was undone: nothing of it stands.
     """
     ExportRecords: _aio.UnaryStreamMultiCallable[_admin_service_pb2.ExportRecordsRequest, _admin_service_pb2.ExportRecordsResponse]  # type: ignore[assignment]
     """Returns every standing record that the filter matches, with readable addresses, in a stable
     order, as of one revision. Needs the right `export`.
+    """
+    RevertBatch: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevertBatchRequest, _admin_service_pb2.RevertBatchResponse]  # type: ignore[assignment]
+    """Undoes a batch as one: each record that it touched becomes what it would be had the batch never
+    been, worked out from all else that the log and other lists say of the person. No choice that
+    was made otherwise is lost, and no suppression that was released comes back. A batch is what
+    ImportRecords or BatchSetPreferences named by its `batch_id`. A dry run says what would become
+    of the records; without it the call needs a second person (APPROVAL_REQUIRED), by whose approval
+    it may do what was shown, and no more. From its first change on nothing is added to the batch.
+    A person is undone whole; a batch of more than 1,000 people part by part. A call that ended
+    early is sent again with its key, and goes on. Needs the right `admin`.
+
+    Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+    """
+    ReleaseSuppressions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionsRequest, _admin_service_pb2.ReleaseSuppressionsResponse]  # type: ignore[assignment]
+    """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
+    made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
+    are released one by one, and choices never. One that changed since it was found is left out. A
+    dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
+    change of its own. A call that ended early is sent again with its key, goes on, and counts what
+    it still found. Needs the right `suppress`.
+
+    Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
     """
     ListApprovals: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApprovalsRequest, _admin_service_pb2.ListApprovalsResponse]  # type: ignore[assignment]
     """Returns the approvals asked for in the last 30 days, the newest first. Needs the right `admin`."""
@@ -371,6 +419,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         malformed are returned and left out, the others are committed together. A list is many chunks
         of one `batch_id`, each with its own idempotency key; sending a chunk again adds nothing.
         Needs the right `suppress`, and `write` for opt-outs.
+
+        Errors: BATCH_REVERTED, also of a replay, when the batch was undone: nothing of it stands.
         """
 
     @_abc_1.abstractmethod
@@ -381,6 +431,40 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.ExportRecordsResponse], _abc.AsyncIterator[_admin_service_pb2.ExportRecordsResponse]]:
         """Returns every standing record that the filter matches, with readable addresses, in a stable
         order, as of one revision. Needs the right `export`.
+        """
+
+    @_abc_1.abstractmethod
+    def RevertBatch(
+        self,
+        request: _admin_service_pb2.RevertBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RevertBatchResponse, _abc.Awaitable[_admin_service_pb2.RevertBatchResponse]]:
+        """Undoes a batch as one: each record that it touched becomes what it would be had the batch never
+        been, worked out from all else that the log and other lists say of the person. No choice that
+        was made otherwise is lost, and no suppression that was released comes back. A batch is what
+        ImportRecords or BatchSetPreferences named by its `batch_id`. A dry run says what would become
+        of the records; without it the call needs a second person (APPROVAL_REQUIRED), by whose approval
+        it may do what was shown, and no more. From its first change on nothing is added to the batch.
+        A person is undone whole; a batch of more than 1,000 people part by part. A call that ended
+        early is sent again with its key, and goes on. Needs the right `admin`.
+
+        Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseSuppressions(
+        self,
+        request: _admin_service_pb2.ReleaseSuppressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ReleaseSuppressionsResponse, _abc.Awaitable[_admin_service_pb2.ReleaseSuppressionsResponse]]:
+        """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
+        made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
+        are released one by one, and choices never. One that changed since it was found is left out. A
+        dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
+        change of its own. A call that ended early is sent again with its key, goes on, and counts what
+        it still found. Needs the right `suppress`.
+
+        Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,10 @@ class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind
     """A hold was lifted. Of no person."""
     CHANGE_KIND_ERASURE: _ChangeKind.ValueType  # 7
     """What was known of the person was erased, but for the stops."""
+    CHANGE_KIND_REVERT: _ChangeKind.ValueType  # 8
+    """A batch was undone: of no person where that began; of one, `asked` is what stood, and `stood`
+    what stands since, or absent where nothing does.
+    """
 
 class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
     """What a change of the log is about."""
@@ -63,6 +67,10 @@ CHANGE_KIND_LIFT: ChangeKind.ValueType  # 6
 """A hold was lifted. Of no person."""
 CHANGE_KIND_ERASURE: ChangeKind.ValueType  # 7
 """What was known of the person was erased, but for the stops."""
+CHANGE_KIND_REVERT: ChangeKind.ValueType  # 8
+"""A batch was undone: of no person where that began; of one, `asked` is what stood, and `stood`
+what stands since, or absent where nothing does.
+"""
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 
 @_typing.final

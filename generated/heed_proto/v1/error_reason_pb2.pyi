@@ -178,6 +178,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
          "metadata": {"approval_id": "approval-01J…"}}
     """
+    ERROR_REASON_BATCH_UNKNOWN: _ErrorReason.ValueType  # 30
+    """NOT_FOUND. No import and no batch of choices had this name.
+
+        {"reason": "BATCH_UNKNOWN", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
+    """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 31
     """RESOURCE_EXHAUSTED. The caller asks for more a second than one may; nothing was done. Calling
     again after `retry_ms` milliseconds is safe; the status holds a google.rpc.RetryInfo as well.
@@ -201,6 +206,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "RULES_UNKNOWN", "domain": "heed.dev",
          "metadata": {"rule_version": "2", "rule_version_max": "1"}}
+    """
+    ERROR_REASON_BATCH_REVERTED: _ErrorReason.ValueType  # 36
+    """FAILED_PRECONDITION. The batch was undone, so nothing of it stands, whatever an earlier answer
+    said; send what is right as another batch.
+
+        {"reason": "BATCH_REVERTED", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -365,6 +376,11 @@ ERROR_REASON_APPROVAL_UNKNOWN: ErrorReason.ValueType  # 29
     {"reason": "APPROVAL_UNKNOWN", "domain": "heed.dev",
      "metadata": {"approval_id": "approval-01J…"}}
 """
+ERROR_REASON_BATCH_UNKNOWN: ErrorReason.ValueType  # 30
+"""NOT_FOUND. No import and no batch of choices had this name.
+
+    {"reason": "BATCH_UNKNOWN", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
+"""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 31
 """RESOURCE_EXHAUSTED. The caller asks for more a second than one may; nothing was done. Calling
 again after `retry_ms` milliseconds is safe; the status holds a google.rpc.RetryInfo as well.
@@ -388,5 +404,11 @@ ERROR_REASON_RULES_UNKNOWN: ErrorReason.ValueType  # 35
 
     {"reason": "RULES_UNKNOWN", "domain": "heed.dev",
      "metadata": {"rule_version": "2", "rule_version_max": "1"}}
+"""
+ERROR_REASON_BATCH_REVERTED: ErrorReason.ValueType  # 36
+"""FAILED_PRECONDITION. The batch was undone, so nothing of it stands, whatever an earlier answer
+said; send what is right as another batch.
+
+    {"reason": "BATCH_REVERTED", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

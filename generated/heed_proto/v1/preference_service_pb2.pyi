@@ -539,10 +539,16 @@ class BatchSetPreferencesRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """As in CheckSuppressionRequest."""
     idempotency_key: _builtins.str
     """As in SetPreferenceRequest; one key for the batch."""
+    batch_id: _builtins.str
+    """Names the batch that this can be undone by (AdminService.RevertBatch), with other calls that
+    name it: at most 100 printable ASCII characters. Empty: it is of none. One that was undone is
+    BATCH_REVERTED.
+    """
     @_builtins.property
     def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonChoices]:
         """The people, 1 to 1,000. Together at most 10,000 records (subjects × choices)."""
@@ -558,10 +564,11 @@ class BatchSetPreferencesRequest(_message.Message):
         idempotency_key: _builtins.str = ...,
         people: _abc.Iterable[Global___PersonChoices] | None = ...,
         origin: _types_pb2.Origin | None = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "origin", b"origin", "people", b"people", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "idempotency_key", b"idempotency_key", "origin", b"origin", "people", b"people", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -601,7 +601,9 @@ class Change(_message.Message):
 
     @_builtins.property
     def remove_record(self) -> Global___WatchedRecord:
-        """The suppression in this record's slot stands no more."""
+        """What stands in this record's slot, a suppression or (when a batch is undone) a choice, stands no
+        more.
+        """
 
     @_builtins.property
     def set_topic(self) -> _types_pb2.Topic:

@@ -173,6 +173,7 @@ def _kind_of(change: Change) -> str:
         return "topic"
     if change.erasure is not None:
         return "erasure"
-    if change.record is not None:
-        return f"record.{Channel(change.record.channel).name.lower()}"
+    record = change.slot_record
+    if record is not None:
+        return f"record.{Channel(record.channel).name.lower()}"
     return "hold"

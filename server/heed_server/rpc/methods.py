@@ -11,7 +11,15 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from heed.wire import checks, encoded, parse, parse_admin, parse_import, parse_watch
+from heed.wire import (
+    checks,
+    encoded,
+    parse,
+    parse_admin,
+    parse_import,
+    parse_watch,
+    parse_ways_back,
+)
 from heed.wire.asked import CheckAsked
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -204,6 +212,12 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         parse_import.import_records,
         Service.import_records,
         rate=None,
+    ),
+    _write(admin.RevertBatchResponse, parse_ways_back.revert_batch, Service.revert_batch),
+    _write(
+        admin.ReleaseSuppressionsResponse,
+        parse_ways_back.release_suppressions,
+        Service.release_suppressions,
     ),
     _read("ListApprovals", approving.list_approvals),
     _read("GrantApproval", approving.grant_approval, is_write=True),

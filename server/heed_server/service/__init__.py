@@ -12,6 +12,7 @@ from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
 from heed_server.service.tenants import LEARN_SECONDS, KnownTenant, TenantContext, Tenants
 from heed_server.service.watching import Watching
+from heed_server.service.ways_back import WaysBack
 
 __all__ = [
     "LEARN_SECONDS",
@@ -31,7 +32,7 @@ class Service(
     Protections,
     Erasures,
     Operations,
-    Approvals,
+    WaysBack,
     Audits,
     Proofs,
     Watching,

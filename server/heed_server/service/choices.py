@@ -54,7 +54,10 @@ class Choices(Capped):
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.preferences_set(context.tenant.tenant_id, outcome, len(asked.people))
 
-        act = SetPreferences(people=tuple(_keyed_person(context, one) for one in asked.people))
+        act = SetPreferences(
+            people=tuple(_keyed_person(context, one) for one in asked.people),
+            batch_id=asked.batch_id,
+        )
         return await self.append_capped(
             context, principal, "BatchSetPreferences", asked.call, act, encode_answer
         )

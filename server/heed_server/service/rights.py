@@ -40,6 +40,8 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ListSuppressions": Right.EXPORT,
         "ImportRecords": Right.SUPPRESS,
         "ExportRecords": Right.EXPORT,
+        "RevertBatch": Right.ADMIN,
+        "ReleaseSuppressions": Right.SUPPRESS,
         "ListApprovals": Right.ADMIN,
         "GrantApproval": Right.ADMIN,
         "RejectApproval": Right.ADMIN,

@@ -88,6 +88,14 @@ def tenant_exists(name: str) -> ConflictError:
     )
 
 
+def has_key(connection: Connection, tenant_id: TenantId, idempotency_key: str) -> bool:
+    """Whether the key of a call that was answered is kept."""
+    statement = select(keys.c.revision).where(
+        keys.c.tenant_id == tenant_id, keys.c.idempotency_key == idempotency_key
+    )
+    return connection.execute(statement).first() is not None
+
+
 def delete_expired_keys(connection: Connection, now: Instant, limit: int) -> int:
     """Delete up to so many idempotency keys whose time is over; return how many."""
     expired = (

@@ -11,7 +11,8 @@ Laws:
      "decided_us":1790000000000000,"reach":"promotional"},"origin":{"source":"preference-page"}}
 
 Names are those of `heed.model` in lower case; times are microseconds since 1970 in UTC, and end in
-`_us`. `stands` is there where what stands after the change is not what was asked.
+`_us`. `stands` is there where what stands after the change is not what was asked. In a revert
+`record` is what stood, and `stands` what stands since; each is left out where nothing did, or does.
 
 Of a change that an erasure took, the residue is kept in the place of the content: `"erased":true`,
 and of a stop the record alone. It is not what was hashed; the erasure's own content commits to it.
@@ -122,6 +123,8 @@ class _Written(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     batch: str = ""
     erasure: _Erasure | None = None
+    asked_by: str = ""
+    approved_by: str = ""
     erased: bool = False
 
 
@@ -158,6 +161,8 @@ class ContentEncoder:
                 draft.reason,
                 draft.batch_id,
                 None if draft.erasure is None else _erasure(draft.erasure),
+                "" if draft.approved is None else draft.approved.asked_by,
+                "" if draft.approved is None else draft.approved.approved_by,
             )
         )
 
@@ -208,8 +213,9 @@ def decode_change(
         read = _decode(content)
         if read.v != _VERSION:
             raise LogDamagedError(f"change {revision} has content of version {read.v}")
-        stands = read.stands or read.record
-        asked = read.record if read.stands is not None else None
+        is_revert = kind == ChangeKind.REVERT
+        stands = read.stands if is_revert else read.stands or read.record
+        asked = read.record if is_revert or read.stands is not None else None
         return Change(
             revision=Revision(revision),
             commit_time=Instant(commit_time),
@@ -227,14 +233,17 @@ def decode_change(
             batch_id=read.batch,
             erasure=None if read.erasure is None else _read_erasure(read.erasure, revision),
             is_erased=read.erased,
+            asked_by=read.asked_by,
+            approved_by=read.approved_by,
         )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise LogDamagedError(f"change {revision} cannot be read: {error}") from error
 
 
 def _own_revision(draft: Draft, record: Record) -> int:
-    """A release names what stood, which an earlier change had set."""
-    return record.revision if draft.kind is ChangeKind.RELEASE else 0
+    """A release or a revert names what stood, which an earlier change had set."""
+    is_earlier = draft.kind in {ChangeKind.RELEASE, ChangeKind.REVERT}
+    return record.revision if is_earlier else 0
 
 
 def _record(record: Record, revision: int) -> _Record:

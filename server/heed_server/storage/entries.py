@@ -103,6 +103,8 @@ def write_down(
                 reason=draft.reason,
                 batch_id=draft.batch_id,
                 erasure=draft.erasure,
+                asked_by="" if draft.approved is None else draft.approved.asked_by,
+                approved_by="" if draft.approved is None else draft.approved.approved_by,
             )
         )
     end = Head(

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from heed.acts import AddProtections, SetPreferences
+from heed.acts import AddProtections, ReleaseSuppressions, RevertBatch, SetPreferences
 from heed.audit.checkpoints import origin_of
 from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
-from heed.judge import judge
+from heed.judge import judge, require_open
 from heed.model import Head, Instant, Revision, TenantId
 from heed_server.storage.caps import spend
 from heed_server.storage.clock import (
@@ -134,7 +134,8 @@ def _append(
     rules: GroupRules,
 ) -> Appended:
     act = write.act
-    is_dry_run = isinstance(act, AddProtections) and act.dry_run
+    is_dry_run = isinstance(act, AddProtections | ReleaseSuppressions | RevertBatch) and act.dry_run
+    require_open(act, log.ledger.batches)
     first = None if is_dry_run else log.keys.get(write.idempotency_key)
     if first is not None:
         return _replay(write, first, log)

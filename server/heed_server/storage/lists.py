@@ -136,6 +136,10 @@ def _matches(filter_: RecordFilter) -> list[ColumnElement[bool]]:
         conditions.append(records.c.kind.in_([int(kind) for kind in filter_.kinds]))
     if filter_.causes:
         conditions.append(records.c.cause.in_([int(cause) for cause in filter_.causes]))
+    if filter_.from_time is not None:
+        conditions.append(records.c.decided_time >= filter_.from_time)
+    if filter_.before_time is not None:
+        conditions.append(records.c.decided_time < filter_.before_time)
     if filter_.scope is not None:
         conditions += _within(filter_.scope)
     return conditions
@@ -175,6 +179,7 @@ def _with_subject(row: Row, addresses_of: AddressReader) -> StandingRecord:
         evidence=read.evidence,
         reason=read.reason,
         is_erased=read.is_erased,
+        batch_id=read.batch_id,
         subject=subject,
     )
 

@@ -233,6 +233,7 @@ def standing_record_of(row: Row) -> StandingRecord:
         evidence=change.evidence,
         reason=change.reason,
         is_erased=change.is_erased,
+        batch_id=change.batch_id,
     )
 
 

@@ -32,10 +32,10 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """The number of the last migration."""
 
-READABLE_SINCE = 8
+READABLE_SINCE = 10
 """The least `SCHEMA_VERSION` whose code may open a database of this schema: that of the last
 migration that contracted, took away or changed what code of before it stands on. A migration that
 only expands leaves it as it is, and servers of before it may then be started anew beside those of
@@ -295,6 +295,38 @@ leases = Table(
     sqlite_with_rowid=False,
 )
 """What one node at a time does for all, which node that is, and until when unless it says more."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("batch_id", _text, primary_key=True),
+    Column("first_revision", BigInteger, nullable=False),
+    Column("last_revision", BigInteger, nullable=False),
+    Column("revert_revision", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Where in the log each batch is, and the change by which its undoing began, if it did."""
+
+reserves = Table(
+    "reserves",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, primary_key=True),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("cause", SmallInteger, primary_key=True, autoincrement=False),
+    Column("slot_reach", SmallInteger, primary_key=True, autoincrement=False),
+    Column("channel", SmallInteger, primary_key=True, autoincrement=False),
+    Column("topic", _text, primary_key=True),
+    Column("reach", SmallInteger, nullable=False),
+    Column("decided_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("batch_id", _text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What rows of imports asked for that changed nothing, one row a slot as in `records`; an empty
+`batch_id`: those of several batches, all in one. They are not in the log (ADR 0033).
+"""
 
 approvals = Table(
     "approvals",

@@ -35,6 +35,7 @@ from heed_server.storage import (
     past_reads,
     subscribers,
     trees,
+    undoing,
     wrapped,
 )
 from heed_server.storage.backend import Backend, Reading, StorageLimits
@@ -45,9 +46,11 @@ from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
 from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.touched import GroupStatements
+from heed_server.storage.undoing import UndoingStatements
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
     ApiKey,
+    BatchFound,
     Page,
     RecordFilter,
     Standing,
@@ -77,6 +80,7 @@ class SqlStore:
         self._rules = rules
         self._statements = LogStatements(backend.dialect)
         self._past = PastStatements(backend.dialect)
+        self._undoing = UndoingStatements(backend.dialect)
         self._is_closed = False
         self._erasing = erasing.ErasingStatements(backend.dialect)
         self._overwrite_seconds_max = limits.overwrite_seconds_max
@@ -365,6 +369,16 @@ class SqlStore:
     async def release_lease(self, name: str, holder: str) -> None:
         """Give a lease back, if this holder has it."""
         await self._write(lambda c: leases.release(c, name, holder))
+
+    # ---- batches -----------------------------------------------------------------------------
+
+    async def find_batch(self, tenant_id: TenantId, batch_id: str) -> BatchFound | None:
+        """Return whom a batch touched (see `BatchReader.find_batch`)."""
+        return await self._read(lambda c: undoing.find_batch(c, self._undoing, tenant_id, batch_id))
+
+    async def has_answer(self, tenant_id: TenantId, idempotency_key: str) -> bool:
+        """Whether a call with this key was answered (see `BatchReader.has_answer`)."""
+        return await self._read(lambda c: admin.has_key(c, tenant_id, idempotency_key))
 
     # ---- approvals ---------------------------------------------------------------------------
 

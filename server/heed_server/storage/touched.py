@@ -21,7 +21,9 @@ from heed.acts import (
     LiftHold,
     PlaceHold,
     ReleaseSuppression,
+    ReleaseSuppressions,
     RetireTopic,
+    RevertBatch,
     SetPreferences,
 )
 from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
@@ -48,6 +50,7 @@ from heed_server.storage.rows import (
 )
 from heed_server.storage.schema import (
     EPOCH_IN_FORCE,
+    batches,
     cap_uses,
     changes,
     encrypted_addresses,
@@ -55,6 +58,7 @@ from heed_server.storage.schema import (
     holds,
     keys,
     records,
+    reserves,
     topics,
 )
 from heed_server.storage.statements import (
@@ -67,6 +71,12 @@ from heed_server.storage.statements import (
     Row,
     Statement,
     parameter,
+)
+from heed_server.storage.undoing import (
+    UndoingStatements,
+    batch_row,
+    load_undoing,
+    reserve_row,
 )
 from heed_server.writes import Write
 
@@ -112,6 +122,7 @@ class GroupStatements:
         self.topics_of = AmongSelect(select(topics.c.tenant_id, *TOPIC_COLUMNS), topics.c.tenant_id)
         self.holds_of = AmongSelect(select(holds.c.tenant_id, *HOLD_COLUMNS), holds.c.tenant_id)
         self.addresses = AddressStatements()
+        self.undoing = UndoingStatements(dialect)
         self.delete_hold = Statement(
             delete(holds).where(
                 holds.c.tenant_id == parameter("tenant"), holds.c.hold_id == parameter("hold")
@@ -161,6 +172,8 @@ class Rows:
         self.erased: list[tuple[TenantId, SubjectKey]] = []
         self.renewed: set[tuple[TenantId, SubjectKey]] = set()
         """Erased subjects whose person opted in anew: the address is kept again."""
+        self.batches: dict[tuple[TenantId, str], Row] = {}
+        self.reserves: dict[tuple[TenantId, SubjectKey, SlotKey], Row] = {}
 
 
 def lock_heads(
@@ -202,7 +215,7 @@ def load(
             record = record_of(row)
             slots: Slots = logs[tenant_id].ledger.records.setdefault(row[0], {})
             slots[slot_key(record)] = Held(record, bool(standing), release_time)
-    with_topics = {w.tenant_id for w in writes if isinstance(w.act, DeclareTopic | RetireTopic)}
+    with_topics = {w.tenant_id for w in writes if isinstance(w.act, _OF_TOPICS)}
     if with_topics:
         for tenant_id, *row in dialect.fetch_among(
             connection, statements.topics_of, sorted(with_topics)
@@ -214,6 +227,8 @@ def load(
             connection, statements.holds_of, sorted(with_holds)
         ):
             logs[tenant_id].ledger.holds[row[0]] = hold_of(row)
+    ledgers = {tenant_id: log.ledger for tenant_id, log in logs.items()}
+    load_undoing(connection, statements.undoing, writes, ledgers)
 
     for write in writes:
         if isinstance(write.act, EraseSubjects) and write.tenant_id in logs:
@@ -232,10 +247,16 @@ def _subjects_of(write: Write) -> list[SubjectKey]:
             return [protection.subject.key for protection in protections]
         case ReleaseSuppression(subject=subject):
             return [subject.key]
-        case EraseSubjects(keys=keys):
+        case ReleaseSuppressions(found=found):
+            return [one.key for one in found]
+        case EraseSubjects(keys=keys) | RevertBatch(keys=keys):
             return list(keys)
         case _:
             return []
+
+
+_OF_TOPICS = (DeclareTopic, RetireTopic, RevertBatch)
+"""The acts that are judged by all topics."""
 
 
 def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
@@ -252,6 +273,10 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
         rows.emptied.append((tenant_id, key, slot))
     for key, slot in ruling.touched:
         rows.records[tenant_id, key, slot] = ruling.records[key][slot]
+    for batch_id, batch in ruling.batches.items():
+        rows.batches[tenant_id, batch_id] = batch_row(tenant_id, batch_id, batch)
+    for (key, slot), reserve in ruling.reserves.items():
+        rows.reserves[tenant_id, key, slot] = reserve_row(tenant_id, key, slot, reserve)
     for topic in ruling.topics:
         rows.topics[tenant_id, topic.name] = topic_row(tenant_id, topic)
     for hold in ruling.placed:
@@ -318,7 +343,7 @@ def insert_all(
         statements.delete_hold.run(connection, tenant_id, hold_id)
     for tenant_id, use, minute in rows.cap_uses:
         statements.caps.forget(connection, tenant_id, use.principal, minute)
-    batches = [
+    inserts = [
         Batch(changes, rows.changes, ON_CONFLICT_FAIL),
         Batch(records, record_rows, ON_CONFLICT_REPLACE),
         Batch(encrypted_addresses, address_rows, ON_CONFLICT_KEEP),
@@ -326,8 +351,10 @@ def insert_all(
         Batch(topics, list(rows.topics.values()), ON_CONFLICT_REPLACE),
         Batch(holds, list(rows.holds.values()), ON_CONFLICT_REPLACE),
         Batch(cap_uses, list(rows.cap_uses.values()), ON_CONFLICT_REPLACE),
+        Batch(batches, list(rows.batches.values()), ON_CONFLICT_REPLACE),
+        Batch(reserves, list(rows.reserves.values()), ON_CONFLICT_REPLACE),
         Batch(heads, head_rows, ON_CONFLICT_REPLACE),
     ]
-    there = [batch for batch in batches if batch.rows]
+    there = [batch for batch in inserts if batch.rows]
     if there:
         statements.dialect.insert_all(connection, there)

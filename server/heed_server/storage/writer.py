@@ -27,6 +27,8 @@ from heed.acts import (
     AddProtections,
     EraseSubjects,
     ReleaseSuppression,
+    ReleaseSuppressions,
+    RevertBatch,
     SetPreferences,
     only_stops,
 )
@@ -324,6 +326,10 @@ def _records_of(write: Write) -> int:
             return len(protections)
         case ReleaseSuppression(scopes=scopes):
             return len(scopes)
+        case ReleaseSuppressions(found=found):
+            return len(found)
+        case RevertBatch(keys=keys):
+            return len(keys)
         case _:
             return 1
 

@@ -52,7 +52,7 @@ class Batch:
         )
         self._parts = [change_part(change) for change in changes]
         self._records: list[Record | None] = [
-            change.record if change.subject is not None else None for change in changes
+            change.slot_record if change.subject is not None else None for change in changes
         ]
         self._hashes = [change.running_hash for change in changes]
         self._hash_before = hash_before

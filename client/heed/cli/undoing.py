@@ -1,0 +1,118 @@
+"""`heed batches revert` and `heed suppressions release-many`: undoing what was a mistake.
+
+Both may need a second person. The call's key is made of what is asked, so that the same command,
+given again once it was granted, is the same call.
+"""
+
+import hashlib
+import json
+from typing import Annotated
+
+import typer
+
+from heed.cli.arguments import (
+    DEFAULT_SOURCE,
+    Actor,
+    IdempotencyKey,
+    Reference,
+    Source,
+    Why,
+    origin_named,
+    refusal,
+    time_named,
+)
+from heed.cli.options import Session, connected
+from heed.cli.output import print_json
+from heed.cli.suppressing import CauseWord
+from heed.cli.suppressing import app as suppressions
+
+app = typer.Typer(help="Lists that were imported, and other batches.", no_args_is_help=True)
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")]
+
+
+@app.command("revert")
+@connected
+def revert(
+    session: Session,
+    batch_id: Annotated[str, typer.Argument(help="Its name, as heed import told it")],
+    reason: Why,
+    dry_run: DryRun = False,
+    source: Source = DEFAULT_SOURCE,
+    actor: Actor = "",
+    reference: Reference = "",
+    idempotency_key: IdempotencyKey = None,
+) -> None:
+    """Undo an import or another batch, as if it had never been; it takes a second person.
+
+    The first time it fails with the name of an approval. Once another granted that, give the same
+    command again.
+    """
+    with session.connect() as client:
+        answer = client.revert_batch(
+            batch_id,
+            reason=reason,
+            origin=origin_named(source=source, actor=actor, reference=reference),
+            dry_run=dry_run,
+            idempotency_key=idempotency_key or f"revert/{batch_id}",
+        )
+    if session.json:
+        print_json(answer)
+        return
+    print(
+        f"{_done(dry_run, answer.replayed)}: of {answer.records:,} records {answer.released:,} "
+        f"released, {answer.restored:,} restored, {answer.unchanged:,} unchanged; "
+        f"{answer.people:,} people, {answer.newly_allowed:,} newly allowed"
+    )
+
+
+@suppressions.command("release-many")
+@connected
+def release_many(
+    session: Session,
+    cause: CauseWord,
+    reason: Why,
+    from_time: Annotated[
+        str, typer.Option("--from", help="Seen then or later: 2026-04-01T00:00:00Z")
+    ],
+    before_time: Annotated[str, typer.Option("--before", help="Seen before then")],
+    batch_id: Annotated[str, typer.Option(help="Only those that this batch last set")] = "",
+    dry_run: DryRun = False,
+    source: Source = DEFAULT_SOURCE,
+    actor: Actor = "",
+    reference: Reference = "",
+    idempotency_key: IdempotencyKey = None,
+) -> None:
+    """Release suppressions of many people; more than 100 take a second person.
+
+    For when a fault of one's own made mail bounce. Choices, complaints and legal ones stay.
+    """
+    began, ended = time_named(from_time, "--from"), time_named(before_time, "--before")
+    if began is None or ended is None:
+        raise refusal("--from", "say both --from and --before")
+    said = json.dumps([cause, from_time, before_time, batch_id, reason, source, actor, reference])
+    with session.connect() as client:
+        answer = client.release_suppressions(
+            cause=cause,
+            from_time=began,
+            before_time=ended,
+            batch_id=batch_id,
+            reason=reason,
+            origin=origin_named(source=source, actor=actor, reference=reference),
+            dry_run=dry_run,
+            idempotency_key=idempotency_key
+            or f"release/{hashlib.sha256(said.encode()).hexdigest()[:32]}",
+        )
+    if session.json:
+        print_json(answer)
+        return
+    print(
+        f"{_done(dry_run, answer.replayed)}: {answer.released:,} suppressions released, "
+        f"of {answer.people:,} people"
+    )
+
+
+def _done(dry_run: bool, replayed: bool) -> str:
+    if dry_run:
+        return "would be"
+    return "was done before" if replayed else "done"
