@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heed.audit.checkpoints import Checkpoint, read_checkpoint
 from heed.audit.failing import ProofError
 from heed.audit.notes import require_signed
-from heed.audit.receipts import entry_of
+from heed.audit.receipts import place_of
 from heed.audit.signing import SigningKey, verify
 from heed.audit.tiles import Edge, FullTile, edge_tiles, hashes_of, tiles_for
 from heed.audit.tree import EMPTY_ROOT, Range
@@ -149,10 +149,10 @@ def checked(signed: Signed, key: KeyOf) -> Checkpoint:
 
 def _require_own(tenant_id: TenantId, revision: int, content: bytes) -> None:
     try:
-        entry = entry_of(content)
+        of_tenant, own_revision, _ = place_of(content)
     except ProofError as error:
         raise _damaged(tenant_id, revision, str(error)) from error
-    if (entry.tenant_id, entry.revision) != (tenant_id, revision):
+    if of_tenant != tenant_id or own_revision != revision:
         raise _damaged(tenant_id, revision, "has the entry of another")
 
 
