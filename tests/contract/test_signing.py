@@ -19,6 +19,7 @@ from heed.errors import ErrorReason, HeedError, InvalidArgumentError, NotFoundEr
 from heed.model import Revision, TenantId
 from heed_server.audit import AuditLimits, KeyOf, Prover, Signer
 from heed_server.storage import SqlStore
+from heed_server.storage.heights import Heights
 from heed_server.store import LogDamagedError
 from tests.support.stores import Database, Shop, chooses, imports, new_shop, protection
 
@@ -33,7 +34,7 @@ def signer_of(
         store,
         store,
         KEY,
-        epoch=store.epoch,
+        epoch=lambda: store.epoch,
         holder=holder,
         standing=lambda: [(one, Revision(at)) for one, at in (standing or {}).items()],
         boot_seconds=lambda: 0.0,
@@ -193,7 +194,7 @@ async def test_a_log_of_another_life_of_the_store_is_signed_under_another_name(
         store,
         store,
         KEY,
-        epoch=epoch,
+        epoch=lambda: epoch,
         holder="node-1",
         standing=list,
         boot_seconds=lambda: 0.0,
@@ -361,7 +362,7 @@ async def test_a_log_that_is_right_again_is_signed_on(
         store,
         store,
         KEY,
-        epoch=store.epoch,
+        epoch=lambda: store.epoch,
         holder="node-1",
         standing=lambda: [(shop.tenant_id, Revision(20))],
         boot_seconds=lambda: seconds,
@@ -402,6 +403,20 @@ async def test_a_database_that_was_put_back_is_not_signed_on(
 
     assert "was put back" in signer.refused[shop.tenant_id]
 
+    # Until an operator has confirmed it: what stands is of another epoch, and another name.
+    head = database.blob(earlier.running_hash)
+    await database.execute(f"UPDATE heads SET revision = 10, running_hash = {head}")
+    await database.execute(f"UPDATE store SET epoch = {database.blob(b'confirmed'[:8])}")
+    await store.head(shop.tenant_id)
+    await signer.sign_all()
+
+    assert signer.refused == {}
+    signed = await store.signed(shop.tenant_id)
+    assert signed is not None
+    assert signed.size == 10
+    origin = origin_of(b"confirmed"[:8], shop.tenant_id)
+    assert open_checkpoint(signed.note, [KEY(origin).verifier], verify).origin == origin
+
 
 async def test_a_checkpoint_that_is_gone_is_missed_by_who_signed_it(
     database: Database, store: SqlStore, shop: Shop
@@ -417,7 +432,7 @@ async def test_a_checkpoint_that_is_gone_is_missed_by_who_signed_it(
 
 
 async def test_another_history_that_was_signed_with_the_key_is_refused_by_who_saw_the_first(
-    database: Database, store: SqlStore, shop: Shop
+    database: Database, store: SqlStore, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An intruder with the key and the database signs a fork; a node that ran on notices."""
     await fill(shop, 10)
@@ -426,6 +441,8 @@ async def test_another_history_that_was_signed_with_the_key_is_refused_by_who_sa
     for table in ("changes", "checkpoints", "heads", "keys", "records"):
         await database.execute(f"DELETE FROM {table}")
     zeros = database.blob(bytes(32))
+    # The intruder's own process has never seen the first history.
+    monkeypatch.setattr(Heights, "require", lambda *_: None)
     await database.execute(f"INSERT INTO heads VALUES ({shop.tenant_id}, 0, {zeros}, 0, 0)")
     await fill(shop, 20)
     await signer_of(store).sign(shop.tenant_id)
@@ -443,7 +460,7 @@ async def test_another_key_signs_nothing_here(store: SqlStore, shop: Shop) -> No
         store,
         store,
         other,
-        epoch=store.epoch,
+        epoch=lambda: store.epoch,
         holder="node-1",
         standing=list,
         boot_seconds=lambda: 0.0,

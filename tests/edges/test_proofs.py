@@ -23,7 +23,7 @@ def signer_of(server: Running) -> Signer:
         server.store,
         server.store,
         CHECKPOINT_KEY,
-        epoch=server.store.epoch,
+        epoch=lambda: server.store.epoch,
         holder="test",
         standing=server.tenants.standing,
         boot_seconds=lambda: 0.0,

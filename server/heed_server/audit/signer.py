@@ -45,13 +45,15 @@ class Signer:
         leases: LeaseStore,
         key: KeyOf,
         *,
-        epoch: bytes,
+        epoch: Callable[[], bytes],
         holder: str,
         standing: Callable[[], Iterable[tuple[TenantId, Revision]]],
         boot_seconds: Callable[[], float],
         limits: AuditLimits,
     ) -> None:
-        """`standing` says where this node's index of each tenant stands."""
+        """`standing` says where this node's index of each tenant stands; `epoch` the one in force,
+        which an operator may change while nodes run.
+        """
         self.refused: dict[TenantId, str] = {}
         """The logs that are not signed, and why."""
         self.sizes: dict[TenantId, int] = {}
@@ -61,7 +63,8 @@ class Signer:
         self._store = store
         self._leases = leases
         self._key = key
-        self._epoch = epoch
+        self._epoch_in_force = epoch
+        self._epoch = epoch()
         self._holder = holder
         self._standing = standing
         self._boot_seconds = boot_seconds
@@ -91,6 +94,7 @@ class Signer:
         Raises:
             UnavailableError: the database does not answer.
         """
+        self._follow_epoch()
         for tenant_id, revision in list(self._standing()):
             if self.sizes.get(tenant_id, 0) >= revision or self._is_left_alone(tenant_id):
                 continue
@@ -107,6 +111,7 @@ class Signer:
             LogNotSignedError: it is damaged, or not the log that was signed.
             UnavailableError: the database does not answer.
         """
+        self._follow_epoch()
         while True:
             before = await self._known(tenant_id)
             grown, full = await self._grow(before.copy(), tenant_id)
@@ -128,6 +133,20 @@ class Signer:
                 grown.signed, grown.origin = signed, origin
                 return self._keep(tenant_id, grown, signed)
             self._grown.pop(tenant_id, None)  # another node was quicker
+
+    def _follow_epoch(self) -> None:
+        """Forget what was signed in a life of the store that is over: this one may lack it."""
+        epoch = self._epoch_in_force()
+        if epoch != self._epoch:
+            self._epoch = epoch
+            for known in (
+                self.refused,
+                self.sizes,
+                self._last,
+                self._grown,
+                self._left_alone_until,
+            ):
+                known.clear()
 
     async def _sign_or_refuse(self, tenant_id: TenantId) -> None:
         try:

@@ -40,7 +40,7 @@ def signer_of(
         store,
         store,
         key,
-        epoch=store.epoch,
+        epoch=lambda: store.epoch,
         holder=holder_of(config),
         standing=tenants.standing,
         boot_seconds=clock.boot,
