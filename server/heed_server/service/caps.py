@@ -54,7 +54,7 @@ class Caps:
         if principal is OPEN:
             if not self._has_said:
                 self._has_said = True
-                _log.warning("caps_not_in_force", why="callers need no credential")
+                _log.info("caps_not_in_force", why="callers need no credential")
             return None
         bounds = self._limits
         most: dict[Cap, int] = {}
