@@ -8,6 +8,7 @@ Laws:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from heed.audit.checkpoints import Checkpoint, read_checkpoint
 from heed.audit.failing import ProofError
@@ -19,6 +20,7 @@ from heed.audit.tree import EMPTY_ROOT, Range
 from heed.model import TenantId
 from heed.proof import EMPTY_LOG_HASH, leaf_hash, running_hash
 from heed_server.audit.errors import LogNotSignedError
+from heed_server.audit.limits import EDGES_KEPT_MAX
 from heed_server.tree_store import Leaf, Signed, TreeStore
 
 
@@ -27,11 +29,12 @@ class KeyOf:
 
     def __init__(self, seed: bytes) -> None:
         """`seed` are the 32 secret bytes of the key."""
-        self._seed = seed
+        # Making the public half costs as much as a signature.
+        self._of_log = lru_cache(maxsize=EDGES_KEPT_MAX)(partial(SigningKey, seed))
 
     def __call__(self, origin: str) -> SigningKey:
         """Return the key in the name of a log."""
-        return SigningKey(self._seed, origin)
+        return self._of_log(origin)
 
 
 @dataclass(slots=True, kw_only=True)

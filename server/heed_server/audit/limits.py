@@ -8,7 +8,8 @@ LEAVES_A_PAGE: Final = 2_048
 PAGES_A_CHECKPOINT: Final = 32
 """Pages that one checkpoint takes in at most; while a log is behind there are more checkpoints."""
 EDGES_KEPT_MAX: Final = 1_024
-"""Trees whose right edge is kept in memory, up to 50 KiB each; others are read when they grow."""
+"""Logs of which the right edge, up to 50 KiB each, the key and the last checkpoint are kept in
+memory; of others they are read and checked anew."""
 RECEIPT_WAIT_SECONDS_MAX: Final = 3.0
 """How long asking for a receipt waits for a checkpoint that has its leaf."""
 

@@ -8,6 +8,7 @@ Laws:
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from heed.audit.checkpoints import Checkpoint
@@ -36,7 +37,7 @@ from heed.model import Revision, TenantId
 from heed.proof import leaf_hash
 from heed_server.audit.errors import LogNotSignedError
 from heed_server.audit.grown import KeyOf, checked
-from heed_server.audit.limits import RECEIPT_WAIT_SECONDS_MAX
+from heed_server.audit.limits import EDGES_KEPT_MAX, RECEIPT_WAIT_SECONDS_MAX
 from heed_server.tree_store import LoggedChange, Signed, TreeStore
 
 _POLL_SECONDS = 0.05
@@ -50,12 +51,14 @@ class Proven(NamedTuple):
 
 
 class Prover:
-    """Reads what was signed. It has no state, so every node and every call has the same."""
+    """Reads what was signed: every node has the same."""
 
     def __init__(self, store: TreeStore, key: KeyOf, *, boot_seconds: Callable[[], float]) -> None:
         self._store = store
         self._key = key
         self._boot_seconds = boot_seconds
+        # A signature is verified once for all the proofs that are of it.
+        self._checked = lru_cache(maxsize=EDGES_KEPT_MAX)(partial(checked, key=key))
 
     async def checkpoint(self, tenant_id: TenantId) -> Proven:
         """Return the last checkpoint of a log.
@@ -171,7 +174,7 @@ class Prover:
         while True:
             signed = await self._store.signed(tenant_id)
             if signed is not None and signed.size >= size:
-                return signed, checked(signed, self._key)
+                return signed, self._checked(signed)
             if self._boot_seconds() >= deadline:
                 there = 0 if signed is None else signed.size
                 raise _unknown(f"no checkpoint has revision {size} yet; the last has {there}")
