@@ -1,6 +1,5 @@
 """How much may be under way: in all, of one principal, and none once the node stops."""
 
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -28,7 +27,7 @@ class Room:
         self._what = what
         self._most = most
         self._most_of_principal = most_of_principal
-        self._of_principal: Counter[str] = Counter()
+        self._of_principal: dict[str, int] = {}
         self._count = 0
         self._is_closed = False
 
@@ -46,14 +45,14 @@ class Room:
         self.refused += 1
         count, (limit, most) = self._count, self._most
         if count < most:
-            count, (limit, most) = self._of_principal[principal], self._most_of_principal
+            count, (limit, most) = self._of_principal.get(principal, 0), self._most_of_principal
         raise self._refusal(limit, count, most)
 
     def has_room(self, principal: str) -> bool:
         """Whether a principal may open one more now."""
         return (
             self._count < self._most[1]
-            and self._of_principal[principal] < self._most_of_principal[1]
+            and self._of_principal.get(principal, 0) < self._most_of_principal[1]
             and not self._is_closed
         )
 
@@ -70,13 +69,15 @@ class Room:
     def take(self, principal: str) -> None:
         """Count one more, that there is room for; give it back, whatever happens."""
         self._count += 1
-        self._of_principal[principal] += 1
+        self._of_principal[principal] = self._of_principal.get(principal, 0) + 1
 
     def give_back(self, principal: str) -> None:
         """Count one less of a principal's."""
         self._count -= 1
-        self._of_principal[principal] -= 1
-        if not self._of_principal[principal]:
+        left = self._of_principal[principal] - 1
+        if left:
+            self._of_principal[principal] = left
+        else:
             del self._of_principal[principal]
 
     def close(self) -> None:

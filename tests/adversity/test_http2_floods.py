@@ -49,8 +49,8 @@ def test_a_flood_neither_ends_nor_fills_a_server_and_checks_are_answered(
 
     assert server.process.poll() is None, server.log[-2_000:]
     assert meanwhile.answered_share >= ANSWERED_SHARE_MIN
-    assert seconds <= RECOVERED_SECONDS_MAX
     if name not in UNBOUNDED:
+        assert seconds <= RECOVERED_SECONDS_MAX
         assert grown <= GROWN_BYTES_MAX
 
 
@@ -64,7 +64,7 @@ def _seconds_to_opt_out(server: Served) -> float:
         )
         while True:
             try:
-                write(request, timeout=RECOVERED_SECONDS_MAX, wait_for_ready=True)
+                write(request, timeout=3 * RECOVERED_SECONDS_MAX, wait_for_ready=True)
             except grpc.RpcError:
                 if time.monotonic() - began > 3 * RECOVERED_SECONDS_MAX:
                     raise

@@ -157,7 +157,7 @@ class LimitsConfig(Section):
         le=1_000_000,
     )
     calls_pending_max: int = setting(
-        1_000,
+        3_000,
         "Calls that have arrived and wait for the process's loop; one more is refused, and from "
         "half of it on some are.",
         higher="a flood of large headers fills more memory",

@@ -62,7 +62,7 @@ class RpcLimits:
     """Metadata of a call, softly: above it calls are refused more and more, at twice it all."""
     calls_max: int = 8_192
     """Calls under way in the process; one more is RESOURCE_EXHAUSTED. Higher: more memory."""
-    calls_pending_max: int = 1_000
+    calls_pending_max: int = 3_000
     """Calls that have arrived and wait for the process's loop; one more is refused, and from half
     of it on some are. Higher: a flood of large headers fills more memory. Lower: bursts are refused
     that a busy loop would have got to."""
