@@ -335,6 +335,38 @@ class ReleaseAnswer(Written):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSubject:
+    """What is kept of one identifier of a person."""
+
+    subject: Subject | None
+    """Readable, normalised; None: nothing is known of it, or it was erased."""
+    erase_time: datetime | None
+    """When it was erased last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelDecision:
+    """What would be decided of a message on one channel, about no topic in particular."""
+
+    channel: Channel
+    answer: CheckAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectExport:
+    """All that is known of one person."""
+
+    subjects: tuple[KnownSubject, ...]
+    """In the order in which they were named; `subject_index` of the others is a position here."""
+    standing: tuple[Record, ...]
+    decisions: tuple[ChannelDecision, ...]
+    changes: tuple[HistoricChange, ...]
+    """Every change of the log about them, oldest first."""
+    revision: int
+    """Where the log stood at the first page; changes of later ones may follow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
     """The erasure of one identifier."""
 

@@ -74,6 +74,17 @@ class StandingRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSubject:
+    """What is kept of a subject beside the log."""
+
+    key: SubjectKey
+    subject: Subject | None = field(default=None, repr=False)
+    """None: its readable address is not kept."""
+    erase_time: Instant | None = None
+    """When it was erased last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StandingHold:
     """A hold with what the log says of the change that placed it."""
 
@@ -428,6 +439,12 @@ class Store(
         self, tenant_id: TenantId, filter_: RecordFilter, batch: int
     ) -> AbstractAsyncContextManager[tuple[Head, AsyncIterator[Sequence[StandingRecord]]]]:
         """Open every record that matches, of one revision, `subject` filled where one is kept."""
+        ...
+
+    async def known(
+        self, tenant_id: TenantId, keys: Sequence[SubjectKey]
+    ) -> Sequence[KnownSubject]:
+        """Return what is kept of each of these subjects, in their order."""
         ...
 
     async def finish_erasure(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> bool:

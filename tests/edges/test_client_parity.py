@@ -73,6 +73,7 @@ def script(draw: random.Random) -> Generator[tuple[str, Step]]:
         yield "explain then", _explain_then(draw)
         yield "history", _history(draw)
     yield "get", lambda client, _: client.get_preferences(subjects=SUBJECTS)
+    yield "known", lambda client, _: client.export_subject(SUBJECTS)
     yield "topics", lambda client, _: list(client.list_topics())
     yield "holds", lambda client, _: list(client.list_holds())
     yield "suppressions", lambda client, _: _sorted(client.list_suppressions())

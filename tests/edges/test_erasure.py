@@ -183,6 +183,40 @@ def test_the_past_of_an_erased_person_has_their_stops_and_nothing_else(tmp_path:
     assert then.reasons[0].record.erased
 
 
+def test_all_that_is_known_of_a_person_is_told_and_after_an_erasure_the_stops(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with Served(tmp_path, variables=variables) as server, server.client() as client:
+        told_of_ada(client)
+        before = client.export_subject([*subjects(), heed.user("nobody")])
+        client.erase_subject(subjects(), reason="asked by letter", origin=ORIGIN)
+        after = client.export_subject(subjects())
+
+    assert [one.subject for one in before.subjects] == [
+        heed.email("ada@xn--exmple-cua.com"),
+        heed.phone("+436601234567"),
+        None,
+    ]
+    assert [(one.kind, one.subject_index) for one in before.standing] == [
+        (heed.RecordKind.OPT_OUT, 0),
+        (heed.RecordKind.OPT_IN, 0),
+        (heed.RecordKind.OPT_OUT, 1),
+    ]
+    origins = [one.origin.reference for one in before.standing if one.origin is not None]
+    assert origins == ["ticket 4711", "", "ticket 4711"]
+    assert before.standing[1].evidence == EVIDENCE
+    assert [one.revision for one in before.changes] == [1, 2, 3]
+    assert {one.channel: one.answer.allowed for one in before.decisions} == {
+        channel: channel is heed.Channel.PROCESSING
+        for channel in heed.Channel
+        if channel is not heed.Channel.ANY
+    }
+    assert [one.subject for one in after.subjects] == [None, None]
+    assert all(one.erase_time is not None for one in after.subjects)
+    assert [one.erased for one in after.standing] == [True, True]
+    assert [one.kind for one in after.changes][3:] == [heed.ChangeKind.ERASURE] * 2
+
+
 def test_a_call_sent_again_after_an_erasure_is_a_replay_and_consents_to_nothing(
     tmp_path: Path,
 ) -> None:

@@ -49,6 +49,7 @@ RIGHTS: Mapping[str, str] = {
     "ListHolds": "operate",
     "AddSuppressions": "suppress",
     "ReleaseSuppression": "suppress",
+    "ExportSubject": "export",
     "EraseSubject": "admin",
     "ListSuppressions": "export",
     "ImportRecords": "suppress",

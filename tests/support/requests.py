@@ -315,6 +315,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "ListHolds": admin.ListHoldsRequest,
     "AddSuppressions": add_suppressions,
     "ReleaseSuppression": release_suppression,
+    "ExportSubject": lambda: admin.ExportSubjectRequest(subjects=[subject()]),
     "EraseSubject": erase_subject,
     "ListSuppressions": admin.ListSuppressionsRequest,
     "ImportRecords": import_records,

@@ -161,6 +161,22 @@ def test_an_erased_person_is_still_suppressed_and_an_old_opt_in_does_nothing(
     assert [one.subject for one in client.list_suppressions()] == [None]
 
 
+def test_all_that_is_known_of_a_person_is_told(client: FakeSyncClient) -> None:
+    for at in range(3):
+        client.opt_out(email=ADA, topic=f"t{at}", source="tests")
+        client.clock.advance(timedelta(seconds=1))
+    opt_in(client, "news")
+
+    known = client.export_subject([heed.email(ADA), heed.phone("+436601234567")])
+
+    assert [one.subject for one in known.subjects] == [heed.email(ADA), None]
+    assert [one.erase_time for one in known.subjects] == [None, None]
+    assert (len(known.standing), len(known.changes), known.revision) == (4, 4, 4)
+    assert known.changes[-1].evidence == EVIDENCE
+    assert [one.channel for one in known.decisions] == list(heed.Channel)[1:]
+    assert all(one.answer.allowed for one in known.decisions)
+
+
 def test_a_person_who_opts_in_after_their_erasure_begins_anew(client: FakeSyncClient) -> None:
     client.opt_out(email=ADA, source="tests")
     client.erase_subject([heed.email(ADA)], reason="asked", origin=ORIGIN)

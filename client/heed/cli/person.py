@@ -1,5 +1,6 @@
-"""`heed erase`: what is known of one person."""
+"""`heed export-subject` and `heed erase`: what is known of one person."""
 
+import json
 import sys
 
 from heed.cli.arguments import (
@@ -17,7 +18,35 @@ from heed.cli.arguments import (
     subjects_named,
 )
 from heed.cli.options import Session, connected
-from heed.cli.output import RECORD_COLUMNS, print_json, print_table, record_row, time_of
+from heed.cli.output import (
+    RECORD_COLUMNS,
+    as_json,
+    print_json,
+    print_table,
+    record_row,
+    time_of,
+)
+
+
+@connected
+def export_subject(
+    session: Session,
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+) -> None:
+    """Write all that is known of one person to stdout, as JSON (docs/privacy.md has its fields).
+
+    Name every identifier of theirs: what is known under another one is not told.
+    """
+    subjects = subjects_named(emails, phones, users, devices)
+    with session.connect() as client:
+        known = client.export_subject(subjects)
+    if session.json:
+        print_json(known)
+    else:
+        print(json.dumps(as_json(known), ensure_ascii=False, indent=2))
 
 
 @connected

@@ -1,8 +1,8 @@
 """The client's methods of AdminService for what is known of one person."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from heed.answers import ErasureAnswer
+from heed.answers import ErasureAnswer, SubjectExport
 from heed.client.calling import Calling
 from heed.connection import methods
 from heed.model import Subject
@@ -11,7 +11,29 @@ from heed.wire import ask, read
 
 
 class PrivacyMethods(Calling):
-    """What is known of one person: all of it erased but the stops."""
+    """What is known of one person: all of it, or all of it erased but the stops."""
+
+    async def export_subject(
+        self,
+        subjects: Sequence[Subject],
+        *,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SubjectExport:
+        """Return all that is known of one person under each of these identifiers.
+
+        What is known under other identifiers of theirs is not told: name them all. `timeout` is in
+        seconds of each page of their changes.
+        """
+        pages = []
+        page_token = ""
+        while True:
+            request = ask.export_subject(self._tenant_or(tenant), subjects, page_token)
+            page = await self._calls.unary(methods.EXPORT_SUBJECT, request, timeout=timeout)
+            pages.append(page)
+            page_token = page.next_page_token
+            if not page_token:
+                return read.subject_exported(pages)
 
     async def erase_subject(
         self,

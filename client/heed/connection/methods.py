@@ -256,6 +256,14 @@ ADD_SUPPRESSIONS: Final = MethodSpec(
     kind=Kind.WRITE,
     timeout_seconds=5.0,
 )
+EXPORT_SUBJECT: Final = MethodSpec(
+    service=_ADMIN,
+    name="ExportSubject",
+    request=admin.ExportSubjectRequest,
+    answer=admin.ExportSubjectResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 ERASE_SUBJECT: Final = MethodSpec(
     service=_ADMIN,
     name="EraseSubject",
@@ -411,6 +419,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_HOLDS,
     ADD_SUPPRESSIONS,
     RELEASE_SUPPRESSION,
+    EXPORT_SUBJECT,
     ERASE_SUBJECT,
     LIST_SUPPRESSIONS,
     IMPORT_RECORDS,

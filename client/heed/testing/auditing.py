@@ -6,14 +6,16 @@ from typing import Final
 
 from heed.as_of import require_history, require_past, require_rules, revision_unknown
 from heed.decide import explain
-from heed.model import Instant, Revision, SubjectKey
+from heed.model import Channel, Instant, Query, Revision, SubjectKey
 from heed.past import Past
 from heed.testing.memory import KEYER, Memory
 from heed.testing.reading import ReadMethod, hold_in_full, in_full, told_of
 from heed.wire import format as told
 from heed.wire import parse_admin, parse_audit
 from heed.wire.asked import AsOf, AsOfPosition, ExplainAsked, HistoryAsked
+from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
+from heed_proto.v1 import types_pb2 as pb
 
 
 def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
@@ -55,6 +57,41 @@ def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
     ).SerializeToString()
 
 
+def _export_subject(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
+    keys = [KEYER.key(subject) for subject in asked.subjects]
+    places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(keys)}
+    found = [
+        change
+        for change in memory.changes(memory.revision)
+        if change.subject in places and change.revision > asked.after
+    ]
+    page = found[: asked.page_size]
+    cursor = str(page[-1].revision) if len(page) < len(found) else ""
+    answer = admin.ExportSubjectResponse(
+        changes=[told.historic_change(one, places[one.subject], now) for one in page],
+        next_page_token=parse_admin.page_token(parse_audit.EXPORTED, cursor),
+        position=told.position(memory.revision, memory.token(), now),
+    )
+    if asked.after:
+        return answer.SerializeToString()
+    facts = memory.facts(keys)
+    answer.subjects.extend(
+        told.known_subject(memory.subjects.get(key), memory.erase_time(key)) for key in keys
+    )
+    answer.standing.extend(
+        in_full(memory, record, places[key], now) for key in keys for record in memory.standing(key)
+    )
+    answer.decisions.extend(
+        admin.ChannelDecision(
+            channel=pb.Channel.ValueType(channel),
+            decision=told_of(explain(facts, Query(channel=channel), now), facts.records, now),
+        )
+        for channel in Channel
+        if channel is not Channel.ANY
+    )
+    return answer.SerializeToString()
+
+
 def _moment(memory: Memory, as_of: AsOf, now: Instant) -> tuple[Revision, Instant]:
     if not isinstance(as_of, AsOfPosition):
         require_past(as_of, now)
@@ -72,6 +109,7 @@ AUDITS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
     {
         "Explain": ReadMethod(read=parse_audit.explain, act=_explain),
         "GetHistory": ReadMethod(read=parse_audit.get_history, act=_get_history),
+        "ExportSubject": ReadMethod(read=parse_audit.export_subject, act=_export_subject),
     }
 )
 """By the method's name."""

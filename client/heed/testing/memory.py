@@ -12,7 +12,7 @@ from typing import Final
 
 from heed.acts import Act, ErasedSubject, EraseSubjects, Outcome, RevertBatch
 from heed.decide import Facts
-from heed.judge import Draft, History, Ledger, Said, in_order, judge
+from heed.judge import ERASURE_SLOT, Draft, History, Ledger, Said, in_order, judge
 from heed.keys import LOOKUP_KEY_BYTES, Keyer
 from heed.model import (
     Change,
@@ -114,6 +114,11 @@ class Memory:
     def change(self, revision: Revision) -> Draft:
         """Return the change of a revision: who said so, when and why."""
         return self.log[revision - 1]
+
+    def erase_time(self, key: SubjectKey) -> Instant | None:
+        """Return when a subject was erased last; None: never."""
+        held = self.ledger.records.get(key, {}).get(ERASURE_SLOT)
+        return None if held is None else held.release_time
 
     def is_erased(self, revision: Revision) -> bool:
         """Whether what a change said was erased."""

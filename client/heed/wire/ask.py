@@ -322,6 +322,19 @@ def release_suppression(
 
 
 @_of_unicode
+def export_subject(
+    tenant: str, subjects: Iterable[Subject], page_token: str
+) -> admin.ExportSubjectRequest:
+    """Ask for a page of all that is known of one person."""
+    return admin.ExportSubjectRequest(
+        tenant=tenant,
+        subjects=[said.subject(one) for one in subjects],
+        page_size=PAGE_SIZE_MAX,
+        page_token=page_token,
+    )
+
+
+@_of_unicode
 def erase_subject(
     tenant: str, key: str, subjects: Iterable[Subject], reason: str, origin: Origin
 ) -> admin.EraseSubjectRequest:

@@ -94,7 +94,7 @@ class ExplainAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryAsked:
-    """GetHistory."""
+    """GetHistory, or ExportSubject."""
 
     tenant: str
     subjects: tuple[Subject, ...]

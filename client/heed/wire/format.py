@@ -33,6 +33,7 @@ from heed.model import (
     SubjectType,
     Topic,
 )
+from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import types_pb2 as pb
 
@@ -188,6 +189,14 @@ def hold_in_full(value: Hold, commit_time: Instant, placed_by: Origin | None) ->
     if placed_by is not None:
         told.origin.CopyFrom(origin(placed_by))
     return told
+
+
+def known_subject(kept: Subject | None, erase_time: Instant | None) -> admin.KnownSubject:
+    """Return what is kept of an identifier beside the log."""
+    return admin.KnownSubject(
+        subject=None if kept is None else subject(kept),
+        erase_time=None if erase_time is None else timestamp(erase_time),
+    )
 
 
 def topic(value: Topic) -> pb.Topic:

@@ -1,4 +1,4 @@
-"""Messages of AuditService to values, by the laws of `heed.wire.parse`."""
+"""Messages about the past and about one person to values, by the laws of `heed.wire.parse`."""
 
 from heed.model import Instant, Revision
 from heed.tokens import decode_token
@@ -6,11 +6,14 @@ from heed.wire import parse_admin, values
 from heed.wire.asked import AsOf, AsOfPosition, ExplainAsked, HistoryAsked
 from heed.wire.parse import message, query, reference
 from heed.wire.violations import Violations
+from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import types_pb2 as pb
 
 HISTORY = "history"
 """The name of the list of a person's changes, as page tokens know it."""
+EXPORTED = "export"
+"""The same of the list that is told with all else that is known of them."""
 
 _REVISION_CHARACTERS_MAX = 19
 
@@ -38,6 +41,19 @@ def get_history(data: bytes) -> HistoryAsked:
     subjects = values.subjects(asked.subjects, "subjects", violations, distinct=True)
     page = parse_admin.page(
         asked.tenant, asked.page_size, asked.page_token, HISTORY, violations=violations
+    )
+    return HistoryAsked(
+        tenant=page.tenant, subjects=subjects, page_size=page.page_size, after=_after(page.cursor)
+    )
+
+
+def export_subject(data: bytes) -> HistoryAsked:
+    """Read an ExportSubjectRequest."""
+    asked = message(admin.ExportSubjectRequest, data)
+    violations = Violations()
+    subjects = values.subjects(asked.subjects, "subjects", violations, distinct=True)
+    page = parse_admin.page(
+        asked.tenant, asked.page_size, asked.page_token, EXPORTED, violations=violations
     )
     return HistoryAsked(
         tenant=page.tenant, subjects=subjects, page_size=page.page_size, after=_after(page.cursor)

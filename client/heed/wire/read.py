@@ -7,7 +7,7 @@ Laws:
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypedDict, TypeVar
 
@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from heed.answers import (
     Approval,
     BatchSetAnswer,
+    ChannelDecision,
     CheckAnswer,
     Erasure,
     ErasureAnswer,
@@ -23,6 +24,7 @@ from heed.answers import (
     Hold,
     HoldAnswer,
     ImportAnswer,
+    KnownSubject,
     Preferences,
     Propagation,
     Reason,
@@ -34,6 +36,7 @@ from heed.answers import (
     SetAnswer,
     SignedText,
     Stored,
+    SubjectExport,
     SubjectRecord,
     SubscriberProgress,
     SuppressionsAnswer,
@@ -233,6 +236,31 @@ def suppression_released(answer: admin.ReleaseSuppressionResponse, key: str) -> 
         released=tuple(record(one) for one in answer.released),
         standing=tuple(record(one) for one in answer.standing),
         **_write(answer.position, replayed=answer.replayed, key=key),
+    )
+
+
+def subject_exported(pages: Sequence[admin.ExportSubjectResponse]) -> SubjectExport:
+    """Read all that is known of a person, told in pages."""
+    first = pages[0]
+    return SubjectExport(
+        subjects=tuple(
+            KnownSubject(
+                subject=subject(one.subject) if one.HasField("subject") else None,
+                erase_time=_instant(one.erase_time) if one.HasField("erase_time") else None,
+            )
+            for one in first.subjects
+        ),
+        standing=tuple(record(one) for one in first.standing),
+        decisions=tuple(
+            ChannelDecision(
+                channel=channel,
+                answer=check(audit.ExplainResponse(decision=one.decision, position=first.position)),
+            )
+            for one in first.decisions
+            if (channel := _CHANNEL(one.channel)) is not None
+        ),
+        changes=tuple(historic_change(one) for page in pages for one in page.changes),
+        revision=first.position.revision,
     )
 
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from heed_proto.v1 import audit_service_pb2 as _audit_service_pb2
 from heed_proto.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -1853,3 +1854,151 @@ class ReleaseSuppressionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseSuppressionsResponse: _TypeAlias = ReleaseSuppressionsResponse  # noqa: Y015
+
+@_typing.final
+class ExportSubjectRequest(_message.Message):
+    """Asks for all that is known of one person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    page_size: _builtins.int
+    """At most so many changes, 1 to 1,000. 0: 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same subjects. Empty: from the start."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Subject]:
+        """Identifiers of one person, 1 to 8. What is known under others of theirs is not told."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        subjects: _abc.Iterable[_types_pb2.Subject] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "subjects", b"subjects", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportSubjectRequest: _TypeAlias = ExportSubjectRequest  # noqa: Y015
+
+@_typing.final
+class ExportSubjectResponse(_message.Message):
+    """Tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this was the last page."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownSubject]:
+        """What is kept of each identifier, in the order of the request. Only on the first page."""
+
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Record]:
+        """Every record that stands, who said so included. Only on the first page."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelDecision]:
+        """What would be decided now of a message on each channel, about no topic in particular. Only on
+        the first page.
+        """
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_audit_service_pb2.HistoricChange]:
+        """Every change of the log about them, by revision."""
+
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where the log stood."""
+
+    def __init__(
+        self,
+        *,
+        subjects: _abc.Iterable[Global___KnownSubject] | None = ...,
+        standing: _abc.Iterable[_types_pb2.Record] | None = ...,
+        decisions: _abc.Iterable[Global___ChannelDecision] | None = ...,
+        changes: _abc.Iterable[_audit_service_pb2.HistoricChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+        position: _types_pb2.Position | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "decisions", b"decisions", "next_page_token", b"next_page_token", "position", b"position", "standing", b"standing", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportSubjectResponse: _TypeAlias = ExportSubjectResponse  # noqa: Y015
+
+@_typing.final
+class KnownSubject(_message.Message):
+    """What is kept of one identifier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def subject(self) -> _types_pb2.Subject:
+        """Readable, normalised. Absent: none is kept, because nothing is known of it or it was erased."""
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was erased last. Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        subject: _types_pb2.Subject | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownSubject: _TypeAlias = KnownSubject  # noqa: Y015
+
+@_typing.final
+class ChannelDecision(_message.Message):
+    """A decision on one channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    channel: _types_pb2.Channel.ValueType
+    """The channel."""
+    @_builtins.property
+    def decision(self) -> _types_pb2.Decision:
+        """The decision, with every rule that spoke."""
+
+    def __init__(
+        self,
+        *,
+        channel: _types_pb2.Channel.ValueType = ...,
+        decision: _types_pb2.Decision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "decision", b"decision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelDecision: _TypeAlias = ChannelDecision  # noqa: Y015

@@ -134,6 +134,11 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
                 _registered_method=True)
+        self.ExportSubject = channel.unary_unary(
+                '/heed.v1.AdminService/ExportSubject',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ExportSubjectRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportSubjectResponse.FromString,
+                _registered_method=True)
         self.EraseSubject = channel.unary_unary(
                 '/heed.v1.AdminService/EraseSubject',
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.EraseSubjectRequest.SerializeToString,
@@ -332,6 +337,17 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportSubject(self, request, context):
+        """Returns all that is known of one person: their addresses as they are kept, every record that
+        stands, what would be decided now on each channel and why, and every change of the log, page by
+        page. Needs the right `export`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseSubject(self, request, context):
         """Erases what is known of one person under each identifier named: the readable address, every
         opt-in, and of each change before it who said so, how, from where, with what evidence and why.
@@ -445,6 +461,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RejectApproval,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.SerializeToString,
+            ),
+            'ExportSubject': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportSubject,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ExportSubjectRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ExportSubjectResponse.SerializeToString,
             ),
             'EraseSubject': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseSubject,
@@ -970,6 +991,33 @@ class AdminService(object):
             '/heed.v1.AdminService/RejectApproval',
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSubject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ExportSubject',
+            heed_dot_v1_dot_admin__service__pb2.ExportSubjectRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ExportSubjectResponse.FromString,
             options,
             channel_credentials,
             insecure,

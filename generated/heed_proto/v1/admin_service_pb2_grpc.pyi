@@ -140,6 +140,13 @@ class AdminServiceStub:
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
     """
+    ExportSubject: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ExportSubjectRequest, _admin_service_pb2.ExportSubjectResponse]
+    """Returns all that is known of one person: their addresses as they are kept, every record that
+    stands, what would be decided now on each channel and why, and every change of the log, page by
+    page. Needs the right `export`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+    """
     EraseSubject: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EraseSubjectRequest, _admin_service_pb2.EraseSubjectResponse]
     """Erases what is known of one person under each identifier named: the readable address, every
     opt-in, and of each change before it who said so, how, from where, with what evidence and why.
@@ -264,6 +271,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     the right `admin`.
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+    """
+    ExportSubject: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ExportSubjectRequest, _admin_service_pb2.ExportSubjectResponse]  # type: ignore[assignment]
+    """Returns all that is known of one person: their addresses as they are kept, every record that
+    stands, what would be decided now on each channel and why, and every change of the log, page by
+    page. Needs the right `export`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
     EraseSubject: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseSubjectRequest, _admin_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
     """Erases what is known of one person under each identifier named: the readable address, every
@@ -500,6 +514,19 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         the right `admin`.
 
         Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportSubject(
+        self,
+        request: _admin_service_pb2.ExportSubjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ExportSubjectResponse, _abc.Awaitable[_admin_service_pb2.ExportSubjectResponse]]:
+        """Returns all that is known of one person: their addresses as they are kept, every record that
+        stands, what would be decided now on each channel and why, and every change of the log, page by
+        page. Needs the right `export`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
-from heed_server.rpc import approving, audits, proofs, propagations, reads
+from heed_server.rpc import approving, audits, people, proofs, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -205,6 +205,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         parse_admin.release_suppression,
         Service.release_suppression,
     ),
+    _read("ExportSubject", people.export_subject),
     _read("EraseSubject", erase_subject, is_write=True),
     _read("ListSuppressions", reads.list_suppressions),
     _write(

@@ -5,8 +5,8 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
-from heed_server.service.erasures import Erasures
 from heed_server.service.operations import Operations
+from heed_server.service.people import People
 from heed_server.service.proofs import Proofs
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
@@ -30,7 +30,7 @@ class Service(
     Checks,
     Choices,
     Protections,
-    Erasures,
+    People,
     Operations,
     WaysBack,
     Audits,

@@ -36,6 +36,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ListHolds": Right.OPERATE,
         "AddSuppressions": Right.SUPPRESS,
         "ReleaseSuppression": Right.SUPPRESS,
+        "ExportSubject": Right.EXPORT,
         "EraseSubject": Right.ADMIN,
         "ListSuppressions": Right.EXPORT,
         "ImportRecords": Right.SUPPRESS,

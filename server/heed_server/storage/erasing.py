@@ -10,17 +10,28 @@ Laws:
   write: what it is about to rewrite is in the tables.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, delete, literal, literal_column, select
 from sqlalchemy.types import BigInteger, LargeBinary
 
 from heed.acts import ErasedSubject
 from heed.judge import ERASURE_SLOT, History, SlotKey
-from heed.model import ChangeKind, Effect, Instant, Revision, SubjectKey, TenantId
+from heed.model import (
+    ChangeKind,
+    Effect,
+    Instant,
+    Revision,
+    Subject,
+    SubjectKey,
+    SubjectType,
+    TenantId,
+)
 from heed.proof import residues_hash
 from heed_server.erasures import Erased
+from heed_server.storage.addresses import AddressReader
 from heed_server.storage.content import decode_change, residue_of
+from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import addresses, changes, encrypted_addresses, records
 from heed_server.storage.statements import (
     ON_CONFLICT_REPLACE,
@@ -31,7 +42,7 @@ from heed_server.storage.statements import (
     Statement,
     parameter,
 )
-from heed_server.store import LogDamagedError
+from heed_server.store import KnownSubject, LogDamagedError
 
 ERASED_SALT = b""
 """The salt of a change that was erased; every other has `heed.proof.SALT_BYTES`."""
@@ -92,7 +103,7 @@ class ErasingStatements:
             *("tenant", "subject"),
         )
         self.encrypted = Statement(
-            select(encrypted_addresses.c.ciphertext).where(
+            select(encrypted_addresses.c.type, encrypted_addresses.c.ciphertext).where(
                 encrypted_addresses.c.tenant_id == tenant, encrypted_addresses.c.subject == subject
             ),
             dialect,
@@ -101,7 +112,9 @@ class ErasingStatements:
         # What an earlier heed wrote, and is not encrypted yet.
         of_subject = (addresses.c.tenant_id == tenant) & (addresses.c.subject == subject)
         self.readable = Statement(
-            select(addresses.c.type).where(of_subject), dialect, *("tenant", "subject")
+            select(addresses.c.type, addresses.c.address).where(of_subject),
+            dialect,
+            *("tenant", "subject"),
         )
         self.delete_readable = Statement(
             delete(addresses).where(of_subject), dialect, *("tenant", "subject")
@@ -145,7 +158,7 @@ def read_history(
     committed = residues_hash(residues())
     last = _last_erasure(connection, statements, tenant_id, key)
     encrypted = statements.encrypted.fetch(connection, tenant_id, key)
-    is_readable = bool(encrypted and encrypted[0][0]) or bool(
+    is_readable = bool(encrypted and encrypted[0][1]) or bool(
         statements.readable.fetch(connection, tenant_id, key)
     )
     if not count and last is None and not is_readable:
@@ -165,6 +178,36 @@ def erase_subject(
     statements.delete_readable.run(connection, tenant_id, key)
     nothing = (tenant_id, key, NO_TYPE, NO_ADDRESS)
     dialect.insert_all(connection, [Batch(encrypted_addresses, [nothing], ON_CONFLICT_REPLACE)])
+
+
+def read_known(
+    connection: Connection,
+    statements: ErasingStatements,
+    keyring: Keyring,
+    tenant_id: TenantId,
+    keys: Sequence[SubjectKey],
+) -> list[KnownSubject]:
+    """Return what is kept of each subject beside the log.
+
+    Raises:
+        SecretsError: an address cannot be decrypted.
+    """
+    times = statements.dialect.fetch_among(
+        connection, statements.erase_times, [tenant_id], list(keys)
+    )
+    erase_times = {bytes(key): Instant(time) for _, key, time in times}
+    reader = AddressReader(connection, keyring, tenant_id)
+    found: list[KnownSubject] = []
+    for key in keys:
+        subject = None
+        encrypted = statements.encrypted.fetch(connection, tenant_id, key)
+        readable = statements.readable.fetch(connection, tenant_id, key)
+        if encrypted and encrypted[0][1]:
+            subject = reader.subject(key, encrypted[0][0], bytes(encrypted[0][1]))
+        elif not encrypted and readable:
+            subject = Subject(type=SubjectType(readable[0][0]), value=readable[0][1])
+        found.append(KnownSubject(key=key, subject=subject, erase_time=erase_times.get(key)))
+    return found
 
 
 def read_erased(connection: Connection) -> list[Erased]:

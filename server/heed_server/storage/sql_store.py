@@ -51,6 +51,7 @@ from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
     ApiKey,
     BatchFound,
+    KnownSubject,
     Page,
     RecordFilter,
     Standing,
@@ -212,6 +213,15 @@ class SqlStore:
         )
 
     # ---- erasures ----------------------------------------------------------------------------
+
+    async def known(
+        self, tenant_id: TenantId, keys: Sequence[SubjectKey]
+    ) -> Sequence[KnownSubject]:
+        """Return what is kept of each of these subjects, in their order."""
+        keyring = self._rules.keyring
+        return await self._read(
+            lambda c: erasing.read_known(c, self._erasing, keyring, tenant_id, keys)
+        )
 
     async def finish_erasure(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> bool:
         """Note a committed erasure in the ledger and overwrite it (see `Store.finish_erasure`)."""

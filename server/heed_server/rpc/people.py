@@ -1,0 +1,55 @@
+"""The RPCs about all that is known of one person: parse, act, format."""
+
+from heed.model import SubjectKey
+from heed.wire import format as told
+from heed.wire import parse_admin, parse_audit
+from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import types_pb2 as pb
+from heed_server.auth.policy import Principal
+from heed_server.rpc.audits import HISTORY_BYTES_MAX
+from heed_server.rpc.reads import in_full, position
+from heed_server.service import Service
+from heed_server.service.people import KnownPerson
+
+
+async def export_subject(service: Service, principal: Principal, data: bytes) -> bytes:
+    """Answer ExportSubject: all but the changes on the first page alone."""
+    asked = parse_audit.export_subject(data)
+    person = await service.export_subject(principal, asked)
+    places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(person.keys)}
+    answer = admin.ExportSubjectResponse(
+        position=position(person.context, person.standing.head, person.now)
+    )
+    if not asked.after:
+        _tell_person(answer, person, places)
+    size = 0
+    for change in person.changes[: asked.page_size]:
+        historic = told.historic_change(change, places[change.subject], person.now)
+        size += historic.ByteSize()
+        if size > HISTORY_BYTES_MAX and answer.changes:
+            break
+        answer.changes.append(historic)
+    if len(answer.changes) < len(person.changes):
+        cursor = str(answer.changes[-1].revision)
+        answer.next_page_token = parse_admin.page_token(parse_audit.EXPORTED, cursor)
+    return answer.SerializeToString()
+
+
+def _tell_person(
+    answer: admin.ExportSubjectResponse, person: KnownPerson, places: dict[SubjectKey | None, int]
+) -> None:
+    now = person.now
+    recorded = {one.key for one in person.standing.records}
+    with_records = [at for at, key in enumerate(person.keys) if key in recorded]
+    answer.subjects.extend(
+        told.known_subject(person.known[key].subject, person.known[key].erase_time)
+        for key in person.keys
+    )
+    answer.standing.extend(in_full(one, places[one.key], now) for one in person.standing.records)
+    answer.decisions.extend(
+        admin.ChannelDecision(
+            channel=pb.Channel.ValueType(channel),
+            decision=told.decision(decision, with_records, now),
+        )
+        for channel, decision in person.decisions.items()
+    )
