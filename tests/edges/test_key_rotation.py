@@ -2,19 +2,22 @@
 
 import itertools
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from heed import Channel, OptOut, Origin, SyncClient
-from heed.model import Method
+from heed.keys import Keyer, normalise
+from heed.model import Method, Subject, SubjectType
 from heed_server.secrets.keysets import key_id_of
 from heed_server.secrets.root_file import RootFile
+from heed_server.storage import open_store
 from tests.support.postgres import Postgres
 from tests.support.served import WAIT_SECONDS_MAX, Served, run_command
 from tests.support.stores import Database
@@ -208,3 +211,41 @@ def test_a_server_without_its_root_keys_does_not_start(tmp_path: Path) -> None:
     assert refused.returncode == 3
     assert "the root keys are not at" in refused.stderr
     assert not (tmp_path / "heed-data" / "heed.db.root").exists()
+
+
+# ---- from the release before -----------------------------------------------------------------
+
+
+async def test_an_upgrade_leaves_nothing_readable_in_any_file(tmp_path: Path) -> None:
+    """A server goes on with what an earlier heed kept, and encrypts it while it answers."""
+    with Served(tmp_path) as server, server.client() as client:
+        opt_all_out(client)
+    folder = tmp_path / "heed-data"
+    store = await open_store(f"sqlite:///{folder / 'heed.db'}")
+    (tenant,) = await store.tenants()
+    await store.close()
+    keyer = Keyer(tenant.lookup_key)
+    readable = [
+        (keyer.key(normalise(Subject(type=SubjectType.EMAIL, value=email))), email)
+        for email in KNOWN
+    ]
+    (folder / "heed.db.root").unlink()
+    with closing(sqlite3.connect(folder / "heed.db", isolation_level=None)) as connection:
+        # The same rows as the release before left them.
+        connection.execute("DELETE FROM secrets")
+        connection.execute("DELETE FROM encrypted_addresses")
+        connection.execute("UPDATE tenants SET lookup_key = ?", (tenant.lookup_key,))
+        connection.executemany("INSERT INTO addresses VALUES (1, ?, 1, ?)", readable)
+        connection.execute("PRAGMA user_version = 1")
+
+    with Served(tmp_path) as server, server.client() as client:
+        before = [json.loads(line) for line in server.lines if "readable_encrypted" in line]
+        (encrypted,) = before or [server.wait_for("readable_encrypted")]
+        assert not client.check(email=KNOWN[0], channel=Channel.EMAIL).allowed
+        assert exported(client) == set(KNOWN)
+
+    assert encrypted["count"] == len(KNOWN)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"canary" in path.read_bytes()] == []
+    of_database = [path for path in files if path.name.startswith("heed.db")]
+    assert [path.name for path in of_database if tenant.lookup_key in path.read_bytes()] == []

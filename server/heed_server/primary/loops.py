@@ -21,7 +21,7 @@ PRUNED_MAX = 1_000
 RENEW_SECONDS = 5.0
 """How often it is looked whether addresses are to be encrypted, or put under another key."""
 
-RENEW_LEASE_SECONDS = 60.0
+RENEW_LEASE_SECONDS = 10.0
 """For how long one node is to be the one that does so."""
 
 WATCH_SECONDS = 0.5
