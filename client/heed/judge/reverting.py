@@ -75,7 +75,7 @@ def judge_revert(act: RevertBatch, ruling: Ruling) -> None:
     undone = {name for name, one in ledger.batches.items() if one.reverted is not None}
     undone.add(act.batch_id)
     topics = TopicTable(ledger.topics.values())
-    counts = dict.fromkeys(("records", "released", "restored", "unchanged"), 0)
+    counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
     newly_allowed = 0
     for key in act.keys:
         before = ruling.slots(key)
@@ -225,4 +225,5 @@ def _allows_more(
     return bool(set(more_classes) - set(classes) or set(more_topics) - set(topics_sent))
 
 
+_COUNTS: Final = ("records", "released", "restored", "unchanged")
 _OF_RECORDS: Final = frozenset({ChangeKind.CHOICE, ChangeKind.SUPPRESSION, ChangeKind.RELEASE})

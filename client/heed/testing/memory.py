@@ -213,7 +213,7 @@ class Memory:
         """Return all that the log says of some subjects."""
         said: dict[SubjectKey, list[Said]] = {key: [] for key in keys}
         for one in self.log:
-            if one.key in said:
+            if one.key is not None and one.key in said:
                 said[one.key].append(Said(one.kind, one.asked, one.commit_time, one.batch_id))
         return said
 
