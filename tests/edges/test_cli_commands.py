@@ -500,3 +500,22 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(heed: Heed) -> None:
 
     assert process.returncode != 0
     assert "Traceback" not in said
+
+
+def test_a_batch_is_undone_by_two_and_a_dry_run_says_what_that_would_do(
+    heed: Heed, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"address\n{ADA}\n", encoding="utf-8")
+    options = ("--as", "generic", "--cause", "opt_out", "--batch-id", "wrong")
+    heed("import", str(listed), *options)
+
+    shown = heed("batches", "revert", "wrong", "--reason", "the wrong file", "--dry-run")
+    refused = heed("batches", "revert", "wrong", "--reason", "the wrong file")
+
+    assert (shown.exit_code, refused.exit_code) == (0, 4)
+    assert "of 1 records 1 released" in shown.stdout
+    assert "1 newly allowed" in shown.stdout
+    assert "APPROVAL_REQUIRED" in refused.stderr
+    assert "nothing asked" in heed("approvals", "list").stdout
+    assert heed("check", "--email", ADA).exit_code == 10

@@ -134,7 +134,7 @@ class Said(NamedTuple):
 Slots = dict[SlotKey, Held]
 
 _NO_SLOTS: Slots = {}
-_NO_CLAIMS: dict[SlotKey, Reserve] = {}
+_NO_RESERVES: dict[SlotKey, Reserve] = {}
 
 ERASURE_SLOT: Final[SlotKey] = (
     RecordKind.OPT_IN << 12 | Cause.NONE << 8 | Reach.ALL << 4 | Channel.ANY,
@@ -253,7 +253,9 @@ class Ruling:
 
     def reserve(self, key: SubjectKey, slot: SlotKey) -> Reserve | None:
         """Return what rows asked of a slot that changed nothing there."""
-        return self.reserves.get((key, slot)) or self.ledger.reserves.get(key, _NO_CLAIMS).get(slot)
+        return self.reserves.get((key, slot)) or self.ledger.reserves.get(key, _NO_RESERVES).get(
+            slot
+        )
 
     def note_batch(self, batch_id: str) -> None:
         """Note that the changes of this act are of a batch."""
