@@ -423,7 +423,11 @@ def quick(examples: int, steps: int) -> settings:
         stateful_step_count=steps,
         deadline=None,
         derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        # Its enum has a metaclass that pyright does not see through.
+        suppress_health_check=[  # pyright: ignore[reportArgumentType]
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+        ],
         print_blob=False,
     )
 

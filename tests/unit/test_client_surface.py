@@ -72,9 +72,10 @@ def test_both_clients_have_the_same_methods_with_the_same_signatures() -> None:
 
 def test_there_is_a_method_for_every_rpc() -> None:
     """The library's names are its own; what each calls is in its source."""
+    package = importlib.import_module("heed.client")
     source = "".join(
-        inspect.getsource(importlib.import_module(f"heed.client.{name}"))
-        for name in (module.name for module in pkgutil.iter_modules(heed.client.__path__))
+        inspect.getsource(importlib.import_module(f"heed.client.{module.name}"))
+        for module in pkgutil.iter_modules(package.__path__)
     )
     constants = {
         name

@@ -31,6 +31,10 @@ ERRORS = [
     (UnauthenticatedError("a"), code_pb2.UNAUTHENTICATED),
     (RightRequiredError("a"), code_pb2.PERMISSION_DENIED),
     (ExhaustedError("a"), code_pb2.RESOURCE_EXHAUSTED),
+    (
+        ExhaustedError("a", reason=ErrorReason.RATE_LIMITED, metadata={"retry_ms": "1500"}),
+        code_pb2.RESOURCE_EXHAUSTED,
+    ),
     (UnavailableError("a", reason=ErrorReason.STATE_STALE), code_pb2.UNAVAILABLE),
     (OutcomeUnknownError("a"), code_pb2.UNAVAILABLE),
 ]

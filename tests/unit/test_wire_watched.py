@@ -124,6 +124,22 @@ def test_nothing_is_told_of_a_change_that_did_nothing() -> None:
     assert change_to(logged()[-1]) is None
 
 
+def test_a_revert_tells_what_stands_in_the_slot_or_that_nothing_does() -> None:
+    opt_out = logged()[0]
+    restored = replace(opt_out, kind=ChangeKind.REVERT, asked=opt_out.record)
+    emptied = replace(restored, record=None)
+    closing = replace(emptied, subject=None, asked=None)
+
+    told = [change_to(one) for one in (restored, emptied, closing)]
+
+    assert [one and one.WhichOneof("effect") for one in told] == [
+        "set_record",
+        "remove_record",
+        None,
+    ]
+    assert [one.slot_record for one in (restored, emptied)] == [opt_out.record, opt_out.record]
+
+
 def test_a_change_without_what_its_kind_must_carry_is_not_told() -> None:
     with pytest.raises(ValueError, match="lacks"):
         change_to(replace(logged()[0], record=None))

@@ -61,13 +61,11 @@ def export_subject(data: bytes) -> HistoryAsked:
 
 
 def _as_of(asked: audit.ExplainRequest, violations: Violations) -> AsOf | None:
-    match asked.WhichOneof("as_of"):
-        case "position":
-            return _position(asked.position, violations)
-        case "time":
-            return values.instant(asked.time, "time", violations)
-        case None:
-            return None
+    if asked.HasField("position"):
+        return _position(asked.position, violations)
+    if asked.HasField("time"):
+        return values.instant(asked.time, "time", violations)
+    return None
 
 
 def _position(asked: pb.Position, violations: Violations) -> AsOfPosition:

@@ -117,7 +117,8 @@ class SqliteDialect:
                 ]
                 conditions.append(column.in_(values))
             compiled = select.where(conditions).compile(dialect=self.compiler)
-            known = str(compiled), list(getattr(compiled, "positiontup", ())), compiled.params or {}
+            names: list[str] = list(getattr(compiled, "positiontup", ()))
+            known = str(compiled), names, dict(compiled.params or {})
             self._among[select, sizes] = known
         return known
 
