@@ -170,7 +170,7 @@ class RevertBatch:
     """Judge and count, then write nothing."""
 
 
-class Standing(NamedTuple):
+class Found(NamedTuple):
     """A record as somebody found it: whose, in which slot, and the change that last set it."""
 
     key: SubjectKey
@@ -182,7 +182,7 @@ class Standing(NamedTuple):
 class ReleaseSuppressions:
     """Release suppressions of several people, those that are still as they were found."""
 
-    found: tuple[Standing, ...]
+    found: tuple[Found, ...]
     reason: str
     origin: Origin
     approved: Approved | None = None

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from heed.model import Instant, SubjectKey, TenantId
+from heed_server.durable import sync_folder
 
 _VERSION = 1
 _MODE = 0o600
@@ -90,15 +91,7 @@ def append_to_ledger(path: Path, erased: Iterable[Erased]) -> None:
     finally:
         os.close(descriptor)
     if not end:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path.parent)
 
 
 _decode = msgspec.json.Decoder(_Line).decode

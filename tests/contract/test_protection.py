@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 from heed.acts import (
     Act,
     DeclareTopic,
+    Found,
     LiftHold,
     Outcome,
     PersonChoices,
@@ -32,7 +33,6 @@ from heed.acts import (
     ReleaseSuppressions,
     RevertBatch,
     SetPreferences,
-    Standing,
 )
 from heed.errors import ErrorReason, HeedError
 from heed.index import Index, IndexBuilder
@@ -221,7 +221,7 @@ class Protection(RuleBasedStateMachine):
     def release_many(self, cause: Cause) -> None:
         """Of everybody, as they were found; choices are not found by it."""
         found = tuple(
-            Standing(KEYS[name], slot_key(record), record.revision)
+            Found(KEYS[name], slot_key(record), record.revision)
             for name in NAMES
             for record in self._records(name)
             if record.cause is cause

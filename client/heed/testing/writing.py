@@ -14,6 +14,7 @@ from heed.acts import (
     AddProtections,
     DeclareTopic,
     EraseSubjects,
+    Found,
     KeyedSubject,
     LiftHold,
     Outcome,
@@ -26,7 +27,6 @@ from heed.acts import (
     RevertBatch,
     Reverted,
     SetPreferences,
-    Standing,
 )
 from heed.connection.methods import METHODS
 from heed.errors import ConflictError, ErrorReason
@@ -160,7 +160,7 @@ def _erase_subject(memory: Memory, asked: ErasureAsked) -> tuple[Act, Tell]:
 
 def _release_suppressions(memory: Memory, asked: ReleasesAsked) -> tuple[Act, Tell]:
     found = tuple(
-        Standing(key, slot, held.record.revision)
+        Found(key, slot, held.record.revision)
         for key, slots in memory.ledger.records.items()
         for slot, held in slots.items()
         if held.standing

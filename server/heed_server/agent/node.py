@@ -78,8 +78,7 @@ async def open_agent(config: Config, stop: Stop) -> AsyncGenerator[AgentNode]:
         UnavailableError: an address or the replica's folder cannot be had.
     """
     require_safe_listening(config)
-    _require_one_process(config)
-    _require_no_grants(config)
+    _require_of_an_agent(config)
     certificate = server_credentials(config.tls)
     target = upstream_target(config.agent)
     spec = _spec(config, target)
@@ -172,15 +171,13 @@ def _make_private(spec: CacheSpec) -> None:
         raise UnavailableError(f"{spec.path} cannot be written by this user")
 
 
-def _require_one_process(config: Config) -> None:
+def _require_of_an_agent(config: Config) -> None:
+    """Refuse settings that are a server's alone."""
     if config.listen.workers != 1:
         said = "an agent is one process; run one a core, or leave it at 1"
         raise InvalidArgumentError(
             f"listen.workers: {said}", violations=[FieldViolation("listen.workers", said)]
         )
-
-
-def _require_no_grants(config: Config) -> None:
     if config.auth.grants_file is not None:
         said = "is a server's: an agent's upstream judges who calls"
         raise InvalidArgumentError(

@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, UnavailableError
+from heed_server.durable import sync_folder
 from heed_server.storage.copying import bytes_of
 
 MAGIC: Final = b"heed backup 1\n"
@@ -279,15 +280,6 @@ class BackupReader:
     def _refused(self, why: str) -> InvalidArgumentError:
         said = f"{self.path} is no backup that can be restored: {why}; take another"
         return InvalidArgumentError(said, violations=[FieldViolation("--from", said)])
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which names stand in a folder. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_written(path: Path, error: OSError) -> UnavailableError:

@@ -128,20 +128,7 @@ async def open_node(
         health = health_of(parts.service)
         await health.refresh()
         registry = CollectorRegistry()
-        measures = Measures(
-            identities=parts.identities,
-            tenants=parts.tenants,
-            followers=parts.followers,
-            authenticator=parts.authenticator,
-            wake_ups=parts.wake_ups,
-            watches=parts.watches,
-            outbox=parts.outbox,
-            signer=parts.signer,
-            admission=parts.service.admission,
-            caps=parts.service.caps,
-            decisions=parts.decisions,
-            registry=registry,
-        )
+        measures = _measures_of(parts, registry)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
         server = build_server(
             parts.service,
@@ -203,6 +190,23 @@ class _Parts:
     outbox: Outbox | None
     decisions: DecisionLog | None
     signer: Signer
+
+
+def _measures_of(parts: _Parts, registry: CollectorRegistry) -> Measures:
+    return Measures(
+        identities=parts.identities,
+        tenants=parts.tenants,
+        followers=parts.followers,
+        authenticator=parts.authenticator,
+        wake_ups=parts.wake_ups,
+        watches=parts.watches,
+        outbox=parts.outbox,
+        signer=parts.signer,
+        admission=parts.service.admission,
+        caps=parts.service.caps,
+        decisions=parts.decisions,
+        registry=registry,
+    )
 
 
 async def _open_parts(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from heed_server.durable import sync_folder
 from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.root import RootKeys
 
@@ -83,7 +84,7 @@ class RootFile:
         try:
             with self._locked(), self._written(keys) as new:
                 os.link(new, self.path)  # unlike a rename, never in the place of another
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except FileExistsError:
             raise self._is_there() from None
         except OSError as error:
@@ -101,7 +102,7 @@ class RootFile:
                 keys = change(self.keys())
                 with self._written(keys) as new:
                     new.replace(self.path)
-                    _sync_folder(self.path.parent)
+                    sync_folder(self.path.parent)
         except OSError as error:
             raise SecretsError(f"{self.path} cannot be replaced: {error.strerror}") from error
         return keys
@@ -145,11 +146,3 @@ class RootFile:
 
     def __repr__(self) -> str:
         return f"RootFile({str(self.path)!r})"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

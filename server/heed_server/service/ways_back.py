@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 from itertools import islice
 
-from heed.acts import Approved, Outcome, ReleaseSuppressions, RevertBatch, Reverted, Standing
+from heed.acts import Approved, Found, Outcome, ReleaseSuppressions, RevertBatch, Reverted
 from heed.errors import ErrorReason, ExhaustedError
 from heed.judge import batch_unknown, slot_key
 from heed.model import RecordKind, SubjectKey
@@ -134,7 +134,7 @@ class WaysBack(Approvals):
 
     async def _suppressions(
         self, context: TenantContext, asked: ReleasesAsked
-    ) -> tuple[Standing, ...]:
+    ) -> tuple[Found, ...]:
         """Find the suppressions that match, as they stand now."""
         wanted = RecordFilter(
             kinds=frozenset({RecordKind.SUPPRESSION}),
@@ -142,14 +142,14 @@ class WaysBack(Approvals):
             from_time=asked.from_time,
             before_time=asked.before_time,
         )
-        found: list[Standing] = []
+        found: list[Found] = []
         cursor = ""
         while True:
             page = await self.store.list_suppressions(
                 context.tenant.tenant_id, wanted, cursor, limits.RELEASES_PART_MAX
             )
             found += [
-                Standing(one.key, slot_key(one.record), one.record.revision)
+                Found(one.key, slot_key(one.record), one.record.revision)
                 for one in page.items
                 if asked.batch_id in {"", one.batch_id}
             ]
@@ -167,7 +167,7 @@ class WaysBack(Approvals):
         self,
         context: TenantContext,
         asked: ReleasesAsked,
-        found: tuple[Standing, ...],
+        found: tuple[Found, ...],
         approved: Approved | None,
     ) -> Appended:
         tenant_id = context.tenant.tenant_id
@@ -177,7 +177,7 @@ class WaysBack(Approvals):
         ]
         released, people = 0, len({one.key for one in found})
 
-        def releasing(part: tuple[Standing, ...]) -> ReleaseSuppressions:
+        def releasing(part: tuple[Found, ...]) -> ReleaseSuppressions:
             return ReleaseSuppressions(
                 found=part,
                 reason=asked.reason,
@@ -213,7 +213,7 @@ def _part_of(call: WriteCall, name: str) -> WriteCall:
     return replace(call, idempotency_key=f"{call.idempotency_key}/{name}")
 
 
-def _name_of(part: tuple[Standing, ...]) -> str:
+def _name_of(part: tuple[Found, ...]) -> str:
     """A name for what a part releases: what is left after a part is another list."""
     digest = hashlib.sha256()
     for key, _, revision in part:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import msgspec
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
-from heed.errors import ErrorReason, ExhaustedError, FieldViolation, InvalidArgumentError
+from heed.errors import ErrorReason, ExhaustedError
 from heed.model import ApprovalState, Instant, TenantId
 from heed_server.approvals import KEPT_MICROSECONDS, PENDING_MAX, Approval
+from heed_server.storage.errors import unknown_cursor
 from heed_server.storage.schema import approvals
 from heed_server.storage.statements import Row
 from heed_server.store import Page
@@ -111,10 +112,7 @@ def decide(
 def _place_of(cursor: str) -> tuple[int, str]:
     time, _, approval_id = cursor.partition("/")
     if not (time.isascii() and time.isdigit() and len(time) <= _TIME_DIGITS_MAX and approval_id):
-        said = "is not one that an earlier page gave; begin again without it"
-        raise InvalidArgumentError(
-            f"page_token {said}", violations=[FieldViolation("page_token", said)]
-        )
+        raise unknown_cursor()
     return int(time), approval_id
 
 

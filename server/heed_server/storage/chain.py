@@ -25,7 +25,7 @@ _COMMITMENTS_AT = 26
 """Where in an entry the commitments begin (`heed.proof`)."""
 
 
-class LoggedChange(NamedTuple):
+class CopiedChange(NamedTuple):
     """What a row of the log says that its hashes stand for."""
 
     tenant_id: int
@@ -38,7 +38,7 @@ class LoggedChange(NamedTuple):
     commit_time: int
 
 
-class Hashes(NamedTuple):
+class ChangeHashes(NamedTuple):
     """The hashes of one change."""
 
     leaf: bytes
@@ -51,7 +51,7 @@ class Chain:
     def __init__(self) -> None:
         self._ends: dict[int, tuple[int, bytes, int]] = {}
 
-    def add(self, change: LoggedChange) -> Hashes:
+    def add(self, change: CopiedChange) -> ChangeHashes:
         """Return the hashes of the next change of a log.
 
         Raises:
@@ -67,7 +67,7 @@ class Chain:
         leaf = leaf_hash(change.entry)
         running = running_hash(running, leaf)
         self._ends[change.tenant_id] = (change.revision, running, change.commit_time)
-        return Hashes(leaf, running)
+        return ChangeHashes(leaf, running)
 
     def require_end(self, tenant_id: TenantId, revision: Revision, running: bytes) -> None:
         """Compare where a log ended with where it is said to end. Raises LogDamagedError."""
@@ -84,7 +84,7 @@ class Chain:
         return frozenset(self._ends)
 
 
-def _require_entry(change: LoggedChange, name: str) -> None:
+def _require_entry(change: CopiedChange, name: str) -> None:
     salt = change.salt
     if salt is not None and len(salt) == SALT_BYTES:
         subject = NO_SUBJECT

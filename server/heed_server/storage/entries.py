@@ -9,7 +9,7 @@ Laws:
 from collections.abc import Callable
 from typing import NamedTuple
 
-from heed.judge import Ruling
+from heed.judge import Draft, Ruling
 from heed.model import Change, Head, Instant, Revision, TenantId
 from heed.proof import (
     NO_SUBJECT,
@@ -86,27 +86,7 @@ def write_down(
                 draft.commit_time,
             )
         )
-        changes.append(
-            Change(
-                revision=number,
-                commit_time=draft.commit_time,
-                kind=draft.kind,
-                effect=draft.effect,
-                running_hash=running,
-                subject=key,
-                record=draft.stands,
-                asked=None if draft.asked is draft.stands else draft.asked,
-                topic=draft.topic,
-                hold=draft.hold,
-                origin=draft.origin,
-                evidence=draft.evidence,
-                reason=draft.reason,
-                batch_id=draft.batch_id,
-                erasure=draft.erasure,
-                asked_by="" if draft.approved is None else draft.approved.asked_by,
-                approved_by="" if draft.approved is None else draft.approved.approved_by,
-            )
-        )
+        changes.append(_change(draft, number, running))
     end = Head(
         revision=Revision(revision),
         running_hash=running,
@@ -114,3 +94,25 @@ def write_down(
         epoch=head.epoch,
     )
     return Written(end, changes, rows, leaves)
+
+
+def _change(draft: Draft, revision: Revision, running: bytes) -> Change:
+    return Change(
+        revision=revision,
+        commit_time=draft.commit_time,
+        kind=draft.kind,
+        effect=draft.effect,
+        running_hash=running,
+        subject=draft.key,
+        record=draft.stands,
+        asked=None if draft.asked is draft.stands else draft.asked,
+        topic=draft.topic,
+        hold=draft.hold,
+        origin=draft.origin,
+        evidence=draft.evidence,
+        reason=draft.reason,
+        batch_id=draft.batch_id,
+        erasure=draft.erasure,
+        asked_by="" if draft.approved is None else draft.approved.asked_by,
+        approved_by="" if draft.approved is None else draft.approved.approved_by,
+    )

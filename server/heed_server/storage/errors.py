@@ -4,7 +4,7 @@ The two exceptions that are no `HeedError` stay within `storage`: the writer tur
 answers that its callers get.
 """
 
-from heed.errors import ErrorReason, UnavailableError
+from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, UnavailableError
 
 
 class SchemaError(UnavailableError):
@@ -34,4 +34,12 @@ def store_unavailable(what: str) -> UnavailableError:
     """Return the error of a database that does not answer."""
     return UnavailableError(
         f"the database does not answer: {what}", reason=ErrorReason.STORE_UNAVAILABLE
+    )
+
+
+def unknown_cursor() -> InvalidArgumentError:
+    """Return the error of a cursor that no page gave."""
+    said = "is not one that an earlier page gave; begin again without it"
+    return InvalidArgumentError(
+        f"page_token {said}", violations=[FieldViolation("page_token", said)]
     )

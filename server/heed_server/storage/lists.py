@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tuple_
 
-from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Channel, Scope, Subject, SubjectType, TenantId
 from heed.topics import MESSAGE_CHANNELS
 from heed_server.storage.addresses import AddressReader
+from heed_server.storage.errors import unknown_cursor
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.log_reads import (
     CHANGE_COLUMNS,
@@ -196,10 +196,7 @@ def _decode_cursor(cursor: str) -> tuple[int, bytes, int, int, str]:
         cause, subject, reach, channel, topic = _decode_place(decoded)
         return cause, bytes.fromhex(subject), reach, channel, topic
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        said = "is not one that an earlier page gave; begin again without it"
-        raise InvalidArgumentError(
-            f"page_token {said}", violations=[FieldViolation("page_token", said)]
-        ) from error
+        raise unknown_cursor() from error
 
 
 _decode_place = msgspec.json.Decoder(tuple[int, str, int, int, str]).decode

@@ -10,9 +10,9 @@ Laws:
   restored database waits, none starts, and the next `heed-server restore` first finishes the move.
 """
 
-import os
 from pathlib import Path
 
+from heed_server.durable import sync_folder
 from heed_server.storage.errors import store_unavailable
 
 _WITH_IT = ("-wal", "-shm", "")
@@ -63,7 +63,7 @@ def put_in_place(draft: Path, database: Path, time_name: str) -> Path | None:
     """
     waiting = database.with_name(f"{database.name}.restored-{time_name}")
     draft.rename(waiting)
-    _sync(database.parent)
+    sync_folder(database.parent)
     return _move(waiting, database)
 
 
@@ -73,19 +73,11 @@ def _move(waiting: Path, database: Path) -> Path | None:
         there = database.with_name(database.name + ending)
         if there.exists():
             there.rename(aside.with_name(aside.name + ending))
-    _sync(database.parent)
+    sync_folder(database.parent)
     waiting.rename(database)
-    _sync(database.parent)
+    sync_folder(database.parent)
     return aside if aside.exists() else None
 
 
 def _waiting(database: Path) -> Path | None:
     return next(iter(sorted(database.parent.glob(f"{database.name}.restored-*"))), None)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

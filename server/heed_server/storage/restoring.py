@@ -20,7 +20,7 @@ from heed.acts import EraseSubjects
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Instant, Method, Origin, Revision, TenantId
 from heed_server.erasures import Erased
-from heed_server.storage.chain import Chain, LoggedChange
+from heed_server.storage.chain import Chain, CopiedChange
 from heed_server.storage.copying import (
     BATCH_ROWS,
     DERIVED,
@@ -180,8 +180,8 @@ def _write(connection: Connection, dialect: Dialect, copy: Copy) -> dict[str, in
 
 
 def _hashed(chain: Chain, columns: tuple[str, ...], rows: Sequence[Row]) -> list[Row]:
-    places = [columns.index(name) for name in LoggedChange._fields]
-    return [(*row, *chain.add(LoggedChange._make(row[place] for place in places))) for row in rows]
+    places = [columns.index(name) for name in CopiedChange._fields]
+    return [(*row, *chain.add(CopiedChange._make(row[place] for place in places))) for row in rows]
 
 
 def _require_ends(chain: Chain, logs: Sequence[LogEnd]) -> None:
@@ -221,12 +221,12 @@ def verified_chain(connection: Connection, dialect: Dialect) -> Chain:
 
 def _stored_changes(
     connection: Connection, dialect: Dialect
-) -> Iterator[tuple[LoggedChange, bytes, bytes]]:
+) -> Iterator[tuple[CopiedChange, bytes, bytes]]:
     keys = (changes.c.tenant_id, changes.c.revision)
     hashes = [changes.c[name] for name in DERIVED[changes.name]]
     after = tuple_(parameter("tenant", BigInteger()), parameter("after", BigInteger()))
     statement = Statement(
-        select(*(changes.c[name] for name in LoggedChange._fields), *hashes)
+        select(*(changes.c[name] for name in CopiedChange._fields), *hashes)
         .where(tuple_(*keys) > after)
         .order_by(*keys)
         .limit(parameter("limit", BigInteger())),
@@ -237,5 +237,5 @@ def _stored_changes(
     while rows := statement.fetch(connection, tenant_id, revision, BATCH_ROWS):
         for row in rows:
             values: Sequence[Any] = row
-            yield LoggedChange._make(values[: -len(hashes)]), values[-2], values[-1]
+            yield CopiedChange._make(values[: -len(hashes)]), values[-2], values[-1]
         tenant_id, revision = rows[-1][0], rows[-1][1]

@@ -22,6 +22,7 @@ from heed.errors import UnavailableError
 from heed.model import Instant
 from heed.replica.clock import boot_clock
 from heed_server.auth.certificates import server_credentials
+from heed_server.auth.identities import Identities
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
@@ -84,13 +85,7 @@ async def open_worker(
         known = _known(folder)
         opened.callback(known.close)
         identities = await open_identities(config, now=_now, boot_seconds=_boot_seconds)
-        keys = KnownKeys(
-            known,
-            keys_kept_seconds=config.auth.keys_kept_seconds,
-            now=_now,
-            boot_seconds=_boot_seconds,
-            identities=identities,
-        )
+        keys = _keys(known, config, identities)
         address = opened.enter_context(folder.socket_address())
         channel = await opened.enter_async_context(_channel(address))
         registry = CollectorRegistry()
@@ -156,6 +151,16 @@ def _known(folder: RunFolder) -> Known:
         return Known(folder, boot_seconds=_boot_seconds)
     except OSError as error:
         raise UnavailableError(f"the owner of the log told nothing yet: {error}") from error
+
+
+def _keys(known: Known, config: Config, identities: Identities | None) -> KnownKeys:
+    return KnownKeys(
+        known,
+        keys_kept_seconds=config.auth.keys_kept_seconds,
+        now=_now,
+        boot_seconds=_boot_seconds,
+        identities=identities,
+    )
 
 
 def _checks(known: Known, config: Config, decisions: DecisionLog | None) -> WorkerChecks:
