@@ -214,6 +214,37 @@ async def test_a_call_that_ended_early_goes_on_when_it_is_sent_again(
     assert all([await allowed(office.jane, name) for name in names])
 
 
+async def test_an_erasure_between_two_parts_leaves_nobody_else_out(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REVERT_PEOPLE_MAX", 3)
+    names = [f"name-{number}" for number in range(8)]
+    await import_list(office.jane, *names)
+    await office.joe.grant_approval(await asked_for(office.jane))
+    service, parts = office.server.service, 0
+    append = service.append
+
+    async def fails_at_the_second(*args: Any) -> Appended:
+        nonlocal parts
+        parts += not args[3].dry_run
+        if parts == 2:
+            raise NotFoundError("this node was killed")
+        return await append(*args)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service, "append", fails_at_the_second)
+        with pytest.raises(NotFoundError):
+            await revert(office.jane)
+    (gone, *_) = [name for name in names if await allowed(office.jane, name)]
+    await office.jane.erase_subject(
+        [heed.email(f"{gone}@example.com")], reason="they asked for it", origin=ORIGIN
+    )
+
+    await revert(office.jane)
+
+    assert [name for name in names if not await allowed(office.jane, name)] == []
+
+
 async def test_suppressions_of_ones_own_fault_are_released_in_bulk(office: Office) -> None:
     for name, cause, seen in (
         ("ada", "bounce", SEEN),

@@ -124,8 +124,8 @@ class WaysBack(Approvals):
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.batch_reverted(tenant_id, outcome, before)
 
-        for number, keys in enumerate(firsts, start=1):
-            part = _part_of(asked.call, str(number))
+        for keys in firsts:
+            part = _part_of(asked.call, _name_of_people(keys))
             done = await self.append(
                 context, "RevertBatch.part", part, undoing(keys), encode_answer
             )
@@ -201,7 +201,7 @@ class WaysBack(Approvals):
 
 
 def _parts(keys: tuple[SubjectKey, ...]) -> list[tuple[SubjectKey, ...]]:
-    """Split people into parts, the same ones whenever; at least one, which may be empty."""
+    """Split people into parts, the same ones unless somebody was erased; at least one."""
     left = iter(keys)
     parts: list[tuple[SubjectKey, ...]] = []
     while part := tuple(islice(left, limits.REVERT_PEOPLE_MAX)):
@@ -211,6 +211,11 @@ def _parts(keys: tuple[SubjectKey, ...]) -> list[tuple[SubjectKey, ...]]:
 
 def _part_of(call: WriteCall, name: str) -> WriteCall:
     return replace(call, idempotency_key=f"{call.idempotency_key}/{name}")
+
+
+def _name_of_people(keys: tuple[SubjectKey, ...]) -> str:
+    """A name for whom a part is of: once one of them is erased, the next parts are of others."""
+    return hashlib.sha256(b"".join(keys)).hexdigest()[:32]
 
 
 def _name_of(part: tuple[Found, ...]) -> str:
