@@ -5,7 +5,7 @@ What is asked is an act (`heed.acts`), judged under the log's lock (`heed.judge`
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heed.acts import (
     Act,
@@ -34,6 +34,21 @@ class Spender:
     principal: str
     most: Mapping[Cap, int]
     """People an hour, of each cap."""
+    approved: Mapping[Cap, str] = field(default_factory=dict[Cap, str])
+    """The approvals by which a cap is another one than the principal's: counted by their names.
+    Every other cap stays the principal's."""
+
+    def of(self, cap: Cap) -> str:
+        """Return by whose name a cap is counted."""
+        return self.approved.get(cap, self.principal)
+
+    def with_approved(self, cap: Cap, approval_id: str, people: int) -> "Spender":
+        """Return the same, with so many people of a cap approved."""
+        return Spender(
+            principal=self.principal,
+            most={**self.most, cap: people},
+            approved={**self.approved, cap: approval_id},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

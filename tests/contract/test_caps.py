@@ -132,6 +132,21 @@ async def test_consents_are_counted_a_person_each(shop: Shop) -> None:
     await spend(shop, chooses("cy"), CONSENTS)
 
 
+async def test_what_is_approved_of_one_cap_leaves_the_others_in_force(shop: Shop) -> None:
+    both = Spender(principal="page", most={Cap.BULK: 5, Cap.CONSENTS: 2})
+    await spend(shop, consents("ada"), both)
+    approved = both.with_approved(Cap.BULK, "approval-1", 100)
+
+    mixed = SetPreferences(people=(*people("a", "b", "c").people, *consents("bob").people))
+    await spend(shop, mixed, approved)
+    told = await refused(
+        shop, SetPreferences(people=(*people("d", "e").people, *consents("cy").people)), approved
+    )
+
+    assert told == {"cap": "consents", "cap_max": "2", "used": "2", "amount": "1"}
+    await spend(shop, people("f", "g", "h", "i", "j"), both)
+
+
 async def test_a_cap_that_is_not_set_is_none(shop: Shop) -> None:
     await spend(shop, people(*(f"p{at}" for at in range(50))), CONSENTS)
     await spend(shop, people(*(f"q{at}" for at in range(50))), None)

@@ -129,6 +129,27 @@ async def test_consents_are_approved_for_an_hour(server: Running, keys: Keys) ->
     assert await server.head() == 5
 
 
+async def test_consents_that_were_approved_let_nobody_stop_more_people(
+    server: Running, keys: Keys
+) -> None:
+    page, _ = await keys.make("write", "consent", "admin")
+    second, _ = await keys.make("write", "admin")
+    for name in ("ada", "bob"):
+        await server.call("SetPreference", opt_in(name), key=page)
+    mixed = people(5, key="mixed")
+    mixed.people.add(
+        subjects=[ask.subject("cy@example.com")], choices=[ask.opt_in()], origin=ask.origin()
+    )
+    mixed.people[-1].origin.CopyFrom(opt_in("cy").origin)
+    await grant(server, await needs_approval(server, "BatchSetPreferences", mixed, page), second)
+
+    of_bulk = await needs_approval(server, "BatchSetPreferences", mixed, page)
+    await grant(server, of_bulk, second)
+    await server.call("BatchSetPreferences", mixed, key=page)
+
+    assert await server.head() == 8
+
+
 async def test_single_opt_outs_go_on_above_every_cap(server: Running, keys: Keys) -> None:
     writer, _ = await keys.make("write", "consent")
     for name in ("ada", "bob"):

@@ -5,6 +5,7 @@ Laws:
   of a batch, and never whom it is about.
 - A call for several people is approved by itself. An import is approved once, by the name of its
   batch, and consents once an hour: each for so many people more and no more, counted like a cap.
+- An approval is of the cap that was met; the principal's other caps stay in force beside it.
 - One process asks for one thing once: chunks that come at the same time find the same approval.
 Source: ADR 0032 and ADR 0034.
 """
@@ -19,7 +20,7 @@ from heed.wire.asked import WriteCall
 from heed_server.auth.policy import Principal
 from heed_server.service.approvals import Approvals
 from heed_server.service.tenants import TenantContext
-from heed_server.writes import Appended, Cap, Spender
+from heed_server.writes import Appended, Cap
 
 APPROVED_IMPORT_PEOPLE_MAX: Final = 10_000_000
 """People whom one approval of an import lets through in an hour. Higher: an approval that was got
@@ -51,35 +52,35 @@ class Capped(Approvals):
             HeedError: as `Node.append`.
         """
         spender = self.caps.spender(principal, _subjects_of(context))
-        try:
-            return await self.append(context, method, call, act, encode_answer, spender=spender)
-        except ConflictError as error:
-            cap = self.caps.met_by(error, principal, context.tenant.name)
-            if cap is None:
-                raise
-            people = int(error.metadata["amount"])
-        asked, about = call, f"{people} people in one call"
-        if cap is Cap.CONSENTS:
-            hour = self.now() // _HOUR
-            asked = _named(call, f"consents/{principal.name}/{hour}")
-            people = self.caps.most(cap) * APPROVED_CONSENTS_FACTOR
-            about = f"consents of {principal.name} in this hour"
-        elif batch_id:
-            asked = _named(call, f"batch/{principal.name}/{batch_id}")
-            people = APPROVED_IMPORT_PEOPLE_MAX
-            about = f"batch {batch_id}"
-        async with self.caps.asking:
-            approval = await self.require_second_person(
-                context,
-                principal,
-                method,
-                asked,
-                about=about,
-                reason=f"more {cap.name.lower()} than one person may do in an hour",
-                shown={"people": people},
-            )
-        approved = Spender(principal=approval.approval_id, most={cap: people})
-        return await self.append(context, method, call, act, encode_answer, spender=approved)
+        while True:
+            try:
+                return await self.append(context, method, call, act, encode_answer, spender=spender)
+            except ConflictError as error:
+                cap = self.caps.met_by(error, principal, context.tenant.name)
+                if cap is None or spender is None or cap in spender.approved:
+                    raise
+                people = int(error.metadata["amount"])
+            asked, about = call, f"{people} people in one call"
+            if cap is Cap.CONSENTS:
+                hour = self.now() // _HOUR
+                asked = _named(call, f"consents/{principal.name}/{hour}")
+                people = self.caps.most(cap) * APPROVED_CONSENTS_FACTOR
+                about = f"consents of {principal.name} in this hour"
+            elif batch_id:
+                asked = _named(call, f"batch/{principal.name}/{batch_id}")
+                people = APPROVED_IMPORT_PEOPLE_MAX
+                about = f"batch {batch_id}"
+            async with self.caps.asking:
+                approval = await self.require_second_person(
+                    context,
+                    principal,
+                    method,
+                    asked,
+                    about=about,
+                    reason=f"more {cap.name.lower()} than one person may do in an hour",
+                    shown={"people": people},
+                )
+            spender = spender.with_approved(cap, approval.approval_id, people)
 
 
 def _named(call: WriteCall, name: str) -> WriteCall:

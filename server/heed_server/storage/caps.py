@@ -72,7 +72,12 @@ class CapStatements:
         if not capped:
             return {}
         found: dict[TenantId, Used] = {}
-        principals = {write.spender.principal for write in capped if write.spender is not None}
+        principals = {
+            name
+            for write in capped
+            if write.spender is not None
+            for name in map(write.spender.of, Cap)
+        }
         for tenant_id, principal, cap, minute, amount in self._dialect.fetch_among(
             connection, self._used, sorted({w.tenant_id for w in capped}), sorted(principals)
         ):
@@ -98,7 +103,7 @@ def spend(write: Write, ruling: Ruling, used: Used, now: Instant) -> dict[CapUse
         return {}
     taken: dict[CapUse, int] = {}
     for cap, amount in _amounts(write, ruling).items():
-        use = CapUse(spender.principal, cap)
+        use = CapUse(spender.of(cap), cap)
         before = sum(
             count
             for minute, count in used.get(use, {}).items()
