@@ -1,6 +1,6 @@
 """The fake's answers about the past: why, and what happened, folded from its log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -40,18 +40,10 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
 
 
 def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
-    places: dict[SubjectKey | None, int] = {
-        KEYER.key(subject): at for at, subject in enumerate(asked.subjects)
-    }
-    found = [
-        change
-        for change in memory.changes(memory.revision)
-        if change.subject in places and change.revision > asked.after
-    ]
-    page = found[: asked.page_size]
-    cursor = str(page[-1].revision) if len(page) < len(found) else ""
+    keys = [KEYER.key(subject) for subject in asked.subjects]
+    page, cursor = _history_page(memory, keys, asked, now)
     return audit.GetHistoryResponse(
-        changes=[told.historic_change(one, places[one.subject], now) for one in page],
+        changes=page,
         next_page_token=parse_admin.page_token(parse_audit.HISTORY, cursor),
         position=told.position(memory.revision, memory.token(), now),
     ).SerializeToString()
@@ -59,16 +51,9 @@ def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
 
 def _export_subject(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
     keys = [KEYER.key(subject) for subject in asked.subjects]
-    places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(keys)}
-    found = [
-        change
-        for change in memory.changes(memory.revision)
-        if change.subject in places and change.revision > asked.after
-    ]
-    page = found[: asked.page_size]
-    cursor = str(page[-1].revision) if len(page) < len(found) else ""
+    page, cursor = _history_page(memory, keys, asked, now)
     answer = admin.ExportSubjectResponse(
-        changes=[told.historic_change(one, places[one.subject], now) for one in page],
+        changes=page,
         next_page_token=parse_admin.page_token(parse_audit.EXPORTED, cursor),
         position=told.position(memory.revision, memory.token(), now),
     )
@@ -79,7 +64,9 @@ def _export_subject(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
         told.known_subject(memory.subjects.get(key), memory.erase_time(key)) for key in keys
     )
     answer.standing.extend(
-        in_full(memory, record, places[key], now) for key in keys for record in memory.standing(key)
+        in_full(memory, record, at, now)
+        for at, key in enumerate(keys)
+        for record in memory.standing(key)
     )
     answer.decisions.extend(
         admin.ChannelDecision(
@@ -90,6 +77,20 @@ def _export_subject(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
         if channel is not Channel.ANY
     )
     return answer.SerializeToString()
+
+
+def _history_page(
+    memory: Memory, keys: Sequence[SubjectKey], asked: HistoryAsked, now: Instant
+) -> tuple[list[audit.HistoricChange], str]:
+    places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(keys)}
+    found = [
+        change
+        for change in memory.changes(memory.revision)
+        if change.subject in places and change.revision > asked.after
+    ]
+    page = found[: asked.page_size]
+    cursor = str(page[-1].revision) if len(page) < len(found) else ""
+    return [told.historic_change(one, places[one.subject], now) for one in page], cursor
 
 
 def _moment(memory: Memory, as_of: AsOf, now: Instant) -> tuple[Revision, Instant]:

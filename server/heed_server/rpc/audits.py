@@ -1,6 +1,8 @@
 """The RPCs that say why, and what happened: parse, act, format."""
 
-from heed.model import SubjectKey
+from collections.abc import Mapping, Sequence
+
+from heed.model import Change, Instant, SubjectKey
 from heed.wire import format as told
 from heed.wire import parse_admin, parse_audit
 from heed_proto.v1 import audit_service_pb2 as audit
@@ -46,15 +48,24 @@ async def get_history(service: Service, principal: Principal, data: bytes) -> by
     places: dict[SubjectKey | None, int] = {
         found.context.keyer.key(one): at for at, one in enumerate(asked.subjects)
     }
-    answer = audit.GetHistoryResponse(position=position(found.context, found.head, now))
+    changes, cursor = history_page(found.changes, places, asked.page_size, now)
+    return audit.GetHistoryResponse(
+        changes=changes,
+        next_page_token=parse_admin.page_token(parse_audit.HISTORY, cursor),
+        position=position(found.context, found.head, now),
+    ).SerializeToString()
+
+
+def history_page(
+    found: Sequence[Change], places: Mapping[SubjectKey | None, int], page_size: int, now: Instant
+) -> tuple[list[audit.HistoricChange], str]:
+    """Return as many changes as a page takes, and the cursor after them; empty: these were all."""
+    page: list[audit.HistoricChange] = []
     size = 0
-    for change in found.changes[: asked.page_size]:
-        historic = told.historic_change(change, places.get(change.subject, 0), now)
+    for change in found[:page_size]:
+        historic = told.historic_change(change, places[change.subject], now)
         size += historic.ByteSize()
-        if size > HISTORY_BYTES_MAX and answer.changes:
+        if size > HISTORY_BYTES_MAX and page:
             break
-        answer.changes.append(historic)
-    if len(answer.changes) < len(found.changes):
-        cursor = str(answer.changes[-1].revision)
-        answer.next_page_token = parse_admin.page_token(parse_audit.HISTORY, cursor)
-    return answer.SerializeToString()
+        page.append(historic)
+    return page, str(page[-1].revision) if len(page) < len(found) else ""

@@ -6,7 +6,7 @@ from heed.wire import parse_admin, parse_audit
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 from heed_server.auth.policy import Principal
-from heed_server.rpc.audits import HISTORY_BYTES_MAX
+from heed_server.rpc.audits import history_page
 from heed_server.rpc.reads import in_full, position
 from heed_server.service import Service
 from heed_server.service.people import KnownPerson
@@ -17,21 +17,14 @@ async def export_subject(service: Service, principal: Principal, data: bytes) ->
     asked = parse_audit.export_subject(data)
     person = await service.export_subject(principal, asked)
     places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(person.keys)}
+    changes, cursor = history_page(person.changes, places, asked.page_size, person.now)
     answer = admin.ExportSubjectResponse(
-        position=position(person.context, person.standing.head, person.now)
+        changes=changes,
+        next_page_token=parse_admin.page_token(parse_audit.EXPORTED, cursor),
+        position=position(person.context, person.standing.head, person.now),
     )
     if not asked.after:
         _tell_person(answer, person, places)
-    size = 0
-    for change in person.changes[: asked.page_size]:
-        historic = told.historic_change(change, places[change.subject], person.now)
-        size += historic.ByteSize()
-        if size > HISTORY_BYTES_MAX and answer.changes:
-            break
-        answer.changes.append(historic)
-    if len(answer.changes) < len(person.changes):
-        cursor = str(answer.changes[-1].revision)
-        answer.next_page_token = parse_admin.page_token(parse_audit.EXPORTED, cursor)
     return answer.SerializeToString()
 
 
