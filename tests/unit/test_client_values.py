@@ -9,7 +9,7 @@ import pytest
 import heed
 from heed.names import named, words_of
 from heed.testing import FakeClient, FakeSyncClient
-from heed.wire import ask, read
+from heed.wire import ask, heard, read
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -144,7 +144,7 @@ def test_what_is_no_unicode_is_refused_and_not_repeated(asked: Any) -> None:
         heed.Suppression(subject=heed.email("ada@example.com"), cause="bounce"),
         heed.ImportedOptOut(subject=heed.email("ada@example.com")),
         heed.SubjectRecord(
-            subject=heed.email("ada@example.com"), record=read.record(pb.Record(revision=1))
+            subject=heed.email("ada@example.com"), record=heard.record(pb.Record(revision=1))
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -191,7 +191,7 @@ def test_answers_that_are_not_as_many_as_the_questions_are_none(count: int) -> N
 
 
 def test_words_of_a_newer_server_are_read_on_the_protective_side() -> None:
-    stop = read.record(_newer(pb.Record(active=True), kind=77, cause=77, reach=77, channel=77))
+    stop = heard.record(_newer(pb.Record(active=True), kind=77, cause=77, reach=77, channel=77))
 
     assert stop.kind is heed.RecordKind.SUPPRESSION
     assert stop.cause is heed.Cause.MANUAL
@@ -201,7 +201,7 @@ def test_words_of_a_newer_server_are_read_on_the_protective_side() -> None:
 
 
 def test_an_opt_in_on_an_unknown_channel_is_told_as_not_active() -> None:
-    opt_in = read.record(_newer(pb.Record(active=True), kind=pb.RECORD_KIND_OPT_IN, channel=77))
+    opt_in = heard.record(_newer(pb.Record(active=True), kind=pb.RECORD_KIND_OPT_IN, channel=77))
 
     assert opt_in.kind is heed.RecordKind.OPT_IN
     assert not opt_in.active

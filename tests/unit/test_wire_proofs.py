@@ -7,7 +7,7 @@ from heed.audit.claims import ReceiptClaim
 from heed.model import Instant, Revision, TenantId
 from heed.still_sent import plan
 from heed.topics import TopicTable
-from heed.wire import ask, outcomes, parse_proofs, read
+from heed.wire import ask_proofs, outcomes, parse_proofs, read
 from heed.wire.asked import ClaimedAsked, ConsistencyAsked, RevisionAsked, TileAsked
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -33,12 +33,14 @@ def outcome(claim: ReceiptClaim | None) -> Outcome:
 
 
 def test_a_checkpoint_is_asked_for_by_its_tenant() -> None:
-    assert parse_proofs.get_checkpoint(ask.get_checkpoint("shop").SerializeToString()) == "shop"
+    assert (
+        parse_proofs.get_checkpoint(ask_proofs.get_checkpoint("shop").SerializeToString()) == "shop"
+    )
 
 
 @pytest.mark.parametrize(("asked", "meant"), [(0, 5), (5, 5), (7, 7)])
 def test_a_receipt_is_asked_for_by_a_claim(asked: int, meant: int) -> None:
-    request = ask.get_receipt("shop", CLAIM, asked)
+    request = ask_proofs.get_receipt("shop", CLAIM, asked)
 
     assert parse_proofs.get_receipt(request.SerializeToString()) == ClaimedAsked(
         tenant="shop", claim=CLAIM, revision=Revision(meant)
@@ -47,7 +49,7 @@ def test_a_receipt_is_asked_for_by_a_claim(asked: int, meant: int) -> None:
 
 @pytest.mark.parametrize("revision", [4, 8])
 def test_a_receipt_of_another_revision_than_the_claims_is_refused(revision: int) -> None:
-    request = ask.get_receipt("", CLAIM, revision)
+    request = ask_proofs.get_receipt("", CLAIM, revision)
 
     assert violations_of(parse_proofs.get_receipt, request).keys() == {"revision"}
 
@@ -64,7 +66,7 @@ def test_a_receipt_of_another_revision_than_the_claims_is_refused(revision: int)
     ],
 )
 def test_what_is_no_claim_is_refused(claim: dict[str, object], field: str) -> None:
-    request = ask.get_receipt("", CLAIM, 0)
+    request = ask_proofs.get_receipt("", CLAIM, 0)
     for name, value in claim.items():
         setattr(request.claim, name, value)
 
@@ -72,7 +74,7 @@ def test_what_is_no_claim_is_refused(claim: dict[str, object], field: str) -> No
 
 
 def test_any_change_is_asked_for_by_its_revision() -> None:
-    request = ask.get_inclusion_proof("shop", 9)
+    request = ask_proofs.get_inclusion_proof("shop", 9)
 
     assert parse_proofs.get_inclusion_proof(request.SerializeToString()) == RevisionAsked(
         tenant="shop", revision=Revision(9)
@@ -83,18 +85,18 @@ def test_any_change_is_asked_for_by_its_revision() -> None:
 
 
 def test_consistency_is_asked_for_by_two_sizes() -> None:
-    request = ask.get_consistency_proof("shop", 3, 9)
+    request = ask_proofs.get_consistency_proof("shop", 3, 9)
 
     assert parse_proofs.get_consistency_proof(request.SerializeToString()) == ConsistencyAsked(
         tenant="shop", old_size=3, new_size=9
     )
     for old, new, field in ((0, 0, "old_size"), (3, 2, "new_size"), (3, -1, "new_size")):
-        wrong = ask.get_consistency_proof("", old, new)
+        wrong = ask_proofs.get_consistency_proof("", old, new)
         assert field in violations_of(parse_proofs.get_consistency_proof, wrong)
 
 
 def test_a_tile_is_asked_for_by_its_path() -> None:
-    request = ask.get_tile("shop", "tile/0/000")
+    request = ask_proofs.get_tile("shop", "tile/0/000")
 
     assert parse_proofs.get_tile(request.SerializeToString()) == TileAsked(
         tenant="shop", path="tile/0/000"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from heed.answers import Approval
 from heed.client.calling import Calling
 from heed.connection import methods
-from heed.wire import ask, read
+from heed.wire import ask_ways_back, read
 
 
 class ApprovalMethods(Calling):
@@ -17,7 +17,7 @@ class ApprovalMethods(Calling):
         """Yield the approvals asked for in the last 30 days, the newest first."""
         page_token = ""
         while True:
-            request = ask.list_approvals(self._tenant_or(tenant), page_token)
+            request = ask_ways_back.list_approvals(self._tenant_or(tenant), page_token)
             page = await self._calls.unary(methods.LIST_APPROVALS, request, timeout=timeout)
             for approval in page.approvals:
                 yield read.approval(approval)
@@ -34,7 +34,7 @@ class ApprovalMethods(Calling):
             NotFoundError: APPROVAL_UNKNOWN.
             ConflictError: APPROVAL_REQUIRED, the caller is who asked, or it is too late.
         """
-        request = ask.grant_approval(self._tenant_or(tenant), approval_id)
+        request = ask_ways_back.grant_approval(self._tenant_or(tenant), approval_id)
         answer = await self._calls.unary(methods.GRANT_APPROVAL, request, timeout=timeout)
         return read.approval(answer.approval)
 
@@ -47,6 +47,6 @@ class ApprovalMethods(Calling):
             NotFoundError: APPROVAL_UNKNOWN.
             ConflictError: APPROVAL_REQUIRED, it was granted already.
         """
-        request = ask.reject_approval(self._tenant_or(tenant), approval_id)
+        request = ask_ways_back.reject_approval(self._tenant_or(tenant), approval_id)
         answer = await self._calls.unary(methods.REJECT_APPROVAL, request, timeout=timeout)
         return read.approval(answer.approval)

@@ -9,7 +9,7 @@ from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
 from heed.client.calling import Calling
 from heed.connection import methods
-from heed.wire import ask, read
+from heed.wire import ask_proofs, read
 
 
 class ProofMethods(Calling):
@@ -23,7 +23,7 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, none was signed yet.
         """
-        request = ask.get_checkpoint(self._tenant_or(tenant))
+        request = ask_proofs.get_checkpoint(self._tenant_or(tenant))
         return read.signed_text(
             await self._calls.unary(methods.GET_CHECKPOINT, request, timeout=timeout)
         )
@@ -44,7 +44,7 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, the log has no write of this claim, or none signed.
         """
-        request = ask.get_receipt(self._tenant_or(tenant), claim, revision)
+        request = ask_proofs.get_receipt(self._tenant_or(tenant), claim, revision)
         return read.signed_text(
             await self._calls.unary(methods.GET_RECEIPT, request, timeout=timeout)
         )
@@ -53,7 +53,7 @@ class ProofMethods(Calling):
         self, revision: int, *, tenant: str | None = None, timeout: float | None = None
     ) -> SignedText:
         """Return the receipt of any change; it needs the right `audit`. Raises as `get_receipt`."""
-        request = ask.get_inclusion_proof(self._tenant_or(tenant), revision)
+        request = ask_proofs.get_inclusion_proof(self._tenant_or(tenant), revision)
         return read.signed_text(
             await self._calls.unary(methods.GET_INCLUSION_PROOF, request, timeout=timeout)
         )
@@ -73,7 +73,7 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, nothing so large was signed.
         """
-        request = ask.get_consistency_proof(self._tenant_or(tenant), old_size, new_size)
+        request = ask_proofs.get_consistency_proof(self._tenant_or(tenant), old_size, new_size)
         answer = await self._calls.unary(methods.GET_CONSISTENCY_PROOF, request, timeout=timeout)
         return read.consistency_proof(answer, old_size=old_size)
 
@@ -85,6 +85,6 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, the signed tree has no such tile.
         """
-        request = ask.get_tile(self._tenant_or(tenant), path)
+        request = ask_proofs.get_tile(self._tenant_or(tenant), path)
         answer = await self._calls.unary(methods.GET_TILE, request, timeout=timeout)
         return answer.content

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heed.answers import Approval
 from heed.connection import methods
 from heed.sync_client.calling import Calling
-from heed.wire import ask, read
+from heed.wire import ask_ways_back, read
 
 
 class ApprovalMethods(Calling):
@@ -18,7 +18,7 @@ class ApprovalMethods(Calling):
         """Yield the approvals asked for in the last 30 days, the newest first."""
         page_token = ""
         while True:
-            request = ask.list_approvals(self._tenant_or(tenant), page_token)
+            request = ask_ways_back.list_approvals(self._tenant_or(tenant), page_token)
             page = self._calls.unary(methods.LIST_APPROVALS, request, timeout=timeout)
             for approval in page.approvals:
                 yield read.approval(approval)
@@ -35,7 +35,7 @@ class ApprovalMethods(Calling):
             NotFoundError: APPROVAL_UNKNOWN.
             ConflictError: APPROVAL_REQUIRED, the caller is who asked, or it is too late.
         """
-        request = ask.grant_approval(self._tenant_or(tenant), approval_id)
+        request = ask_ways_back.grant_approval(self._tenant_or(tenant), approval_id)
         answer = self._calls.unary(methods.GRANT_APPROVAL, request, timeout=timeout)
         return read.approval(answer.approval)
 
@@ -48,6 +48,6 @@ class ApprovalMethods(Calling):
             NotFoundError: APPROVAL_UNKNOWN.
             ConflictError: APPROVAL_REQUIRED, it was granted already.
         """
-        request = ask.reject_approval(self._tenant_or(tenant), approval_id)
+        request = ask_ways_back.reject_approval(self._tenant_or(tenant), approval_id)
         answer = self._calls.unary(methods.REJECT_APPROVAL, request, timeout=timeout)
         return read.approval(answer.approval)

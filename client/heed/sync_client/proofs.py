@@ -10,7 +10,7 @@ from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
 from heed.connection import methods
 from heed.sync_client.calling import Calling
-from heed.wire import ask, read
+from heed.wire import ask_proofs, read
 
 
 class ProofMethods(Calling):
@@ -24,7 +24,7 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, none was signed yet.
         """
-        request = ask.get_checkpoint(self._tenant_or(tenant))
+        request = ask_proofs.get_checkpoint(self._tenant_or(tenant))
         return read.signed_text(self._calls.unary(methods.GET_CHECKPOINT, request, timeout=timeout))
 
     def get_receipt(
@@ -43,14 +43,14 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, the log has no write of this claim, or none signed.
         """
-        request = ask.get_receipt(self._tenant_or(tenant), claim, revision)
+        request = ask_proofs.get_receipt(self._tenant_or(tenant), claim, revision)
         return read.signed_text(self._calls.unary(methods.GET_RECEIPT, request, timeout=timeout))
 
     def get_inclusion_proof(
         self, revision: int, *, tenant: str | None = None, timeout: float | None = None
     ) -> SignedText:
         """Return the receipt of any change; it needs the right `audit`. Raises as `get_receipt`."""
-        request = ask.get_inclusion_proof(self._tenant_or(tenant), revision)
+        request = ask_proofs.get_inclusion_proof(self._tenant_or(tenant), revision)
         return read.signed_text(
             self._calls.unary(methods.GET_INCLUSION_PROOF, request, timeout=timeout)
         )
@@ -70,7 +70,7 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, nothing so large was signed.
         """
-        request = ask.get_consistency_proof(self._tenant_or(tenant), old_size, new_size)
+        request = ask_proofs.get_consistency_proof(self._tenant_or(tenant), old_size, new_size)
         answer = self._calls.unary(methods.GET_CONSISTENCY_PROOF, request, timeout=timeout)
         return read.consistency_proof(answer, old_size=old_size)
 
@@ -82,6 +82,6 @@ class ProofMethods(Calling):
         Raises:
             NotFoundError: CHECKPOINT_UNKNOWN, the signed tree has no such tile.
         """
-        request = ask.get_tile(self._tenant_or(tenant), path)
+        request = ask_proofs.get_tile(self._tenant_or(tenant), path)
         answer = self._calls.unary(methods.GET_TILE, request, timeout=timeout)
         return answer.content

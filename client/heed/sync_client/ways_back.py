@@ -8,7 +8,7 @@ from heed.connection import methods
 from heed.model import Cause
 from heed.requests import Origin
 from heed.sync_client.calling import Calling
-from heed.wire import ask, read
+from heed.wire import ask_ways_back, read
 
 
 class WaysBackMethods(Calling):
@@ -35,7 +35,7 @@ class WaysBackMethods(Calling):
             NotFoundError: BATCH_UNKNOWN.
         """
         key = self._key_or(idempotency_key)
-        request = ask.revert_batch(
+        request = ask_ways_back.revert_batch(
             self._tenant_or(tenant),
             key,
             batch_id=batch_id,
@@ -72,7 +72,7 @@ class WaysBackMethods(Calling):
             ExhaustedError: LIMIT_REACHED, more than 1,000,000 match.
         """
         key = self._key_or(idempotency_key)
-        request = ask.release_suppressions(
+        request = ask_ways_back.release_suppressions(
             self._tenant_or(tenant),
             key,
             cause=cause,

@@ -4,16 +4,11 @@ Nothing is checked here that the server checks; the values checked their own wor
 no message can hold is refused: strings that are not Unicode, such as half a surrogate pair.
 """
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import ParamSpec, TypeVar, assert_never
-
-from google.protobuf.message import Message
+from typing import assert_never
 
 from heed.answers import AsOf
-from heed.audit.claims import ReceiptClaim
-from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
     Cause,
     Channel,
@@ -39,33 +34,14 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from heed_proto.v1 import watch_service_pb2 as watch
 
-P = ParamSpec("P")
-M = TypeVar("M", bound=Message)
 
-
-def _of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
-    """Refuse what no message can hold, without repeating it: it may be an address."""
-
-    @functools.wraps(ask)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> M:
-        try:
-            return ask(*args, **kwargs)
-        except UnicodeError:
-            description = "holds half a surrogate pair, which is no Unicode; leave it out"
-            raise InvalidArgumentError(
-                f"a string {description}", violations=[FieldViolation("", description)]
-            ) from None
-
-    return asked
-
-
-@_of_unicode
+@said.of_unicode
 def check(tenant: str, query: Query, token: str) -> preference.CheckSuppressionRequest:
     """Ask about one message."""
     return preference.CheckSuppressionRequest(tenant=tenant, query=said.query(query), token=token)
 
 
-@_of_unicode
+@said.of_unicode
 def check_many(
     tenant: str, queries: Iterable[Query], token: str
 ) -> preference.BatchCheckSuppressionRequest:
@@ -75,7 +51,7 @@ def check_many(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def explain(tenant: str, query: Query, as_of: AsOf | None = None) -> audit.ExplainRequest:
     """Ask why, now or as of a position or an instant."""
     if as_of is None:
@@ -93,7 +69,7 @@ def explain(tenant: str, query: Query, as_of: AsOf | None = None) -> audit.Expla
     return audit.ExplainRequest(tenant=tenant, query=said.query(query), position=position)
 
 
-@_of_unicode
+@said.of_unicode
 def get_history(
     tenant: str, subjects: Iterable[Subject], page_token: str
 ) -> audit.GetHistoryRequest:
@@ -106,7 +82,7 @@ def get_history(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def set_preference(
     tenant: str,
     key: str,
@@ -126,7 +102,7 @@ def set_preference(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def set_preferences(
     tenant: str,
     key: str,
@@ -151,7 +127,7 @@ def set_preferences(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetPreferencesRequest:
     """Ask what stands for a person."""
     return preference.GetPreferencesRequest(
@@ -159,31 +135,31 @@ def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetP
     )
 
 
-@_of_unicode
+@said.of_unicode
 def create_tenant(name: str) -> admin.CreateTenantRequest:
     """Create a tenant."""
     return admin.CreateTenantRequest(name=name)
 
 
-@_of_unicode
+@said.of_unicode
 def list_tenants(page_token: str) -> admin.ListTenantsRequest:
     """Ask for a page of tenants."""
     return admin.ListTenantsRequest(page_size=PAGE_SIZE_MAX, page_token=page_token)
 
 
-@_of_unicode
+@said.of_unicode
 def list_topics(tenant: str, page_token: str) -> admin.ListTopicsRequest:
     """Ask for a page of topics."""
     return admin.ListTopicsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
 
 
-@_of_unicode
+@said.of_unicode
 def list_holds(tenant: str, page_token: str) -> admin.ListHoldsRequest:
     """Ask for a page of holds."""
     return admin.ListHoldsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
 
 
-@_of_unicode
+@said.of_unicode
 def topic(
     *,
     name: str,
@@ -207,7 +183,7 @@ def topic(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def declare_topic(
     tenant: str, key: str, topic: pb.Topic, origin: Origin
 ) -> admin.DeclareTopicRequest:
@@ -217,7 +193,7 @@ def declare_topic(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def loosen_topic(
     tenant: str, key: str, topic: pb.Topic, reason: str, origin: Origin
 ) -> admin.LoosenTopicRequest:
@@ -227,7 +203,7 @@ def loosen_topic(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def retire_topic(
     tenant: str, key: str, name: str, reason: str, origin: Origin
 ) -> admin.RetireTopicRequest:
@@ -237,7 +213,7 @@ def retire_topic(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def place_hold(
     tenant: str,
     key: str,
@@ -265,7 +241,7 @@ def place_hold(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def lift_hold(
     tenant: str, key: str, hold_id: str, reason: str, origin: Origin
 ) -> admin.LiftHoldRequest:
@@ -279,7 +255,7 @@ def lift_hold(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def add_suppressions(
     tenant: str, key: str, suppressions: Iterable[Suppression], origin: Origin
 ) -> admin.AddSuppressionsRequest:
@@ -297,7 +273,7 @@ def add_suppressions(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def release_suppression(
     tenant: str,
     key: str,
@@ -321,7 +297,7 @@ def release_suppression(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def export_subject(
     tenant: str, subjects: Iterable[Subject], page_token: str
 ) -> admin.ExportSubjectRequest:
@@ -334,7 +310,7 @@ def export_subject(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def erase_subject(
     tenant: str, key: str, subjects: Iterable[Subject], reason: str, origin: Origin
 ) -> admin.EraseSubjectRequest:
@@ -348,7 +324,7 @@ def erase_subject(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def list_suppressions(
     tenant: str, cause: Cause | str | None, page_token: str
 ) -> admin.ListSuppressionsRequest:
@@ -361,7 +337,7 @@ def list_suppressions(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def import_records(
     tenant: str,
     key: str,
@@ -405,7 +381,7 @@ def import_row(row: ImportRow) -> admin.ImportRow:
             assert_never(protection)
 
 
-@_of_unicode
+@said.of_unicode
 def export_records(
     tenant: str,
     *,
@@ -423,122 +399,19 @@ def export_records(
     )
 
 
-@_of_unicode
+@said.of_unicode
 def get_propagation(tenant: str, revision: int) -> watch.GetPropagationRequest:
     """Ask who has applied a revision."""
     return watch.GetPropagationRequest(tenant=tenant, revision=revision)
 
 
-@_of_unicode
+@said.of_unicode
 def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest:
     """Declare a subscriber."""
     return watch.DeclareSubscriberRequest(tenant=tenant, subscriber=name)
 
 
-@_of_unicode
+@said.of_unicode
 def withdraw_subscriber(tenant: str, name: str) -> watch.WithdrawSubscriberRequest:
     """Take a declaration back."""
     return watch.WithdrawSubscriberRequest(tenant=tenant, subscriber=name)
-
-
-@_of_unicode
-def revert_batch(
-    tenant: str, key: str, *, batch_id: str, reason: str, origin: Origin, dry_run: bool
-) -> admin.RevertBatchRequest:
-    """Undo a batch."""
-    return admin.RevertBatchRequest(
-        tenant=tenant,
-        idempotency_key=key,
-        batch_id=batch_id,
-        reason=reason,
-        origin=said.origin(origin),
-        dry_run=dry_run,
-    )
-
-
-@_of_unicode
-def release_suppressions(
-    tenant: str,
-    key: str,
-    *,
-    cause: Cause | str,
-    from_time: datetime,
-    before_time: datetime,
-    batch_id: str,
-    reason: str,
-    origin: Origin,
-    dry_run: bool,
-) -> admin.ReleaseSuppressionsRequest:
-    """Release suppressions of many people."""
-    require_zone(from_time, "from_time")
-    require_zone(before_time, "before_time")
-    return admin.ReleaseSuppressionsRequest(
-        tenant=tenant,
-        idempotency_key=key,
-        cause=pb.Cause.ValueType(named(Cause, cause, "cause")),
-        from_time=said.timestamp(from_time),
-        before_time=said.timestamp(before_time),
-        batch_id=batch_id,
-        reason=reason,
-        origin=said.origin(origin),
-        dry_run=dry_run,
-    )
-
-
-@_of_unicode
-def list_approvals(tenant: str, page_token: str) -> admin.ListApprovalsRequest:
-    """Ask for the approvals."""
-    return admin.ListApprovalsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
-
-
-@_of_unicode
-def grant_approval(tenant: str, approval_id: str) -> admin.GrantApprovalRequest:
-    """Grant an approval."""
-    return admin.GrantApprovalRequest(tenant=tenant, approval_id=approval_id)
-
-
-@_of_unicode
-def reject_approval(tenant: str, approval_id: str) -> admin.RejectApprovalRequest:
-    """Reject an approval."""
-    return admin.RejectApprovalRequest(tenant=tenant, approval_id=approval_id)
-
-
-@_of_unicode
-def get_checkpoint(tenant: str) -> audit.GetCheckpointRequest:
-    """Ask what a log says it is."""
-    return audit.GetCheckpointRequest(tenant=tenant)
-
-
-@_of_unicode
-def get_receipt(tenant: str, claim: ReceiptClaim, revision: int) -> audit.GetReceiptRequest:
-    """Ask for the receipt of a write of one's own."""
-    return audit.GetReceiptRequest(
-        tenant=tenant,
-        claim=pb.ReceiptClaim(
-            origin=claim.origin,
-            first_revision=claim.first_revision,
-            count=claim.count,
-            leaves_hash=claim.leaves_hash,
-        ),
-        revision=revision,
-    )
-
-
-@_of_unicode
-def get_inclusion_proof(tenant: str, revision: int) -> audit.GetInclusionProofRequest:
-    """Ask for the receipt of any change."""
-    return audit.GetInclusionProofRequest(tenant=tenant, revision=revision)
-
-
-@_of_unicode
-def get_consistency_proof(
-    tenant: str, old_size: int, new_size: int
-) -> audit.GetConsistencyProofRequest:
-    """Ask whether a log still begins with what it was."""
-    return audit.GetConsistencyProofRequest(tenant=tenant, old_size=old_size, new_size=new_size)
-
-
-@_of_unicode
-def get_tile(tenant: str, path: str) -> audit.GetTileRequest:
-    """Ask for a tile."""
-    return audit.GetTileRequest(tenant=tenant, path=path)

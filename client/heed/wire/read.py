@@ -6,12 +6,7 @@ Laws:
 - `Verdict.ALLOWED` comes of VERDICT_ALLOWED alone.
 """
 
-import enum
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypedDict, TypeVar
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from collections.abc import Sequence
 
 from heed.answers import (
     Approval,
@@ -28,7 +23,6 @@ from heed.answers import (
     Preferences,
     Propagation,
     Reason,
-    Record,
     RejectedRow,
     ReleaseAnswer,
     ReleasesAnswer,
@@ -47,27 +41,15 @@ from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.model import (
-    SECONDS_MAX,
     ApprovalState,
-    Cause,
-    ChangeKind,
-    Channel,
     Effect,
-    Evidence,
-    Method,
-    Reach,
-    RecordKind,
     Revision,
-    Rule,
-    Scope,
-    Subject,
-    SubjectType,
     SubscriberStatus,
     Topic,
     TopicClass,
     Verdict,
 )
-from heed.requests import Origin
+from heed.wire import heard
 from heed.wire.status import from_refusal
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
@@ -75,50 +57,10 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from heed_proto.v1 import watch_service_pb2 as watch
 
-E = TypeVar("E", bound=enum.IntEnum)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Position(TypedDict):
-    revision: int
-    now: datetime
-    rule_version: int
-    token: str
-
-
-class _Write(_Position):
-    replayed: bool
-    idempotency_key: str
-
-
-def _known(kind: type[E]) -> Callable[[int], E | None]:
-    by_number: Mapping[int, E] = {int(member): member for member in kind}
-    return by_number.get
-
-
-_CHANNEL = _known(Channel)
-_TOPIC_CLASS = _known(TopicClass)
-_REACH = _known(Reach)
-_KIND = _known(RecordKind)
-_CHANGE_KIND = _known(ChangeKind)
-_CAUSE = _known(Cause)
-_RULE = _known(Rule)
-_METHOD = _known(Method)
-_STATUS = _known(SubscriberStatus)
-_APPROVAL_STATE = _known(ApprovalState)
-
-_SUBJECT_TYPES: Final = {
-    "email": SubjectType.EMAIL,
-    "phone": SubjectType.PHONE,
-    "user": SubjectType.USER,
-    "device": SubjectType.DEVICE,
-}
-
 
 def check(answer: preference.CheckSuppressionResponse | audit.ExplainResponse) -> CheckAnswer:
     """Read the answer to one query."""
-    return _decision(answer.decision, _position(answer.position))
+    return _decision(answer.decision, heard.position(answer.position))
 
 
 def check_many(
@@ -131,7 +73,7 @@ def check_many(
             is.
     """
     _require_count(len(answer.decisions), asked)
-    position = _position(answer.position)
+    position = heard.position(answer.position)
     return tuple(_decision(decision, position) for decision in answer.decisions)
 
 
@@ -144,35 +86,32 @@ def check_stream(
         UnavailableError: as `check_many`.
     """
     _require_count(len(answer.answers), asked)
-    position = _position(answer.position)
+    position = heard.position(answer.position)
     return [_answered(one, position) for one in answer.answers]
 
 
 def set_preference(answer: preference.SetPreferenceResponse, key: str) -> SetAnswer:
     """Read what a person's choices did."""
     return SetAnswer(
-        stored=tuple(Stored(record=record(s.record), effect=_effect(s)) for s in answer.stored),
-        standing=tuple(record(one) for one in answer.standing),
+        stored=tuple(_stored(s) for s in answer.stored),
+        standing=tuple(heard.record(one) for one in answer.standing),
         still_sent=tuple(
-            _TOPIC_CLASS(number) or TopicClass.PROMOTIONAL for number in answer.still_sent
+            heard.TOPIC_CLASS(number) or TopicClass.PROMOTIONAL for number in answer.still_sent
         ),
         still_sent_mandatory_topics=tuple(answer.still_sent_mandatory_topics),
         propagated=answer.propagated if answer.HasField("propagated") else None,
         waiting_for=tuple(answer.waiting_for),
         receipt_claim=_claim(answer),
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
 def set_preferences(answer: preference.BatchSetPreferencesResponse, key: str) -> BatchSetAnswer:
     """Read what the choices of several people did."""
     return BatchSetAnswer(
-        people=tuple(
-            tuple(Stored(record=record(s.record), effect=_effect(s)) for s in person.stored)
-            for person in answer.people
-        ),
+        people=tuple(tuple(_stored(s) for s in person.stored) for person in answer.people),
         receipt_claim=_claim(answer),
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -201,7 +140,8 @@ def consistency_proof(
 def preferences(answer: preference.GetPreferencesResponse) -> Preferences:
     """Read what stands for a person."""
     return Preferences(
-        records=tuple(record(one) for one in answer.records), **_position(answer.position)
+        records=tuple(heard.record(one) for one in answer.records),
+        **heard.position(answer.position),
     )
 
 
@@ -211,31 +151,31 @@ def topic_written(
 ) -> TopicAnswer:
     """Read a topic after a write."""
     return TopicAnswer(
-        topic=topic(answer.topic), **_write(answer.position, replayed=answer.replayed, key=key)
+        topic=topic(answer.topic), **heard.write(answer.position, replayed=answer.replayed, key=key)
     )
 
 
 def hold_written(answer: admin.PlaceHoldResponse | admin.LiftHoldResponse, key: str) -> HoldAnswer:
     """Read a hold after a write."""
     return HoldAnswer(
-        hold=hold(answer.hold), **_write(answer.position, replayed=answer.replayed, key=key)
+        hold=hold(answer.hold), **heard.write(answer.position, replayed=answer.replayed, key=key)
     )
 
 
 def suppressions_added(answer: admin.AddSuppressionsResponse, key: str) -> SuppressionsAnswer:
     """Read what added suppressions became."""
     return SuppressionsAnswer(
-        stored=tuple(Stored(record=record(s.record), effect=_effect(s)) for s in answer.stored),
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        stored=tuple(_stored(s) for s in answer.stored),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
 def suppression_released(answer: admin.ReleaseSuppressionResponse, key: str) -> ReleaseAnswer:
     """Read what was released."""
     return ReleaseAnswer(
-        released=tuple(record(one) for one in answer.released),
-        standing=tuple(record(one) for one in answer.standing),
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        released=tuple(heard.record(one) for one in answer.released),
+        standing=tuple(heard.record(one) for one in answer.standing),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -245,19 +185,19 @@ def subject_exported(pages: Sequence[admin.ExportSubjectResponse]) -> SubjectExp
     return SubjectExport(
         subjects=tuple(
             KnownSubject(
-                subject=subject(one.subject) if one.HasField("subject") else None,
-                erase_time=_instant(one.erase_time) if one.HasField("erase_time") else None,
+                subject=heard.subject(one.subject) if one.HasField("subject") else None,
+                erase_time=heard.instant(one.erase_time) if one.HasField("erase_time") else None,
             )
             for one in first.subjects
         ),
-        standing=tuple(record(one) for one in first.standing),
+        standing=tuple(heard.record(one) for one in first.standing),
         decisions=tuple(
             ChannelDecision(
                 channel=channel,
                 answer=check(audit.ExplainResponse(decision=one.decision, position=first.position)),
             )
             for one in first.decisions
-            if (channel := _CHANNEL(one.channel)) is not None
+            if (channel := heard.CHANNEL(one.channel)) is not None
         ),
         changes=tuple(historic_change(one) for page in pages for one in page.changes),
         revision=first.position.revision,
@@ -271,14 +211,14 @@ def subject_erased(answer: admin.EraseSubjectResponse, key: str) -> ErasureAnswe
             Erasure(
                 subject_index=one.subject_index,
                 revision=one.revision,
-                erase_time=_instant(one.erase_time),
+                erase_time=heard.instant(one.erase_time),
                 changes_erased=one.changes_erased,
             )
             for one in answer.erasures
         ),
-        standing=tuple(record(one) for one in answer.standing),
+        standing=tuple(heard.record(one) for one in answer.standing),
         overwritten=answer.overwritten,
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -293,7 +233,7 @@ def imported(answer: admin.ImportRecordsResponse, key: str) -> ImportAnswer:
             RejectedRow(row=one.row, field=one.field, description=one.description)
             for one in answer.rejected
         ),
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -316,7 +256,7 @@ def reverted(answer: admin.RevertBatchResponse, key: str) -> RevertAnswer:
         unchanged=answer.unchanged,
         people=answer.people,
         newly_allowed=answer.newly_allowed,
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -325,7 +265,7 @@ def releases(answer: admin.ReleaseSuppressionsResponse, key: str) -> ReleasesAns
     return ReleasesAnswer(
         released=answer.released,
         people=answer.people,
-        **_write(answer.position, replayed=answer.replayed, key=key),
+        **heard.write(answer.position, replayed=answer.replayed, key=key),
     )
 
 
@@ -335,15 +275,15 @@ def approval(value: admin.Approval) -> Approval:
         approval_id=value.approval_id,
         method=value.method,
         idempotency_key=value.idempotency_key,
-        state=_APPROVAL_STATE(value.state) or ApprovalState.REJECTED,
+        state=heard.APPROVAL_STATE(value.state) or ApprovalState.REJECTED,
         about=value.about,
         reason=value.reason,
         shown=dict(value.shown),
         asked_by=value.asked_by,
-        ask_time=_instant(value.ask_time),
-        expire_time=_instant(value.expire_time),
+        ask_time=heard.instant(value.ask_time),
+        expire_time=heard.instant(value.expire_time),
         decided_by=value.decided_by,
-        decide_time=_instant(value.decide_time) if value.HasField("decide_time") else None,
+        decide_time=heard.instant(value.decide_time) if value.HasField("decide_time") else None,
     )
 
 
@@ -351,7 +291,7 @@ def tenant(value: admin.Tenant) -> Tenant:
     """Read a tenant."""
     return Tenant(
         name=value.name,
-        create_time=_instant(value.create_time) if value.HasField("create_time") else None,
+        create_time=heard.instant(value.create_time) if value.HasField("create_time") else None,
     )
 
 
@@ -359,9 +299,9 @@ def topic(value: pb.Topic) -> Topic:
     """Read a topic. On a channel that is unknown it is not mandatory."""
     return Topic(
         name=value.name,
-        topic_class=_TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
+        topic_class=heard.TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
         mandatory_channels=frozenset(
-            channel for number in value.mandatory_channels if (channel := _CHANNEL(number))
+            channel for number in value.mandatory_channels if (channel := heard.CHANNEL(number))
         ),
         requires_opt_in=value.requires_opt_in,
         suppress_undeclared=value.suppress_undeclared,
@@ -375,14 +315,14 @@ def historic_change(value: audit.HistoricChange) -> HistoricChange:
     """Read a change of the log."""
     return HistoricChange(
         revision=value.revision,
-        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
-        kind=_CHANGE_KIND(value.kind),
+        commit_time=heard.instant(value.commit_time) if value.HasField("commit_time") else None,
+        kind=heard.CHANGE_KIND(value.kind),
         effect=_effect(value),
         subject_index=value.subject_index,
-        asked=record(value.asked) if value.HasField("asked") else None,
-        stood=record(value.stood) if value.HasField("stood") else None,
-        origin=_origin(value.origin) if value.HasField("origin") else None,
-        evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
+        asked=heard.record(value.asked) if value.HasField("asked") else None,
+        stood=heard.record(value.stood) if value.HasField("stood") else None,
+        origin=heard.origin(value.origin) if value.HasField("origin") else None,
+        evidence=heard.evidence(value.evidence) if value.HasField("evidence") else None,
         reason=value.reason,
         batch_id=value.batch_id,
         erased=value.erased,
@@ -393,14 +333,14 @@ def hold(value: pb.Hold) -> Hold:
     """Read a hold. One that names an unknown channel is told as covering every channel."""
     return Hold(
         hold_id=value.hold_id,
-        channel=_CHANNEL(value.channel),
+        channel=heard.CHANNEL(value.channel),
         topic=value.topic,
         campaign=value.campaign,
-        end_time=_instant(value.end_time) if value.HasField("end_time") else None,
+        end_time=heard.instant(value.end_time) if value.HasField("end_time") else None,
         reason=value.reason,
         revision=value.revision,
-        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
-        origin=_origin(value.origin) if value.HasField("origin") else None,
+        commit_time=heard.instant(value.commit_time) if value.HasField("commit_time") else None,
+        origin=heard.origin(value.origin) if value.HasField("origin") else None,
         spares_mandatory=value.spares_mandatory,
     )
 
@@ -408,57 +348,21 @@ def hold(value: pb.Hold) -> Hold:
 def subject_record(value: admin.SubjectRecord) -> SubjectRecord:
     """Read a record with its subject."""
     return SubjectRecord(
-        subject=subject(value.subject) if value.HasField("subject") else None,
-        record=record(value.record),
-    )
-
-
-def subject(value: pb.Subject) -> Subject | None:
-    """Read a subject; None: of a type that is unknown."""
-    type_name = value.WhichOneof("identifier")
-    if type_name is None:
-        return None
-    return Subject(type=_SUBJECT_TYPES[type_name], value=getattr(value, type_name))
-
-
-def record(value: pb.Record) -> Record:
-    """Read a record. An opt-in on an unknown channel is told as one that is not active."""
-    channel = _CHANNEL(value.scope.channel)
-    kind = _KIND(value.kind) or RecordKind.SUPPRESSION
-    return Record(
-        kind=kind,
-        cause=_cause(value.cause, kind),
-        reach=_REACH(value.reach) or Reach.ALL,
-        scope=Scope(channel=channel or Channel.ANY, topic=value.scope.topic),
-        decided_time=_instant(value.decided_time) if value.HasField("decided_time") else None,
-        end_time=_instant(value.end_time) if value.HasField("end_time") else None,
-        revision=value.revision,
-        subject_index=value.subject_index,
-        active=value.active and not (kind is RecordKind.OPT_IN and channel is None),
-        origin=_origin(value.origin) if value.HasField("origin") else None,
-        commit_time=_instant(value.commit_time) if value.HasField("commit_time") else None,
-        reason=value.reason,
-        evidence=_evidence(value.evidence) if value.HasField("evidence") else None,
-        erased=value.erased,
+        subject=heard.subject(value.subject) if value.HasField("subject") else None,
+        record=heard.record(value.record),
     )
 
 
 def _progress(value: watch.SubscriberProgress) -> SubscriberProgress:
     return SubscriberProgress(
         name=value.subscriber,
-        status=_STATUS(value.status) or SubscriberStatus.PENDING,
+        status=heard.STATUS(value.status) or SubscriberStatus.PENDING,
         applied_revision=value.applied_revision,
-        applied_time=_instant(value.applied_time) if value.HasField("applied_time") else None,
-        probe_time=_instant(value.probe_time) if value.HasField("probe_time") else None,
+        applied_time=heard.instant(value.applied_time) if value.HasField("applied_time") else None,
+        probe_time=heard.instant(value.probe_time) if value.HasField("probe_time") else None,
         node=value.node,
         declared=value.declared,
     )
-
-
-def _cause(number: int, kind: RecordKind) -> Cause:
-    if kind is not RecordKind.SUPPRESSION:
-        return Cause.NONE
-    return _CAUSE(number) or Cause.MANUAL
 
 
 def _require_count(answers: int, asked: int) -> None:
@@ -470,20 +374,22 @@ def _require_count(answers: int, asked: int) -> None:
         )
 
 
-def _answered(value: preference.StreamCheckAnswer, position: _Position) -> CheckAnswer | HeedError:
+def _answered(
+    value: preference.StreamCheckAnswer, position: heard.PositionFields
+) -> CheckAnswer | HeedError:
     """An answer of neither kind that is known is a decision that does not allow."""
     if value.HasField("refusal"):
         return from_refusal(value.refusal)
     return _decision(value.decision, position)
 
 
-def _decision(value: pb.Decision, position: _Position) -> CheckAnswer:
+def _decision(value: pb.Decision, position: heard.PositionFields) -> CheckAnswer:
     is_allowed = value.verdict == pb.VERDICT_ALLOWED
     return CheckAnswer(
         verdict=Verdict.ALLOWED if is_allowed else Verdict.SUPPRESSED,
         reasons=tuple(_reason(one) for one in value.reasons),
         undeclared_topic=value.undeclared_topic,
-        topic_class=_TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
+        topic_class=heard.TOPIC_CLASS(value.topic_class) or TopicClass.PROMOTIONAL,
         subjects_with_records=tuple(value.subjects_with_records),
         **position,
     )
@@ -491,11 +397,15 @@ def _decision(value: pb.Decision, position: _Position) -> CheckAnswer:
 
 def _reason(value: pb.Reason) -> Reason:
     return Reason(
-        rule=_RULE(value.rule),
-        record=record(value.record) if value.HasField("record") else None,
+        rule=heard.RULE(value.rule),
+        record=heard.record(value.record) if value.HasField("record") else None,
         hold=hold(value.hold) if value.HasField("hold") else None,
-        until_time=_instant(value.until_time) if value.HasField("until_time") else None,
+        until_time=heard.instant(value.until_time) if value.HasField("until_time") else None,
     )
+
+
+def _stored(value: preference.StoredChoice | admin.StoredSuppression) -> Stored:
+    return Stored(record=heard.record(value.record), effect=_effect(value))
 
 
 def _effect(
@@ -503,45 +413,6 @@ def _effect(
 ) -> Effect:
     """An effect that is unknown is told as superseded: a stop that may not stand is looked at."""
     return Effect.APPLIED if value.effect == pb.EFFECT_APPLIED else Effect.SUPERSEDED
-
-
-def _origin(value: pb.Origin) -> Origin:
-    return Origin(
-        source=value.source,
-        actor=value.actor,
-        method=_METHOD(value.method) or Method.UNSPECIFIED,
-        jurisdiction=value.jurisdiction,
-        reference=value.reference,
-        decided_time=_instant(value.decided_time) if value.HasField("decided_time") else None,
-    )
-
-
-def _evidence(value: pb.Evidence) -> Evidence:
-    return Evidence(
-        notice=value.notice,
-        notice_version=value.notice_version,
-        act=value.act,
-        language=value.language,
-        truncated_ip=value.truncated_ip,
-    )
-
-
-def _position(value: pb.Position) -> _Position:
-    return _Position(
-        revision=value.revision,
-        now=_instant(value.now),
-        rule_version=value.rule_version,
-        token=value.token,
-    )
-
-
-def _write(position: pb.Position, *, replayed: bool, key: str) -> _Write:
-    return _Write(**_position(position), replayed=replayed, idempotency_key=key)
-
-
-def _instant(value: Timestamp) -> datetime:
-    seconds = min(max(value.seconds, 0), SECONDS_MAX)
-    return _EPOCH + timedelta(seconds=seconds, microseconds=value.nanos // 1000)
 
 
 def _claim(

@@ -1,12 +1,15 @@
 """The library's values (`heed.requests`, `heed.model`) in the words of the contract.
 
-They are what the messages of `heed.wire.ask` are made of.
+They are what the messages of `heed.wire.ask` and its like are made of.
 """
 
+import functools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final, ParamSpec, TypeVar, assert_never
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.errors import FieldViolation, InvalidArgumentError
@@ -35,8 +38,27 @@ from heed.wire.limits import WAIT_PROPAGATED_SECONDS_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 
+P = ParamSpec("P")
+M = TypeVar("M", bound=Message)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
+
+
+def of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
+    """Refuse what no message can hold, without repeating it: it may be an address."""
+
+    @functools.wraps(ask)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> M:
+        try:
+            return ask(*args, **kwargs)
+        except UnicodeError:
+            description = "holds half a surrogate pair, which is no Unicode; leave it out"
+            raise InvalidArgumentError(
+                f"a string {description}", violations=[FieldViolation("", description)]
+            ) from None
+
+    return asked
 
 
 def subject(value: Subject) -> pb.Subject:
