@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection
@@ -15,13 +14,10 @@ from heed.model import (
     ApprovalState,
     Change,
     Head,
-    Hold,
     Instant,
-    Record,
     Revision,
     SubjectKey,
     TenantId,
-    Topic,
 )
 from heed_server.approvals import Approval
 from heed_server.erasures import Erased
@@ -42,9 +38,10 @@ from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules
-from heed_server.storage.log_reads import FIRST_PLACE, LogStatements, Place
+from heed_server.storage.log_reads import LogStatements, Place
 from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.rotating import KeyRotation
+from heed_server.storage.snapshots import SqlSnapshot, batches
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.undoing import UndoingStatements
 from heed_server.storage.writer import Writer, draining
@@ -280,7 +277,7 @@ class SqlStore:
                 )
 
             head = await reading.run(lambda c: self._head(c, tenant_id))
-            yield head, _batches(reading, read)
+            yield head, batches(reading, read)
 
     # ---- tenants and keys --------------------------------------------------------------------
 
@@ -470,41 +467,3 @@ class SqlStore:
             raise store_unavailable(str(error)) from error
         except CommitLostError as error:
             raise OutcomeUnknownError("the commit's answer was lost; look, then retry") from error
-
-
-class SqlSnapshot:
-    """One tenant's current state, all of one revision (see `heed_server.store.Snapshot`)."""
-
-    def __init__(
-        self,
-        *,
-        head: Head,
-        topics: tuple[Topic, ...],
-        holds: tuple[Hold, ...],
-        reading: Reading,
-        read: Callable[[Connection, Place], tuple[list[tuple[SubjectKey, Record]], Place | None]],
-    ) -> None:
-        """`read` reads one batch from a place on, within `reading`."""
-        self.head = head
-        self.topics = topics
-        self.holds = holds
-        self._reading = reading
-        self._read = read
-
-    def records(self) -> AsyncIterator[Sequence[tuple[SubjectKey, Record]]]:
-        """Yield every standing record once, in batches, ascending by subject key."""
-        return _batches(self._reading, self._read)
-
-
-async def _batches(
-    reading: Reading, read: Callable[[Connection, Place], tuple[list[T], Place | None]]
-) -> AsyncIterator[Sequence[T]]:
-    place: Place | None = FIRST_PLACE
-    while place is not None:
-        batch, place = await reading.run(partial(_read_from, read, place))
-        if batch:
-            yield batch
-
-
-def _read_from(read: Callable[[Connection, Place], T], place: Place, connection: Connection) -> T:
-    return read(connection, place)
