@@ -4,10 +4,12 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,10 @@ from tests.support.served import COMMAND, Authority, Served, run_command
 ORIGIN = Origin(source="tests")
 CANARY = "canary.person@canary.example"
 CANARY_PHONE = "+436601234567"
+OF_OTHER_SERVERS = {
+    "heed_worker_restarts_total",  # workers have it
+    *("heed_grants", "heed_grants_age_seconds", "heed_jwks_age_seconds"),  # with a grants file
+}
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 pytestmark = pytest.mark.slow  # each starts processes
@@ -77,7 +83,7 @@ def test_every_metric_is_explained(server: Served) -> None:
 
     # The text format leaves `_created` series out; what is left must be the same both ways.
     shown = {name for name in names if not name.endswith("_created")}
-    assert shown | {"heed_worker_restarts_total"} == explained  # workers alone have that one
+    assert shown | OF_OTHER_SERVERS == explained
 
 
 def test_checks_are_not_counted_unless_asked_for(tmp_path: Path) -> None:
@@ -236,6 +242,12 @@ def _doctor(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, obj
     return done.returncode, {finding["what"]: finding for finding in found}
 
 
+def _epoch_of(folder: Path) -> str:
+    with closing(sqlite3.connect(folder / "heed-data" / "heed.db")) as database:
+        (epoch,) = database.execute("SELECT epoch FROM store").fetchone()
+    return bytes(epoch).hex()
+
+
 def test_doctor_finds_nothing_wrong_before_while_and_after_a_server_runs(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -273,6 +285,53 @@ def test_doctor_names_what_is_wrong_and_changes_nothing(tmp_path: Path) -> None:
         "exposure",
     }
     assert (tmp_path / "heed-data" / "heed.db").read_text() == "no database"
+
+
+def test_doctor_knows_its_own_server_by_the_certificate_that_it_shows(tmp_path: Path) -> None:
+    flags = Authority(tmp_path).flags()
+    (tmp_path / "other").mkdir()
+    other, other_key = Authority(tmp_path / "other").issue()
+    others_flags = (
+        f"--tls-certificate-file={other}",
+        f"--tls-private-key-file={other_key}",
+    )
+    with Served(tmp_path, *flags) as server:
+        ours, found_ours = _doctor(tmp_path, "--listen", server.address, *flags)
+        others, found_others = _doctor(tmp_path, "--listen", server.address, *others_flags)
+
+    assert "shows the certificate" in str(found_ours["listen"]["found"])
+    assert ours == 0
+    assert "does not show" in str(found_others["listen"]["found"])
+    assert others == 1
+
+
+def test_doctor_says_that_history_was_lost_until_another_epoch_is_begun(tmp_path: Path) -> None:
+    with Served(tmp_path) as server:
+        server.stop()
+    epoch = _epoch_of(tmp_path)
+    lost = tmp_path / "heed-data" / "index" / "tenant-1.history-lost"
+
+    lost.write_text(f"the database was put back\nepoch {epoch}\n")
+    code, found = _doctor(tmp_path)
+    run_command("new-epoch", "--reason", "the disk went back", cwd=tmp_path)
+    later, _ = _doctor(tmp_path)
+
+    assert code == 1
+    assert "heed-server new-epoch" in str(found["index of default"]["found"])
+    assert later == 0
+
+
+def test_doctor_takes_an_older_schema_for_good_only_where_the_start_migrates_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "heed-data").mkdir(mode=0o700)
+    sqlite3.connect(tmp_path / "heed-data" / "heed.db").close()
+
+    by_itself, found = _doctor(tmp_path)
+    by_hand, _ = _doctor(tmp_path, "--storage-migrate=false")
+
+    assert "or start the server" in str(found["database"]["found"])
+    assert (by_itself, by_hand) == (0, 1)
 
 
 def test_version_says_what_runs(tmp_path: Path) -> None:

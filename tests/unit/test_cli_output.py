@@ -31,3 +31,13 @@ def test_a_terminal_too_narrow_for_a_table_is_told_row_by_row_and_no_word_is_bro
         "kind   opt_out\nscope  any, every topic\n\n"
         "kind   suppression\nscope  email, every topic\n\n"
     )
+
+
+def test_no_id_is_broken_where_a_row_is_wider_than_what_a_pipe_is_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    approval = "approval-01M8D2TY3WDQHGMB0308WB66EB"
+
+    print_table(("approval", "why"), [(approval, "many words " * 40)], empty="none")
+
+    assert approval in capsys.readouterr().out

@@ -115,12 +115,17 @@ def tell(error: HeedError, *, as_json: bool) -> None:
 
 
 _HINTS: Final = {
+    ErrorReason.APPROVAL_REQUIRED: (
+        "the second person sees it by `heed approvals list` and says yes by `heed approvals grant "
+        "ID`; then give the very same command again"
+    ),
     ErrorReason.CREDENTIAL_INVALID: (
         "give a key with --api-key-file or HEED_API_KEY; `heed-server keys create` makes one"
     ),
     ErrorReason.SERVER_UNREACHABLE: (
         "`heed doctor` looks into it; --address and HEED_ADDRESS say where the server is, "
-        "--ca-file and HEED_CA_FILE that it speaks TLS"
+        "--ca-file and HEED_CA_FILE that it speaks TLS, --certificate-file and "
+        "--certificate-key-file who we are where it asks for a certificate"
     ),
     ErrorReason.TENANT_REQUIRED: "name one with --tenant or HEED_TENANT; `heed tenants list`",
 }

@@ -47,7 +47,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     for row in all_rows:
         table.add_row(*(Text(row[at]) for at in shown))
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES)
-    unbounded = console.options.update(max_width=WIDTH_OF_PIPES)
+    unbounded = console.options.update(max_width=_WIDTH_OF_ALL)
     if console.measure(table, options=unbounded).maximum <= console.width:
         console.print(table)
         return
@@ -155,6 +155,8 @@ def record_row(value: SubjectRecord | Record) -> list[str]:
 RECORD_COLUMNS = ("kind", "cause", "scope", "reach", "decided", "until", "said by", "revision")
 WIDTH_OF_PIPES = 200
 """Columns of a table whose width no terminal says."""
+_WIDTH_OF_ALL = 1_000_000
+"""More than any row has, so that what a table is measured by is not cut to the terminal first."""
 
 _WORDS_OF_RULE = {
     Rule.MANDATORY: "the topic is mandatory on this channel",

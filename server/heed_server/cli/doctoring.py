@@ -8,12 +8,15 @@ import asyncio
 import math
 import shutil
 import socket
+import ssl
 import stat
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
 from heed.cli.output import print_json
 from heed.errors import HeedError, InvalidArgumentError
@@ -28,11 +31,13 @@ from heed_server.config.addresses import Address, parse_address
 from heed_server.config.exposure import asks_for_certificates, require_safe_listening
 from heed_server.config.masking import masked_url
 from heed_server.config.places import database_file, database_url, index_directory
+from heed_server.follow.loss import LossMarker
 from heed_server.outbox import OutboxLimits, connect, require_library
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
+from heed_server.storage.errors import SchemaOlderError
 
 CLOCK_OFF_SECONDS_MAX = 5.0
 """How far this host's clock may be off the database's: past it only stops are taken."""
@@ -154,7 +159,7 @@ async def _database(config: Config) -> AsyncGenerator[Finding]:
     try:
         store = await open_store(url, migrates=False, root_file=config.keys.root_file)
     except HeedError as error:
-        yield _finding("database", error.message, good=False)
+        yield _schema_finding(config, error)
         return
     async with store:
         tenants = await store.tenants()
@@ -163,7 +168,18 @@ async def _database(config: Config) -> AsyncGenerator[Finding]:
         yield _finding("database", f"{shown}, its schema is the one needed; tenants: {named}")
         yield await _clock(store)
         for tenant in tenants:
-            yield _index(tenant.name, index_directory(config) / f"tenant-{tenant.tenant_id}")
+            head = await store.head(tenant.tenant_id)
+            directory = index_directory(config) / f"tenant-{tenant.tenant_id}"
+            yield _index(tenant.name, directory, head.epoch)
+
+
+def _schema_finding(config: Config, error: HeedError) -> Finding:
+    """What keeps the database from being opened; not bad where the next start mends it."""
+    migrates = config.storage.migrate
+    is_mended = migrates is True or (migrates == "auto" and database_file(config) is not None)
+    if isinstance(error, SchemaOlderError) and is_mended:
+        return _finding("database", f"{error.message}, or start the server, which does it too")
+    return _finding("database", error.message, good=False)
 
 
 async def _clock(store: SqlStore) -> Finding:
@@ -176,8 +192,11 @@ async def _clock(store: SqlStore) -> Finding:
     return _finding("clock", found, good=off_seconds <= CLOCK_OFF_SECONDS_MAX)
 
 
-def _index(tenant: str, directory: Path) -> Finding:
+def _index(tenant: str, directory: Path, epoch: bytes) -> Finding:
     what = f"index of {tenant}"
+    loss = LossMarker.beside(directory)
+    if loss.stands_in(epoch):
+        return _finding(what, loss.message(tenant), good=False)
     try:
         seal = read_seal(directory)
     except IndexUnusableError as error:
@@ -192,14 +211,28 @@ def _address(what: str, address: Address, config: Config, *, is_heed: bool) -> F
         return _finding(what, f"{address} is free")
     if what == "listen" and asks_for_certificates(config, str(address)):
         return _finding(what, f"{address} is in use; whoever has it asks for a certificate")
+    if what == "listen" and config.tls.certificate_file is not None and not address.path:
+        is_ours = _shows(address, config.tls.certificate_file)
+        found = "shows the certificate" if is_ours else "does not show the certificate"
+        return _finding(what, f"{address} is in use; whoever has it {found}", good=is_ours)
     if what == "listen":
-        roots = config.tls.certificate_file if not address.path else None
-        status, why = status_of(str(address), "", PROBE_SECONDS, roots, "")
+        status, why = status_of(str(address), "", PROBE_SECONDS, None, "")
         is_serving = status == "SERVING"
         found = "a heed server serves here" if is_serving else f"in use: {why or status}"
         return _finding(what, f"{address}: {found}", good=is_serving)
     found = "a server that runs has it" if is_heed else "is in use by something else"
     return _finding(what, f"{address} {found}", good=is_heed)
+
+
+def _shows(address: Address, certificate: Path) -> bool:
+    """Whether whoever listens there shows our certificate, whoever issued it to what name."""
+    try:
+        place = (address.host or "127.0.0.1", address.port)
+        shown = ssl.get_server_certificate(place, timeout=PROBE_SECONDS)
+        ours = load_pem_x509_certificates(certificate.read_bytes())[0]
+    except (OSError, ValueError):
+        return False
+    return load_pem_x509_certificate(shown.encode()) == ours
 
 
 async def _outbox(config: Config) -> Finding:

@@ -83,7 +83,7 @@ class Follower:
         """How often the index was made anew since the process started."""
         self._reader = reader
         self._path = directory / f"tenant-{tenant.tenant_id}"
-        self._loss = LossMarker(directory / f"tenant-{tenant.tenant_id}.history-lost")
+        self._loss = LossMarker.beside(self._path)
         self._position_path = directory / f"tenant-{tenant.tenant_id}.position"
         self._keeping = threading.Lock()  # a thread may still write when the index is closed
         self._kept_revision = Revision(-1)

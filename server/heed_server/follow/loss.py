@@ -24,6 +24,11 @@ class LossMarker:
         self._lost_epoch: bytes | None = None
         """Of a loss that was noted in this run, whether or not the file could be written."""
 
+    @classmethod
+    def beside(cls, index: Path) -> "LossMarker":
+        """Return that of the index in a folder."""
+        return cls(index.with_name(f"{index.name}.history-lost"))
+
     @property
     def is_noted(self) -> bool:
         """Whether a loss stands."""
@@ -36,6 +41,11 @@ class LossMarker:
             marker.write(f"{what}\n{_EPOCH}{epoch.hex()}\n")
             marker.flush()
             os.fsync(marker.fileno())
+
+    def stands_in(self, epoch: bytes) -> bool:
+        """Whether a loss stands in a log of an epoch; changes nothing."""
+        lost = self._lost_epoch or self._epoch_in_file()
+        return self.is_noted and (lost is None or lost == epoch)
 
     def is_over(self, epoch: bytes) -> bool:
         """Whether the log is of another epoch than the one that lost changes; if so, forget it."""
@@ -53,12 +63,16 @@ class LossMarker:
             HistoryLostError: one does; says what to do.
         """
         if self.is_noted:
-            raise HistoryLostError(
-                f"changes of {tenant!r} that were acknowledged are not in its log any more: the "
-                "database was put back; bring back the one that has them and remove "
-                f"{self._path}, or confirm the loss by `heed-server new-epoch`, which holds all "
-                "but mandatory messages"
-            )
+            raise HistoryLostError(self.message(tenant))
+
+    def message(self, tenant: str) -> str:
+        """Return what to say of a loss, and what to do."""
+        return (
+            f"changes of {tenant!r} that were acknowledged are not in its log any more: the "
+            "database was put back; bring back the one that has them and remove "
+            f"{self._path}, or confirm the loss by `heed-server new-epoch`, which holds all "
+            "but mandatory messages"
+        )
 
     def _epoch_in_file(self) -> bytes | None:
         try:

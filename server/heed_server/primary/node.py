@@ -38,6 +38,7 @@ from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.deciding import decision_log
+from heed_server.primary.folders import make_data_folder
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
@@ -213,6 +214,7 @@ async def _open_parts(
     opened: AsyncExitStack, config: Config, clock: Clock, owning: Owning | None
 ) -> _Parts:
     """Open the database, and bring every tenant's index in step with its log."""
+    make_data_folder(config)
     store = await opened.enter_async_context(open_database(config, clock=clock))
     if await ensure_tenant(store):
         _log.info("tenant_created", tenant=FIRST_TENANT)

@@ -11,6 +11,10 @@ class SchemaError(UnavailableError):
     """The database has no schema, an older one, or one of a later heed; says what to do."""
 
 
+class SchemaOlderError(SchemaError):
+    """The database has no schema or an older one, which a migration mends."""
+
+
 class NotWrittenError(Exception):
     """A transaction failed before its commit: nothing of it was written."""
 

@@ -7,6 +7,7 @@ secret that another node changed is never an old one here.
 from heed.model import SubjectKey, TenantId
 from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.keysets import Keyset
+from heed_server.secrets.names import ADDRESSES, purpose_of
 from heed_server.secrets.root import RootKeys
 from heed_server.secrets.root_file import RootFile
 
@@ -37,9 +38,14 @@ class Keyring:
         try:
             secret = root.unwrap(name, wrapped)
         except SecretsError as error:
+            destroyed = (
+                "; if their keys were destroyed, `heed-server keys root forget-addresses` deletes "
+                "the addresses that nobody can read"
+            )
             raise SecretsError(
                 f"the root keys in {self.root_file.path} do not open {name}: {error.message}; put "
                 "the file there that this database's other servers have"
+                f"{destroyed if purpose_of(name) == ADDRESSES else ''}"
             ) from None
         self._secrets[name] = wrapped, secret
         return secret

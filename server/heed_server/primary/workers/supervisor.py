@@ -29,6 +29,7 @@ from heed_server.config import Config
 from heed_server.config.addresses import Address
 from heed_server.config.exposure import require_safe_listening
 from heed_server.config.places import index_directory
+from heed_server.primary.folders import make_data_folder
 from heed_server.primary.listening import warn_of_exposure
 from heed_server.primary.stopping import Stop
 from heed_server.primary.workers.folder import RUN_BYTES, RunFolder
@@ -79,6 +80,7 @@ async def open_workers(config: Config, stop: Stop) -> AsyncGenerator[Supervised]
     require_safe_listening(config)
     require_workers_can_serve(config)
     folder = RunFolder(index_directory=index_directory(config), run=secrets.token_bytes(RUN_BYTES))
+    make_data_folder(config)
     folder.make()
     with kept_ports(config) as addresses:
         async with Background() as background:

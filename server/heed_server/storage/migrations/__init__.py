@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, inspect, select
 from sqlalchemy.sql.expression import column, table
 
-from heed_server.storage.errors import SchemaError
+from heed_server.storage.errors import SchemaError, SchemaOlderError
 from heed_server.storage.schema import READABLE_SINCE, SCHEMA_VERSION, compatibility
 
 _VERSIONS = table("alembic_version", column("version_num"))
@@ -36,7 +36,7 @@ def require_schema(connection: Connection) -> None:
     """
     found = schema_version(connection)
     if found < SCHEMA_VERSION:
-        raise SchemaError(
+        raise SchemaOlderError(
             f"the database's schema is {found or 'missing'} and {SCHEMA_VERSION} is needed; "
             "run `heed-server migrate`"
         )
