@@ -1,12 +1,24 @@
 """Undoing a batch: what stands is what would stand had it never been, on every database."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from heed.acts import Approved, PersonChoices, RevertBatch, Reverted, SetPreferences
 from heed.errors import ConflictError, ErrorReason, NotFoundError
-from heed.model import Cause, ChangeKind, Channel, Method, Reach, Record, Revision, Scope
+from heed.model import (
+    Cause,
+    ChangeKind,
+    Channel,
+    ChoiceKind,
+    Instant,
+    Method,
+    Reach,
+    Record,
+    Revision,
+    Scope,
+)
 from heed_server.storage import SqlStore
 from tests.support.stores import (
     ANYTHING,
@@ -15,11 +27,13 @@ from tests.support.stores import (
     Shop,
     adds,
     chooses,
+    erases,
     imports,
     keyed,
     opt_in,
     opt_out,
     origin,
+    pause,
     protection,
     releases,
 )
@@ -146,6 +160,22 @@ async def test_a_batch_undone_before_stays_undone_when_the_next_is(shop: Shop) -
 
     assert unchanged == Reverted(records=1, unchanged=1, people=1)
     assert await standing(shop, "ada") == []
+
+
+async def test_a_batch_undone_before_an_erasure_stays_undone_when_the_next_is(shop: Shop) -> None:
+    """The erasure takes from what the first said that it was of a batch, and which one."""
+    mine = pause(Instant(NOW + 9 * DAY))
+    await shop.ask(chooses("ada", choices=[mine], by=origin(decided=PAST - 9 * DAY)))
+    before = await standing(shop, "ada")
+    for batch, kind, day in ((WRONG, ChoiceKind.END_PAUSE, 5), ("next", ChoiceKind.PAUSE, 3)):
+        choice = replace(mine, kind=kind, end_time=Instant(NOW) if batch == "next" else None)
+        by = origin(decided=PAST - day * DAY)
+        person = PersonChoices(subjects=(keyed("ada"),), choices=(choice,), origin=by)
+        await shop.ask(SetPreferences(people=(person,), batch_id=batch))
+        await shop.ask(imports(protection("ada"), batch=batch))
+        await revert(shop, batch)
+        assert await standing(shop, "ada") == before
+        await shop.ask(erases("ada"))
 
 
 async def test_what_was_released_stays_released(shop: Shop) -> None:

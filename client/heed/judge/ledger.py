@@ -129,6 +129,8 @@ class Said(NamedTuple):
     asked: Record | None
     commit_time: Instant
     batch_id: str
+    standing: tuple[Record, ...] = ()
+    """What stood after an ERASURE."""
 
 
 Slots = dict[SlotKey, Held]
@@ -181,7 +183,10 @@ class Ledger:
         for draft in drafts:
             said = self.said.get(draft.key) if draft.key is not None else None
             if said is not None:
-                said.append(Said(draft.kind, draft.asked, draft.commit_time, draft.batch_id))
+                standing = () if draft.erasure is None else draft.erasure.standing
+                said.append(
+                    Said(draft.kind, draft.asked, draft.commit_time, draft.batch_id, standing)
+                )
 
 
 class Ruling:

@@ -104,15 +104,12 @@ def fold(said: Iterable[Said], undone: Container[str]) -> Slots:
     """Return what is held by all that was said of a subject, but for what is of these batches."""
     slots: Slots = {}
     erase_time: Instant | None = None
-    for kind, asked, commit_time, batch_id in said:
+    for kind, asked, commit_time, batch_id, standing in said:
         if kind is ChangeKind.ERASURE:
-            # It ends every opt-in, and what was decided before it.
+            # It ends every opt-in, and what was decided before it. What came before no longer says
+            # of which batch it was, so what stood is as the erasure tells it.
             erase_time = commit_time
-            slots = {
-                slot: held
-                for slot, held in slots.items()
-                if held.record.kind is not RecordKind.OPT_IN
-            }
+            slots = _erased(slots, standing)
         if asked is None or kind not in _OF_RECORDS or (batch_id and batch_id in undone):
             continue
         is_opt_in = asked.kind is RecordKind.OPT_IN
@@ -125,6 +122,20 @@ def fold(said: Iterable[Said], undone: Container[str]) -> Slots:
             continue
         _add(slots, slot, held, asked)
     return slots
+
+
+def _erased(slots: Slots, standing: Iterable[Record]) -> Slots:
+    """What is held after an erasure: what it says stands, and what was released before."""
+    released = {
+        slot: Held(held.record, False, held.release_time)
+        for slot, held in slots.items()
+        if held.release_time is not None
+    }
+    for record in standing:
+        slot = slot_key(record)
+        before = released.get(slot)
+        released[slot] = Held(record, True, None if before is None else before.release_time)
+    return released
 
 
 def _add(slots: Slots, slot: SlotKey, held: Held | None, asked: Record) -> None:

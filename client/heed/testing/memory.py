@@ -214,7 +214,10 @@ class Memory:
         said: dict[SubjectKey, list[Said]] = {key: [] for key in keys}
         for one in self.log:
             if one.key is not None and one.key in said:
-                said[one.key].append(Said(one.kind, one.asked, one.commit_time, one.batch_id))
+                standing = () if one.erasure is None else one.erasure.standing
+                said[one.key].append(
+                    Said(one.kind, one.asked, one.commit_time, one.batch_id, standing)
+                )
         return said
 
 

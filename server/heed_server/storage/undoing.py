@@ -121,7 +121,8 @@ def find_batch(
 def said_of(change: Change) -> Said:
     """Return what a change of the log said."""
     asked = change.record if change.asked is None else change.asked
-    return Said(change.kind, asked, change.commit_time, change.batch_id)
+    standing = () if change.erasure is None else change.erasure.standing
+    return Said(change.kind, asked, change.commit_time, change.batch_id, standing)
 
 
 def batch_row(tenant_id: TenantId, batch_id: str, batch: Batch) -> Row:
