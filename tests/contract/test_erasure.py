@@ -62,6 +62,8 @@ from tests.support.stores import (
 )
 
 SMS = Scope(channel=Channel.SMS)
+LIST = "list-4482"
+"""A batch that ada was in. The batch itself stays known, and nothing says that she was in it."""
 CANARY = "canary-7319"
 """Stands in all that is said about ada beside her choices."""
 
@@ -78,7 +80,9 @@ async def told_everything(shop: Shop, clock: FakeClock) -> None:
     await shop.ask(adds(protection("ada", reason=CANARY)))
     await shop.ask(releases("ada"))
     await shop.ask(adds(protection("ada", Cause.LEGAL, reason=CANARY)))
-    await shop.ask(imports(protection("ada", Cause.COMPLAINT), batch=CANARY))
+    listed = protection("ada", Cause.COMPLAINT, decided=clock.ago(10))
+    for _ in range(2):  # the second time is no change, and kept beside the log
+        await shop.ask(imports(listed, batch=LIST))
     await shop.ask(places("hold-1"))
 
 
@@ -151,8 +155,8 @@ async def test_what_was_said_is_gone_and_so_is_the_address(
     rows = {row["subject"]: row for row in await database.rows("encrypted_addresses")}
     assert (rows[keyed("ada").key]["type"], rows[keyed("ada").key]["ciphertext"]) == (0, b"")
     assert rows[keyed("bob").key]["type"] == 1
-    gone = (CANARY, "ada@example.com", EVIDENCE.act)
-    for table in metadata.tables:
+    gone = (CANARY, LIST, "ada@example.com", EVIDENCE.act)
+    for table in metadata.tables.keys() - {"batches"}:
         for row in await database.rows(table):
             for value in row.values():
                 raw = value if isinstance(value, bytes) else str(value).encode()
@@ -497,6 +501,7 @@ async def test_sqlite_s_files_hold_nothing_of_it_once_it_says_so(sqlite: Databas
 
     left = files_of(sqlite.folder)
     assert CANARY.encode() not in left
+    assert left.count(LIST.encode()) == 1  # of the batch itself
     assert address not in left
     assert await encrypted(sqlite, "other7") in left
 

@@ -12,7 +12,7 @@ Laws:
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, delete, literal, literal_column, select
+from sqlalchemy import Connection, delete, literal, literal_column, select, update
 from sqlalchemy.types import BigInteger, LargeBinary
 
 from heed.acts import ErasedSubject
@@ -32,7 +32,7 @@ from heed_server.erasures import Erased
 from heed_server.storage.addresses import AddressReader
 from heed_server.storage.content import decode_change, residue_of
 from heed_server.storage.keyring import Keyring
-from heed_server.storage.schema import addresses, changes, encrypted_addresses, records
+from heed_server.storage.schema import addresses, changes, encrypted_addresses, records, reserves
 from heed_server.storage.statements import (
     ON_CONFLICT_REPLACE,
     AmongSelect,
@@ -119,6 +119,14 @@ class ErasingStatements:
         self.delete_readable = Statement(
             delete(addresses).where(of_subject), dialect, *("tenant", "subject")
         )
+        # What lists asked for stands on; which lists they were goes.
+        self.forget_lists = Statement(
+            update(reserves)
+            .where(reserves.c.tenant_id == tenant, reserves.c.subject == subject)
+            .values(batch_id=literal_column("''")),
+            dialect,
+            *("tenant", "subject"),
+        )
         self.delete_record = Statement(
             delete(records).where(
                 records.c.tenant_id == tenant,
@@ -176,6 +184,7 @@ def erase_subject(
             connection, [Batch(changes, [_erased(row) for row in page], ON_CONFLICT_REPLACE)]
         )
     statements.delete_readable.run(connection, tenant_id, key)
+    statements.forget_lists.run(connection, tenant_id, key)
     nothing = (tenant_id, key, NO_TYPE, NO_ADDRESS)
     dialect.insert_all(connection, [Batch(encrypted_addresses, [nothing], ON_CONFLICT_REPLACE)])
 
