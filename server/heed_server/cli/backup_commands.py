@@ -176,6 +176,8 @@ def _restore(
     if aside is not None:
         print(f"what was there is kept: {aside}")
     _print_logs(back.manifest)
+    print("API keys are as they were then: what was revoked since is to be revoked again, before")
+    print("servers start: heed-server keys list, heed-server keys revoke ID")
     _print_epoch(back.restored.begun)
 
 
