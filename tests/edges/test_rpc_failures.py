@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from heed.errors import ErrorReason, ExhaustedError, UnavailableError
 from heed_proto.v1 import admin_service_pb2 as admin
+from heed_server.audit import Prover
 from heed_server.follow import Follower
 from heed_server.rpc import RpcLimits
 from heed_server.storage import SqlStore
@@ -20,6 +21,13 @@ from tests.support import requests as ask
 from tests.support.servers import METHODS, Running, running_server
 
 SECRET = "ada.lovelace@example.com"
+WRITES_WITHOUT_A_KEY = {
+    "CreateTenant",
+    "DeclareSubscriber",
+    "WithdrawSubscriber",
+    "GrantApproval",
+    "RejectApproval",
+}
 
 
 @pytest.fixture
@@ -47,8 +55,14 @@ async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
         "subscribers",
         "put_subscribers",
         "forget_subscribers",
+        "changes_of",
+        "find_batch",
+        "approval",
+        "approvals",
     ):
         monkeypatch.setattr(SqlStore, method, broken)
+    for method in ("checkpoint", "receipt", "claimed_receipt", "consistency", "tile"):
+        monkeypatch.setattr(Prover, method, broken)
     monkeypatch.setattr(Follower, "source_age_seconds", broken)
     monkeypatch.setattr(Watches, "open", broken)
 
@@ -58,7 +72,7 @@ async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
     is_write = any(field.name == "replayed" for field in METHODS[name].output_type.fields)
     assert refused.value.reason is (
         ErrorReason.OUTCOME_UNKNOWN
-        if is_write or name in {"CreateTenant", "DeclareSubscriber", "WithdrawSubscriber"}
+        if is_write or name in WRITES_WITHOUT_A_KEY
         else ErrorReason.STORE_UNAVAILABLE
     )
     (line,) = [line for line in lines if line["event"] == "call_failed"]

@@ -111,13 +111,17 @@ def fill(chance: random.Random, message: Message, *, depth: int, density: float)
                 inner.SetInParent()
                 fill(chance, inner, depth=depth + 1, density=density)
         elif field.is_repeated:
-            getattr(message, field.name).extend(_odd(chance, field.cpp_type) for _ in range(3))
+            getattr(message, field.name).extend(
+                _odd(chance, field.cpp_type, field.type) for _ in range(3)
+            )
         else:
-            setattr(message, field.name, _odd(chance, field.cpp_type))
+            setattr(message, field.name, _odd(chance, field.cpp_type, field.type))
 
 
-def _odd(chance: random.Random, cpp_type: int) -> object:
+def _odd(chance: random.Random, cpp_type: int, type_: int) -> object:
     match cpp_type:
+        case FieldDescriptor.CPPTYPE_STRING if type_ == FieldDescriptor.TYPE_BYTES:
+            return chance.randbytes(chance.choice((0, 1, 31, 32, 33)))
         case FieldDescriptor.CPPTYPE_STRING:
             return chance.choice(ODD_STRINGS)
         case FieldDescriptor.CPPTYPE_BOOL:

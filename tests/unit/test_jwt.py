@@ -174,7 +174,7 @@ HOSTILE: dict[str, tuple[str, Why]] = {
         EC.signed(HEADER, CLAIMS_BYTES.replace(b'"exp": ', b'"exp": Infinity, "x": ')),
         Why.MALFORMED,
     ),
-    "not yet valid": (EC.jwt(nbf=time() + 40), Why.NOT_YET_VALID),
+    "not yet valid": (EC.jwt(nbf=time() + 3_600), Why.NOT_YET_VALID),
     "a begin that is text": (EC.jwt(nbf="0"), Why.MALFORMED),
     "no subject": (EC.jwt(sub=None), Why.MALFORMED),
     "a subject that is a list": (EC.jwt(sub=["mailer"]), Why.MALFORMED),
