@@ -91,6 +91,7 @@ class HeedNode:
             "HEED_TELEMETRY_METRICS_ADDRESS": "",
             "HEED_TELEMETRY_LOG_FORMAT": "json",
             "HEED_DRAIN_ANNOUNCE_SECONDS": "0",
+            "HEED_CAPS_BULK_PEOPLE_PER_HOUR_MAX": "0",
             **(variables or {}),
         }
         if authority is not None:
