@@ -1,15 +1,16 @@
 """docs/operations.md says what the code does."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from heed_server.auth.policy import Right
 from heed_server.cli.exits import Exit
-from heed_server.cli.keys_commands import app as keys
 from heed_server.cli.main import app
-from heed_server.cli.root_commands import app as root
 from heed_server.service.rights import RIGHT_OF_METHOD
 
 ROOT = Path(__file__).parents[2]
@@ -32,18 +33,18 @@ def test_every_right_is_explained_with_the_methods_that_need_it(right: Right) ->
     assert words & set(RIGHT_OF_METHOD) == needing | BEYOND_THE_TABLE.get(right.value, set())
 
 
-def test_every_command_is_explained() -> None:
-    named = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
-    of_keys = {
-        f"{prefix}{one.name or one.callback.__name__}"
-        for prefix, group in (("", keys), ("root ", root))
-        for one in group.registered_commands
-        if one.callback
-    }
+def _commands(group: Any, path: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}"
 
+
+def test_every_command_is_explained() -> None:
     explained = set(re.findall(r"(?m)^\| `heed-server ([\w -]+)` \|", PAGE))
 
-    assert explained == named | {f"keys {name}" for name in of_keys}
+    assert explained == set(_commands(typer.main.get_command(app)))
 
 
 def test_every_exit_code_is_explained() -> None:
