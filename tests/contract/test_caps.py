@@ -82,8 +82,9 @@ async def test_what_was_refused_uses_nothing_and_costs_its_neighbours_nothing(sh
 async def test_a_single_opt_out_is_under_no_cap(shop: Shop) -> None:
     await spend(shop, listed("a", "b", "c", "d", "e"), BULK)
 
-    for at in range(20):
-        await spend(shop, chooses(f"person{at}"), BULK)
+    taken = [await spend(shop, chooses(f"person{at}"), BULK) for at in range(20)]
+
+    assert not any(one.replayed for one in taken)
 
 
 async def test_what_changes_nothing_uses_nothing(shop: Shop) -> None:
@@ -92,6 +93,9 @@ async def test_what_changes_nothing_uses_nothing(shop: Shop) -> None:
     for _ in range(3):
         await spend(shop, listed("a", "b", "c", "d"), BULK)
     await spend(shop, imports(protection("x"), protection("y"), dry_run=True), BULK)
+
+    told = await refused(shop, listed("e", "f"), BULK, key="Test:after")
+    assert told["used"] == "4"
 
 
 async def test_a_replay_uses_nothing(shop: Shop) -> None:
@@ -118,8 +122,12 @@ async def test_each_principal_has_its_own_in_each_tenant(shop: Shop) -> None:
     other = await new_shop(shop.store, "other")
     await spend(shop, listed("a", "b", "c", "d", "e"), BULK)
 
-    await spend(shop, listed("f", "g"), replace(BULK, principal="another"))
-    await spend(other, listed("a", "b"), BULK)
+    taken = [
+        await spend(shop, listed("f", "g"), replace(BULK, principal="another")),
+        await spend(other, listed("a", "b"), BULK),
+    ]
+
+    assert not any(one.replayed for one in taken)
 
 
 async def test_consents_are_counted_a_person_each(shop: Shop) -> None:

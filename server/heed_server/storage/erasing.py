@@ -76,6 +76,7 @@ class ErasingStatements:
         self.dialect = dialect
         tenant = parameter("tenant", BigInteger())
         subject = parameter("subject", LargeBinary())
+        of_one = ("tenant", "subject")
         self.unerased_after = Statement(
             select(*changes.c)
             .where(
@@ -100,45 +101,39 @@ class ErasingStatements:
             .order_by(changes.c.revision.desc())
             .limit(literal(1)),
             dialect,
-            *("tenant", "subject"),
+            *of_one,
         )
         self.encrypted = Statement(
             select(encrypted_addresses.c.type, encrypted_addresses.c.ciphertext).where(
                 encrypted_addresses.c.tenant_id == tenant, encrypted_addresses.c.subject == subject
             ),
             dialect,
-            *("tenant", "subject"),
+            *of_one,
         )
         # What an earlier heed wrote, and is not encrypted yet.
         of_subject = (addresses.c.tenant_id == tenant) & (addresses.c.subject == subject)
         self.readable = Statement(
-            select(addresses.c.type, addresses.c.address).where(of_subject),
-            dialect,
-            *("tenant", "subject"),
+            select(addresses.c.type, addresses.c.address).where(of_subject), dialect, *of_one
         )
-        self.delete_readable = Statement(
-            delete(addresses).where(of_subject), dialect, *("tenant", "subject")
-        )
+        self.delete_readable = Statement(delete(addresses).where(of_subject), dialect, *of_one)
         # What lists asked for stands on; which lists they were goes.
         self.forget_lists = Statement(
             update(reserves)
             .where(reserves.c.tenant_id == tenant, reserves.c.subject == subject)
             .values(batch_id=literal_column("''")),
             dialect,
-            *("tenant", "subject"),
+            *of_one,
         )
+        slot = ("kind", "cause", "slot_reach", "channel", "topic")
         self.delete_record = Statement(
             delete(records).where(
                 records.c.tenant_id == tenant,
                 records.c.subject == subject,
-                records.c.kind == parameter("kind"),
-                records.c.cause == parameter("cause"),
-                records.c.slot_reach == parameter("slot_reach"),
-                records.c.channel == parameter("channel"),
-                records.c.topic == parameter("topic"),
+                *(records.c[name] == parameter(name) for name in slot),
             ),
             dialect,
-            *("tenant", "subject", "kind", "cause", "slot_reach", "channel", "topic"),
+            *of_one,
+            *slot,
         )
         self.erase_times = AmongSelect(
             select(records.c.tenant_id, records.c.subject, records.c.release_time).where(
