@@ -184,8 +184,6 @@ def _is_lifted(opt_out: Record, opt_in: Record) -> bool:
     )
 
 
-# ---- the rules, in the order of `_RULES` ------------------------------------------------------
-
 _Reasons = tuple[Reason, ...]
 
 

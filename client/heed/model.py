@@ -355,9 +355,6 @@ class Decision:
         return self.verdict is Verdict.ALLOWED
 
 
-# ---- what is written -------------------------------------------------------------------------
-
-
 class ChoiceKind(enum.IntEnum):
     """What a person chooses at a scope."""
 

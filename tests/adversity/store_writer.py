@@ -130,9 +130,6 @@ async def main() -> None:
     await store.close()
 
 
-# ---- stores that are broken on purpose -------------------------------------------------------
-
-
 def acknowledge_before_commit() -> None:
     """The answer is given when all is inserted; the commit follows a little later."""
 

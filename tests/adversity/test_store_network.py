@@ -70,9 +70,6 @@ async def revisions(shop: Shop) -> list[int]:
     return [change.revision for change in changes]
 
 
-# ---- a commit whose answer is lost -----------------------------------------------------------
-
-
 @pytest.mark.parametrize("cut", list(Cut))
 async def test_a_cut_commit_is_found_out_and_happens_once(
     database: Database, proxy: CuttingProxy, cut: Cut
@@ -243,9 +240,6 @@ async def test_waiting_for_another_nodes_lock_is_bounded_and_tried_again(
 
     assert not done
     assert (await asking).appended.revision == 1
-
-
-# ---- a standby that is away ------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -113,9 +113,6 @@ async def two(
         yield first, second
 
 
-# ---- between nodes ---------------------------------------------------------------------------
-
-
 async def test_a_write_on_one_node_is_known_on_the_other_without_a_poll(
     tmp_path: Path, database: Database
 ) -> None:
@@ -203,9 +200,6 @@ async def test_after_a_restart_of_postgresql_wake_ups_come_back(
             await second.knows((await first.opt_out(f"u-{number}")).revision)
 
         assert second.follower.revision == 5
-
-
-# ---- one node's connection -------------------------------------------------------------------
 
 
 class Ear:

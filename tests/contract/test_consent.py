@@ -207,9 +207,6 @@ async def test_a_batch_names_what_each_record_became_by_person_and_subject(shop:
     assert asked.outcome.standing == ()
 
 
-# ---- pauses ----------------------------------------------------------------------------------
-
-
 async def test_the_person_ends_their_own_pause(shop: Shop, clock: FakeClock) -> None:
     await shop.ask(chooses("ada", choices=[pause(clock.ahead(3600))]))
     clock.pass_seconds(1)
@@ -291,9 +288,6 @@ async def test_a_pause_that_is_over_binds_nobody(shop: Shop, clock: FakeClock) -
     asked = await shop.ask(chooses("ada", choices=[shorter], by=origin(Method.OPERATOR)))
 
     assert asked.outcome.stored[0].effect is Effect.APPLIED
-
-
-# ---- nothing reactivates silently ------------------------------------------------------------
 
 
 async def test_concurrent_choices_leave_the_later_one_standing(

@@ -193,9 +193,6 @@ async def test_tenants_share_a_transaction_and_their_heads_stay_apart(
     }
 
 
-# ---- bounds ----------------------------------------------------------------------------------
-
-
 async def test_a_write_too_many_is_refused(database: Database, clock: FakeClock) -> None:
     shop = await limited(database, clock, StorageLimits(writes_queued_max=3))
 
@@ -280,9 +277,6 @@ async def test_bulk_writes_are_not_kept_out_by_small_ones(
     results = await asyncio.gather(*(shop.ask(chooses(f"p{n}")) for n in range(40)), shop.ask(rows))
 
     assert results[-1].appended.revision == 3 + 500
-
-
-# ---- cancellation, subscribers, closing ------------------------------------------------------
 
 
 async def test_cancelled_calls_happen_once_or_not_at_all_and_their_keys_tell(

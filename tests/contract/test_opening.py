@@ -27,9 +27,6 @@ def schema_of(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-# ---- migrations ------------------------------------------------------------------------------
-
-
 async def test_migrating_gives_the_schema_of_the_metadata(database: Database) -> None:
     if database.kind == "sqlite":
         await database.open()
@@ -120,9 +117,6 @@ async def test_a_schema_of_a_later_heed_is_opened_that_only_expanded(database: D
     await shop.ask(chooses("bob"))
 
     assert (await again.head(shop.tenant_id)).revision == 2
-
-
-# ---- what is refused -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,6 @@ async def test_what_was_asked_is_told_beside_what_stands(shop: Shop, clock: Fake
     assert second.record.end_time == later
 
 
-# ---- where the log was ------------------------------------------------------------------------
-
-
 async def test_the_log_is_found_where_it_ended_at_each_revision(
     shop: Shop, clock: FakeClock
 ) -> None:
@@ -226,9 +223,6 @@ async def test_a_log_with_a_hole_says_so(database: Database, shop: Shop, clock: 
 
     with pytest.raises(LogDamagedError, match="change 8"):
         await shop.store.head_at(shop.tenant_id, Revision(8))
-
-
-# ---- the indexes ------------------------------------------------------------------------------
 
 
 @pytest.mark.postgres

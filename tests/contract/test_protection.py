@@ -146,8 +146,6 @@ class Protection(RuleBasedStateMachine):
         self._run(self._database.__aexit__(None, None, None))
         self._exits.close()
 
-    # ---- what people choose ------------------------------------------------------------------
-
     @rule(
         name=names,
         kind=st.sampled_from(ChoiceKind),
@@ -191,8 +189,6 @@ class Protection(RuleBasedStateMachine):
         if outcome is not None:
             self.model.choose(name, choice, decided, outcome.commit_time, batch)
 
-    # ---- lists and suppressions --------------------------------------------------------------
-
     @rule(name=names, cause=causes, scope=scopes, decided=decided_times, end=ends)
     def add(self, name: str, cause: Cause, scope: Scope, decided: int, end: int | None) -> None:
         """A suppression, or an opt-out that was found elsewhere, late or not."""
@@ -232,8 +228,6 @@ class Protection(RuleBasedStateMachine):
         )
         if outcome is not None and outcome.released:
             self._note_releases()
-
-    # ---- operators ---------------------------------------------------------------------------
 
     @rule(number=st.integers(1, 3))
     def place(self, number: int) -> None:
@@ -276,8 +270,6 @@ class Protection(RuleBasedStateMachine):
         if self._ask(act, may_weaken=True) is not None:
             self.model.undone.add(batch)
 
-    # ---- time, and calls that are sent again ---------------------------------------------------
-
     @rule(seconds=st.sampled_from([-100.0, 100.0]), name=names, scope=scopes)
     def write_by_a_wrong_clock(self, seconds: float, name: str, scope: Scope) -> None:
         """Off by more than five seconds only stops are taken, until it is set right."""
@@ -303,8 +295,6 @@ class Protection(RuleBasedStateMachine):
         with contextlib.suppress(HeedError):
             assert self._run(self.shop.ask(act, key=key)).appended.replayed
         assert self._seen() == before
-
-    # ---- what holds after each step ------------------------------------------------------------
 
     @invariant()
     def tables_hold_what_was_acknowledged(self) -> None:
@@ -332,8 +322,6 @@ class Protection(RuleBasedStateMachine):
         for records, by_log, by_index in zip(tables, folded.records, indexed.records, strict=True):
             assert set(records) == set(by_log) == set(by_index)
         assert {one.hold_id for one in indexed.holds} == set(self.past.holds)
-
-    # ---- how it is done ------------------------------------------------------------------------
 
     def _ask(self, act: Act, *, may_weaken: bool = False) -> Outcome | None:
         """Write, and return what came of it; None: it was refused, and changed nothing."""

@@ -67,9 +67,6 @@ async def address_keys(database: Database) -> set[int | None]:
     return {key_id_of(row["ciphertext"]) for row in await database.rows("encrypted_addresses")}
 
 
-# ---- addresses -------------------------------------------------------------------------------
-
-
 async def test_rotating_puts_every_address_under_a_new_key(own: Shop, database: Database) -> None:
     before = await address_keys(database)
 
@@ -209,9 +206,6 @@ async def test_another_node_never_writes_under_a_key_that_is_dropped(
     assert await listed(other.store, own.tenant_id) == expected(*written)
 
 
-# ---- root keys -------------------------------------------------------------------------------
-
-
 async def test_rotating_wraps_every_secret_by_new_root_keys(own: Shop, root_file: RootFile) -> None:
     before = {purpose: root_file.keys().keyset(purpose).primary_id for purpose in PURPOSES}
 
@@ -344,9 +338,6 @@ async def in_transaction(database: Database, body: object) -> None:
     async with shared.begin() as connected:
         await connected.run_sync(body)
     await shared.dispose()
-
-
-# ---- what an earlier heed left readable ------------------------------------------------------
 
 
 async def leave_readable(database: Database, tenant_id: TenantId, *names: str) -> None:

@@ -90,9 +90,6 @@ async def on_old_schema(database: Database, *keys: bytes) -> None:
     await shared.dispose()
 
 
-# ---- what is stored --------------------------------------------------------------------------
-
-
 async def test_no_key_of_a_tenant_stands_readable(shop: Shop, database: Database) -> None:
     keyset = await shop.store.secret(address_keyset_name(shop.tenant_id))
     assert keyset is not None
@@ -156,9 +153,6 @@ async def test_an_address_moved_to_another_subject_is_refused(
 
     with pytest.raises(SecretsError):
         await shop.store.list_suppressions(shop.tenant_id, RecordFilter(), "", 10)
-
-
-# ---- the root keys ---------------------------------------------------------------------------
 
 
 async def test_root_keys_of_another_database_are_refused(
@@ -247,9 +241,6 @@ async def test_a_lost_file_stops_no_write_of_a_server_that_runs(
     with pytest.raises(SecretsError):
         await new_shop(store, "another")
     assert [row["name"] for row in await database.rows("tenants")] == ["shop"]
-
-
-# ---- from the release before -----------------------------------------------------------------
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

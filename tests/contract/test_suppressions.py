@@ -98,9 +98,6 @@ async def test_causes_do_not_hide_each_other(shop: Shop) -> None:
     }
 
 
-# ---- release ---------------------------------------------------------------------------------
-
-
 async def test_a_release_leaves_all_that_it_does_not_name(shop: Shop) -> None:
     sms = Scope(channel=Channel.SMS)
     await shop.ask(chooses("ada"))
@@ -193,9 +190,6 @@ async def test_what_is_seen_after_the_release_stands_and_the_release_still_count
     assert late.outcome.stored[0].record == record
 
 
-# ---- import ----------------------------------------------------------------------------------
-
-
 async def test_an_import_counts_what_became_of_each_row(shop: Shop, clock: FakeClock) -> None:
     old, older = clock.ago(100), clock.ago(200)
     await shop.ask(adds(*(protection(name, decided=old) for name in ("same", "later", "gone"))))
@@ -257,9 +251,6 @@ async def test_an_imported_opt_out_has_no_end(shop: Shop, clock: FakeClock) -> N
     await shop.ask(imports(protection("ada", Cause.NONE, end=clock.ahead(1))))
 
     assert [one.end_time for one in await standing(shop, "ada")] == [None]
-
-
-# ---- lists -----------------------------------------------------------------------------------
 
 
 async def test_pages_of_suppressions_have_each_once_with_its_subject(

@@ -38,9 +38,6 @@ def live(server: FakeWatch, folder: Path, **said: Any) -> Generator[CachedSyncCl
         yield client
 
 
-# ---- tokens -----------------------------------------------------------------------------------
-
-
 def test_a_token_that_the_cache_has_is_answered_here(server: FakeWatch, tmp_path: Path) -> None:
     with live(server, tmp_path) as client:
         written = client.opt_out(email=ADA, source="tests")
@@ -132,9 +129,6 @@ def test_an_answers_token_is_of_the_answers_revision(server: FakeWatch, tmp_path
             assert answer.token == server.token(answer.revision)
 
 
-# ---- filters and tenants ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("asked", "source"),
     [
@@ -222,9 +216,6 @@ def test_max_staleness_is_the_callers_to_set(server: FakeWatch, tmp_path: Path) 
 
         assert client.check(email=BOB, channel="email").source == "cache"
         assert server.obeyed[-1].request.max_staleness.seconds == 30
-
-
-# ---- batches and several subjects -------------------------------------------------------------
 
 
 def test_a_batch_is_answered_here_or_at_the_server_but_never_by_both(
@@ -316,9 +307,6 @@ def test_a_subject_is_looked_up_under_every_key_in_use(server: FakeWatch, tmp_pa
         assert answers[1].subjects_with_records == (0,)
 
 
-# ---- changes ----------------------------------------------------------------------------------
-
-
 def test_a_hold_and_its_end_are_followed(server: FakeWatch, tmp_path: Path) -> None:
     with live(server, tmp_path) as client:
         before = client.check(email=BOB, channel="email", topic="news")
@@ -389,9 +377,6 @@ def test_a_pause_ends_as_the_boot_clock_goes_on(server: FakeWatch, tmp_path: Pat
         ended = client.check(email=ADA, channel="email", topic="orders")
 
         assert (paused.allowed, ended.allowed, ended.source) == (False, True, "cache")
-
-
-# ---- the sampler ------------------------------------------------------------------------------
 
 
 def test_samples_agree_with_the_server(server: FakeWatch, tmp_path: Path) -> None:

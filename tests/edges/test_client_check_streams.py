@@ -54,9 +54,6 @@ async def some_opt_outs(client: heed.Client) -> None:
         )
 
 
-# ---- answers ----------------------------------------------------------------------------------
-
-
 async def test_every_one_of_many_has_its_own_answer(real: Running) -> None:
     """The same as by single calls and by a batch; few requests are sent for many checks."""
     emails = [f"p{number}@example.com" for number in range(400)]
@@ -149,9 +146,6 @@ async def test_the_fakes_have_it_too() -> None:
 
     assert not answer.allowed
     assert other.allowed
-
-
-# ---- a stream that ends -----------------------------------------------------------------------
 
 
 async def test_a_stream_that_the_server_ends_is_opened_again_and_no_check_is_lost(
@@ -291,9 +285,6 @@ async def test_a_node_that_cannot_reach_its_database_goes_on_answering(
         monkeypatch.setattr(SqlStore, method, broken, raising=False)
     async with stream_of(real.address) as stream:
         assert (await stream.check(email=ADA, channel="email")).allowed
-
-
-# ---- waiting ----------------------------------------------------------------------------------
 
 
 async def test_a_check_that_is_cancelled_or_late_is_dropped_alone(server: FakeServer) -> None:

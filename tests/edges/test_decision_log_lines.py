@@ -174,9 +174,6 @@ def test_without_a_decision_log_no_check_is_answered_by_the_code_that_notes_it()
     assert "_note" not in dir(Service)
 
 
-# ---- processes ----------------------------------------------------------------------------------
-
-
 def test_a_server_keeps_a_decision_log_and_counts_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     with Served(tmp_path, variables={"HEED_DECISION_LOG_FILE": str(path)}) as server:

@@ -134,9 +134,6 @@ async def test_a_past_that_forgets_something_is_found_out(
             assert await differences(client, decisions, lambda one: one.answer) > 0
 
 
-# ---- what is told ------------------------------------------------------------------------------
-
-
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[tuple[heed.Client, FakeClock]]:
     clock = FakeClock()
@@ -212,9 +209,6 @@ async def test_without_an_instant_a_revision_is_asked_about_when_it_was_committe
 
     assert then.rule is heed.Rule.PAUSE
     assert then.now == change.commit_time
-
-
-# ---- what is refused ----------------------------------------------------------------------------
 
 
 async def test_a_revision_that_is_not_there_yet_is_unknown(

@@ -169,9 +169,6 @@ async def test_a_rotation_outlives_a_kill(tmp_path: Path) -> None:
         assert not client.check(email=KNOWN[0], channel=Channel.EMAIL).allowed
 
 
-# ---- the file --------------------------------------------------------------------------------
-
-
 def test_root_keys_are_made_once(tmp_path: Path) -> None:
     made = asked({}, tmp_path, "root", "create")
     again = run_command("keys", "root", "create", cwd=tmp_path)
@@ -211,9 +208,6 @@ def test_a_server_without_its_root_keys_does_not_start(tmp_path: Path) -> None:
     assert refused.returncode == 3
     assert "the root keys are not at" in refused.stderr
     assert not (tmp_path / "heed-data" / "heed.db.root").exists()
-
-
-# ---- from the release before -----------------------------------------------------------------
 
 
 async def test_an_upgrade_leaves_nothing_readable_in_any_file(tmp_path: Path) -> None:

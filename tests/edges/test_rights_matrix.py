@@ -393,9 +393,6 @@ async def test_another_tenants_name_is_answered_like_an_unknown_one(
         assert told[0][0] is ErrorReason.TENANT_UNKNOWN
 
 
-# ---- controls: the matrix finds what is taken away -----------------------------------------------
-
-
 async def test_a_right_that_is_asked_for_no_more_is_found(
     guarded: tuple[Running, Edge], callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,9 +435,6 @@ async def test_an_end_that_is_judged_no_more_is_found(
     allowed, _ = await unexpected(Edge(running.service, known), callers, cells(["GetPreferences"]))
 
     assert {(cell.kind, cell.state) for cell in allowed} == {("key", "expired")}
-
-
-# ---- the same over real sockets ------------------------------------------------------------------
 
 
 async def test_a_sample_over_real_sockets_ends_as_in_process(

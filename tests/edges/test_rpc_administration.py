@@ -25,9 +25,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
         yield running
 
 
-# ---- suppressions -----------------------------------------------------------------------------
-
-
 async def test_a_suppression_of_a_phone_is_one_record_a_channel(server: Running) -> None:
     asked = ask.add_suppressions()
     asked.suppressions.add(subject=pb.Subject(phone="+436601234567"), suppression=ask.suppression())
@@ -159,9 +156,6 @@ async def test_an_export_is_of_what_was_asked_for(server: Running) -> None:
     assert {one.record.kind for answer in answers for one in answer.records} == {
         pb.RECORD_KIND_OPT_OUT
     }
-
-
-# ---- tenants, topics, holds -------------------------------------------------------------------
 
 
 async def test_a_tenant_that_was_created_is_served_at_once(server: Running) -> None:

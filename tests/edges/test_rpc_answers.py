@@ -24,9 +24,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
         yield running
 
 
-# ---- checks -----------------------------------------------------------------------------------
-
-
 async def test_nothing_stands_in_the_way_of_a_message_nobody_opted_out_of(server: Running) -> None:
     answer = await server.call("CheckSuppression", ask.check())
 
@@ -89,9 +86,6 @@ async def test_checks_about_undeclared_topics_are_counted(server: Running) -> No
 
     (context,) = server.tenants.all()
     assert context.undeclared_checks == 1
-
-
-# ---- choices ----------------------------------------------------------------------------------
 
 
 async def test_a_set_answers_with_exactly_what_it_did(server: Running) -> None:

@@ -139,9 +139,6 @@ async def test_a_call_past_its_deadline_is_cancelled_and_noted(
     assert await server.next_end() == ("SetPreference", "CANCELLED", "", "open")
 
 
-# ---- exports ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[Running]:
     """A server that takes one export at a time and waits a moment for its reader."""

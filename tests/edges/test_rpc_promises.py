@@ -50,9 +50,6 @@ def other(token: str, **fields: Any) -> str:
     )
 
 
-# ---- tokens -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("token", ["x", "x" * 39, "é" * 39, "A" * 10_000, "\0" * 39])
 async def test_a_token_that_heed_never_made_is_refused(server: Running, token: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
@@ -175,9 +172,6 @@ async def test_the_deadline_of_a_call_without_one_is_not_waited_for(server: Runn
     assert refused.value.reason is ErrorReason.NODE_BEHIND
 
 
-# ---- age --------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 async def aging(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,9 +283,6 @@ async def test_an_index_that_is_being_made_anew_answers_nothing(
         await server.call("CheckSuppression", ask.check())
 
     assert refused.value.reason is ErrorReason.STATE_STALE
-
-
-# ---- the path of a check ----------------------------------------------------------------------
 
 
 async def test_a_check_never_touches_the_database(

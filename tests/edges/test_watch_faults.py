@@ -138,9 +138,6 @@ async def test_a_server_that_stops_sends_its_readers_elsewhere(tmp_path: Path) -
     assert all(one.draining is not None for one in subscribers)
 
 
-# ---- PostgreSQL -------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with Postgres.from_environment() as postgres:

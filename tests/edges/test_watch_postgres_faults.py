@@ -51,9 +51,6 @@ def url(postgres: Postgres) -> Iterator[str]:
         yield url
 
 
-# ---- away for a minute, by the clock ----------------------------------------------------------
-
-
 @asynccontextmanager
 async def away_for_a_minute(
     url: str, folder: Path, bounds: MaxStaleness | None = None
@@ -169,9 +166,6 @@ async def test_with_wider_bounds_the_same_would_be_allowed(url: str, tmp_path: P
         assert await allowed_topics(server) == set(TOPICS)
 
 
-# ---- killed, by the wall ----------------------------------------------------------------------
-
-
 class Asker:
     """A thread that checks without a pause, and knows what was allowed when."""
 
@@ -241,9 +235,6 @@ def test_while_postgresql_is_dead_nothing_is_allowed_past_its_bound_and_mandator
     assert told("orders", dead_at + 4, back_at) == {None}
     assert told("orders", killed_at, dead_at + 2) == {True}
     assert told("login", killed_at, back_at) == {True}
-
-
-# ---- restarted, and silent --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["restart", "kill"])

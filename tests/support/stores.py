@@ -218,9 +218,6 @@ _names: Iterator[int] = itertools.count()
 _templates: set[str] = set()
 
 
-# ---- acts ------------------------------------------------------------------------------------
-
-
 def keyed(name: str) -> KeyedSubject:
     """A subject `NAME@example.com` with a key made from its name."""
     key = SubjectKey(hashlib.blake2b(name.encode(), key=LOOKUP_KEY, digest_size=16).digest())
@@ -363,9 +360,6 @@ def places(hold_id: str, *, end: int | None = None, topic: str = "") -> PlaceHol
 
 def lifts(hold_id: str) -> LiftHold:
     return LiftHold(hold_id=hold_id, reason="fixed", origin=origin(Method.OPERATOR))
-
-
-# ---- asking a store --------------------------------------------------------------------------
 
 
 @dataclass

@@ -111,9 +111,6 @@ def _authenticator(keys: Keys, clock: Clock, *, is_required: bool | None = True)
     )
 
 
-# ---- the text of a key -------------------------------------------------------------------------
-
-
 @given(st.binary(min_size=32, max_size=32))
 def test_a_key_that_was_made_can_be_read(secret: bytes) -> None:
     text, made = make_key(lambda size: secret[:size])
@@ -151,9 +148,6 @@ def test_the_hash_of_a_key_is_in_no_repr() -> None:
     assert repr(key.secret_hash) not in shown
 
 
-# ---- rights ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("right", Right)
 def test_no_right_implies_another(right: Right) -> None:
     principal = Principal(name="p", rights=frozenset({right}))
@@ -163,9 +157,6 @@ def test_no_right_implies_another(right: Right) -> None:
         with pytest.raises(RightRequiredError) as refused:
             require(principal, other)
         assert refused.value.metadata == {"right": other.value}
-
-
-# ---- credentials -------------------------------------------------------------------------------
 
 
 async def test_a_good_key_is_its_principal() -> None:
@@ -389,9 +380,6 @@ async def test_a_right_of_a_later_version_gives_nothing() -> None:
     await authenticator.refresh()
 
     assert authenticator.principal(_bearing(text)).rights == {Right.CHECK}
-
-
-# ---- the socket --------------------------------------------------------------------------------
 
 
 class Asked:

@@ -53,9 +53,6 @@ def written(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-# ---- lines --------------------------------------------------------------------------------------
-
-
 def test_a_line_says_what_was_asked_and_answered_and_where() -> None:
     (line,) = lines_of(noted(STOPPED, references={0: "<1@mail>"}))
 
@@ -91,9 +88,6 @@ def test_each_decision_of_a_batch_has_a_line_with_its_own_subjects_and_reference
     assert [line["verdict"] for line in lines] == ["allowed", "suppressed"]
     assert [line["subjects"] for line in lines] == [["00" * 16, "01" * 16], ["03" * 16]]
     assert [line.get("reference") for line in lines] == [None, "c"]
-
-
-# ---- files --------------------------------------------------------------------------------------
 
 
 def test_a_full_file_is_followed_by_the_next_and_the_oldest_goes(tmp_path: Path) -> None:
@@ -149,9 +143,6 @@ def test_the_file_is_closed_to_others(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_keeps_the_server_from_starting(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"decision_log\.file"):
         open_decision_log(tmp_path / "missing" / "decisions.jsonl", DecisionLogLimits())
-
-
-# ---- the queue ----------------------------------------------------------------------------------
 
 
 class HeldFile:

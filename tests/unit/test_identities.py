@@ -111,9 +111,6 @@ def by_url(folder: Path, **said: str) -> tuple[str, str]:
     return issuer_said(jwks_file="", jwks_url=URL, **said), OF_JWT
 
 
-# ---- JWTs ----------------------------------------------------------------------------------------
-
-
 async def test_a_jwt_is_its_grants_principal_and_is_verified_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,9 +201,6 @@ async def test_a_file_of_grants_that_is_gone_is_like_one_that_is_wrong(tmp_path:
     world.pass_(901)
     with pytest.raises(UnavailableError):
         world.name_of(world.issuer.jwt())
-
-
-# ---- keys from a URL -----------------------------------------------------------------------------
 
 
 async def test_a_url_is_asked_at_its_interval_with_its_bounds(tmp_path: Path) -> None:
@@ -337,9 +331,6 @@ async def test_a_start_without_a_named_file_of_keys_is_refused(tmp_path: Path) -
         await world.identities.open()
 
 
-# ---- certificates --------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def pem(tmp_path: Path) -> bytes:
     folder = tmp_path / "authority"
@@ -436,9 +427,6 @@ async def test_without_grants_a_certificate_only_lets_the_connection_in(pem: byt
     )
 
     assert authenticator.principal((), Connection(pem)) is OPEN
-
-
-# ---- refusals ------------------------------------------------------------------------------------
 
 
 async def test_every_bad_credential_is_told_alike_to_callers_and_by_its_reason_to_operators(

@@ -240,9 +240,6 @@ async def test_an_export_of_nothing_asks_no_server(service: FakeService) -> None
     assert (summary.read, summary.chunks, summary.formats) == (0, 0, {"": "empty"})
 
 
-# ---- the name of a batch ------------------------------------------------------------------------
-
-
 def name_of(data: bytes, **said: object) -> str:
     source = str(said.pop("source", ""))
     return prepare(io.BytesIO(data), ImportPlan(options=options(**said), source=source)).batch_id
@@ -272,9 +269,6 @@ def test_the_day_changes_the_name_only_where_rows_depend_on_it() -> None:
 
     assert name_of(bounces) != name_of(bounces, day_end=1)
     assert name_of(BIG) == name_of(BIG, day_end=1)
-
-
-# ---- chunks -------------------------------------------------------------------------------------
 
 
 def test_the_largest_rows_stay_within_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,9 +308,6 @@ def test_a_text_that_no_message_can_carry_costs_its_row_alone() -> None:
 
     assert [row.subject.email for row in chunk.rows.rows] == ["b@example.com"]
     assert [why.description for _, why in chunk.rejected] == ["has text that is no Unicode"]
-
-
-# ---- what is rejected ---------------------------------------------------------------------------
 
 
 async def rejected_of(
@@ -448,9 +439,6 @@ def test_rejects_never_overwrite_the_file_to_import(tmp_path: Path) -> None:
         RejectsFile(tmp_path / "." / "list.csv", source)
 
     assert source.read_bytes() == BIG
-
-
-# ---- the source ---------------------------------------------------------------------------------
 
 
 def test_a_pipe_can_be_read_twice_and_leaves_no_file(

@@ -306,8 +306,6 @@ def test_when_a_jwt_ends_is_read_by_who_knows_that_it_is_good() -> None:
     assert expire_time_of(EC.jwt(exp=None)) is None
 
 
-# ---- whatever may come ---------------------------------------------------------------------------
-
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: (

@@ -241,9 +241,6 @@ def differs(change: Callable[[list[Change]], list[Change]]) -> bool:
     return False
 
 
-# ---- who said so -------------------------------------------------------------------------------
-
-
 def test_what_stands_is_told_with_the_change_that_set_it() -> None:
     """A bounce that is reported again stands by its first report."""
     memory = Memory(tenant_id=TenantId(1), name="shop", create_time=Instant(NOW))

@@ -90,9 +90,6 @@ def effect(one: Record) -> Record:
     return with_fields(one, revision=Revision(0))
 
 
-# ---- what stands ------------------------------------------------------------------------------
-
-
 @st.composite
 def of_one_slot(draw: st.DrawFn) -> list[Record]:
     """Two to four records that meet in one slot; a pause's reach and the later kinds vary."""
@@ -272,9 +269,6 @@ def test_a_record_is_removed_by_its_slot() -> None:
 
     assert remove(standing, bounce(99).slot) == (opt_out(1),)
     assert remove(standing, opt_in(1).slot) == standing
-
-
-# ---- the bytes --------------------------------------------------------------------------------
 
 
 @quick

@@ -55,9 +55,6 @@ STATE = SharedState(
 )
 
 
-# ---- how old, for what ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("seconds", "state", "allowed"),
     [
@@ -94,9 +91,6 @@ def test_the_bounds_are_the_callers_within_limits() -> None:
     assert bounds.least_time == timedelta(seconds=1)
     with pytest.raises(InvalidArgumentError):
         bounds_of({"promotional": timedelta(0)})
-
-
-# ---- the state --------------------------------------------------------------------------------
 
 
 def opened(path: Path, *, boot: bytes = BOOT, identity: bytes = IDENTITY) -> StateFile:
@@ -157,9 +151,6 @@ def test_the_boot_clock_goes_on_and_is_of_this_boot() -> None:
     assert len(boot_identity()) == 16
 
 
-# ---- the folder -------------------------------------------------------------------------------
-
-
 def test_one_owner_at_a_time(tmp_path: Path) -> None:
     one, other = (Folder(tmp_path / "c", identity=IDENTITY) for _ in range(2))
 
@@ -182,9 +173,6 @@ def test_what_was_noted_clean_counts_once_and_for_its_cache_alone(tmp_path: Path
     assert Folder(tmp_path, identity=b"I" * 16).take_clean() == 0
     (tmp_path / "clean").write_text("no json")
     assert folder.take_clean() == 0
-
-
-# ---- the index --------------------------------------------------------------------------------
 
 
 def place(revision: int) -> Place:
@@ -284,9 +272,6 @@ def test_an_index_behind_what_was_told_of_it_is_of_no_known_age(
     assert taken_over.state.known_ns == (heard.known_ns if is_known else NEVER)
 
 
-# ---- backing off ------------------------------------------------------------------------------
-
-
 def most(low: float, high: float) -> float:
     assert low == 0.0
     return high
@@ -303,9 +288,6 @@ def test_streams_are_opened_with_full_jitter_up_to_half_a_minute() -> None:
     assert backoff.seconds() == 0.25
     backoff.fail_for_long()
     assert backoff.seconds() == 30.0
-
-
-# ---- sampling ---------------------------------------------------------------------------------
 
 
 class Answering:

@@ -29,9 +29,6 @@ def file(tmp_path: Path) -> RootFile:
     return made
 
 
-# ---- wrapping --------------------------------------------------------------------------------
-
-
 def test_what_was_wrapped_is_opened_by_the_same_root_keys_alone() -> None:
     root = RootKeys.generate()
     wrapped = root.wrap(NAME, SECRET)
@@ -134,9 +131,6 @@ def test_what_is_no_ciphertext_names_no_key(foreign: bytes) -> None:
 def test_bytes_that_are_no_keyset_are_refused(damaged: bytes) -> None:
     with pytest.raises(SecretsError, match="damaged"):
         Keyset.from_bytes(damaged)
-
-
-# ---- the file --------------------------------------------------------------------------------
 
 
 def test_a_new_file_is_this_users_alone(file: RootFile) -> None:

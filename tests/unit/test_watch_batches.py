@@ -142,9 +142,6 @@ async def test_whoever_stands_in_the_middle_of_a_batch_is_told_the_rest(
     assert second.changes == 15
 
 
-# ---- filters ----------------------------------------------------------------------------------
-
-
 async def test_a_filter_of_topics_takes_what_is_beneath_and_what_covers(
     node: Station, log: MemoryLog
 ) -> None:
@@ -229,9 +226,6 @@ async def test_after_what_was_left_out_a_batch_says_where_its_reader_stands(
     assert [one.topic for some in hearer.standing().values() for one in some] == ["t3"]
 
 
-# ---- who is behind ----------------------------------------------------------------------------
-
-
 async def test_a_reader_that_takes_nothing_costs_no_memory_and_misses_nothing(
     log: MemoryLog, tmp_path: Path
 ) -> None:
@@ -301,9 +295,6 @@ async def test_a_log_that_cannot_be_read_holds_up_who_is_behind_and_nobody_else(
 
     assert stood_at == 5
     assert behind.changes == 298
-
-
-# ---- coalescing -------------------------------------------------------------------------------
 
 
 async def test_batches_wait_for_one_another_under_load(

@@ -43,9 +43,6 @@ async def node(log: MemoryLog, tmp_path: Path) -> AsyncIterator[Station]:
         yield running
 
 
-# ---- heartbeats and probes --------------------------------------------------------------------
-
-
 async def test_a_silent_stream_says_that_it_is_alive_and_what_time_it_is(node: Station) -> None:
     hearer = Hearer()
     async with node.streaming(hearer):
@@ -140,9 +137,6 @@ async def test_more_probes_than_wait_count_as_one(log: MemoryLog, tmp_path: Path
     assert heartbeat.through == 210
 
 
-# ---- reports ----------------------------------------------------------------------------------
-
-
 async def test_nobody_is_believed_to_have_applied_what_was_not_told(node: Station) -> None:
     hearer = Hearer()
     async with node.streaming(hearer) as told:
@@ -194,9 +188,6 @@ async def test_a_stream_that_ended_is_known_no_more(node: Station) -> None:
         )
 
 
-# ---- limits -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("limits", "limit"),
     [
@@ -241,9 +232,6 @@ async def test_a_reader_that_takes_nothing_for_long_is_cut_off(
             await hearer.ended
 
     assert refused.value.metadata == {"limit": "write_seconds_max"}
-
-
-# ---- the end ----------------------------------------------------------------------------------
 
 
 async def test_a_stream_ends_by_itself_at_a_random_time(log: MemoryLog, tmp_path: Path) -> None:

@@ -235,9 +235,6 @@ async def test_while_a_reader_waits_heartbeats_say_where_it_stands(
     assert_same(second, log)
 
 
-# ---- when the index is made anew --------------------------------------------------------------
-
-
 async def test_streams_outlive_an_index_that_is_made_anew(node: Station, log: MemoryLog) -> None:
     hearer = Hearer()
     async with node.streaming(hearer):

@@ -247,9 +247,6 @@ async def test_while_it_waits_for_the_database_the_stream_stays_alive(
     assert_same(hearer, log)
 
 
-# ---- a few at a time --------------------------------------------------------------------------
-
-
 async def test_so_many_are_delivered_at_a_time_and_the_others_wait_in_order(
     log: HeldLog, tmp_path: Path
 ) -> None:
@@ -301,9 +298,6 @@ async def test_who_goes_away_while_waiting_makes_room(log: HeldLog, tmp_path: Pa
         await first.reach(300)
 
     assert (waiting, turns.waiting) == (2, 0)
-
-
-# ---- failures ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,6 @@ def test_what_is_remembered_is_only_what_no_record_led_to() -> None:
     assert len(encoded._plain) == 3
 
 
-# ---- words, there and back --------------------------------------------------------------------
-
-
 def test_a_record_in_full_says_who_said_so_when_and_why() -> None:
     origin = Origin(
         source="page",

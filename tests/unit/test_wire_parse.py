@@ -39,9 +39,6 @@ def test_bytes_that_are_no_message_are_refused_by_its_name(data: bytes) -> None:
         assert refused.value.metadata == {"message": f"heed.v1.{name}Request"}
 
 
-# ---- what a person is asked about -----------------------------------------------------------
-
-
 def test_get_preferences_asks_for_each_identifier() -> None:
     asked = preference.GetPreferencesRequest(
         tenant="shop", subjects=[ask.subject(), pb.Subject(user="u-1")]
@@ -62,9 +59,6 @@ def test_get_preferences_refuses_an_identifier_named_twice() -> None:
 
     assert found.keys() == {"subjects[1]", "subjects[2]", "subjects[3]"}
     assert "subjects[0]" in found["subjects[1]"]
-
-
-# ---- choices ----------------------------------------------------------------------------------
 
 
 def test_an_opt_out_is_read_as_it_was_asked() -> None:
@@ -310,9 +304,6 @@ def test_what_is_malformed_is_refused_each_time_and_never_remembered() -> None:
         assert after == before
 
 
-# ---- batches ----------------------------------------------------------------------------------
-
-
 def test_people_take_the_origin_of_the_batch_or_their_own() -> None:
     asked = ask.batch_set_preferences(2)
     asked.people[1].origin.CopyFrom(pb.Origin(source="call-centre"))
@@ -365,9 +356,6 @@ def test_more_people_or_records_than_a_batch_may_carry_are_refused() -> None:
             parse.batch_set_preferences(asked.SerializeToString())
         assert refused.value.reason is ErrorReason.BATCH_TOO_LARGE
         assert refused.value.metadata["items"] == items
-
-
-# ---- what a key names -------------------------------------------------------------------------
 
 
 def hash_of(asked: preference.SetPreferenceRequest) -> bytes:

@@ -16,8 +16,6 @@ from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
 from tests.support.requests import violations_of
 
-# ---- tenants, topics, holds -------------------------------------------------------------------
-
 
 def test_a_tenant_is_named_by_lower_case_letters_digits_and_hyphens() -> None:
     assert (
@@ -137,9 +135,6 @@ def test_lifting_a_hold_names_it_and_says_why() -> None:
         "reason",
         "origin",
     }
-
-
-# ---- suppressions -----------------------------------------------------------------------------
 
 
 def test_a_suppression_without_a_scope_covers_the_channels_of_the_subject() -> None:
@@ -275,9 +270,6 @@ def test_a_release_says_of_whom_of_what_and_why() -> None:
         "reason",
         "origin",
     }
-
-
-# ---- lists ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,6 @@ def test_the_reference_of_what_is_explained_has_its_bound_too() -> None:
     assert violations_of(parse_audit.explain, asked).keys() == {"query.reference"}
 
 
-# ---- histories ---------------------------------------------------------------------------------
-
-
 def history(**fields: object) -> audit.GetHistoryRequest:
     return audit.GetHistoryRequest(subjects=[ask.subject()], **fields)  # type: ignore[arg-type]  # by the test
 

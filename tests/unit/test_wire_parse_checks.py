@@ -203,8 +203,6 @@ def test_at_most_100_violations_are_named_and_all_are_counted() -> None:
     assert "and 149 more" in refused.value.message
 
 
-# ---- senders' own names of messages -------------------------------------------------------------
-
 LONG = "x" * limits.MESSAGE_REFERENCE_CHARACTERS_MAX
 
 

@@ -100,8 +100,6 @@ def test_more_rows_than_a_chunk_may_carry_are_refused() -> None:
     assert refused.value.reason is ErrorReason.BATCH_TOO_LARGE
 
 
-# ---- the quick path -----------------------------------------------------------------------------
-
 _CHANNELS = st.sampled_from([0, 1, 2, 3, 9, 77])
 _TOPICS = st.sampled_from(["", "news", "news.weekly", "News", "a" * 300, "x..y"])
 _REACHES = st.sampled_from([0, 1, 2, 3, 9])

@@ -222,8 +222,6 @@ class Identities:
             raise NotTakenError(Why.NOT_GRANTED)
         return Verified(principal, names.expire_time, self._require_recent_grants)
 
-    # ---- what is judged by, and its age ----------------------------------------------------------
-
     def _require_recent_grants(self) -> None:
         age = self._boot_seconds() - self._grants_at
         if age > self._limits.grants_kept_seconds:
@@ -256,8 +254,6 @@ class Identities:
         keys.is_asked_early = True
         self._wanted.set()
         return True
-
-    # ---- reading ---------------------------------------------------------------------------------
 
     def _look_at_grants(self) -> None:
         try:

@@ -50,8 +50,6 @@ class KeyRotation:
         self._keyring = keyring
         self._now = now
 
-    # ---- addresses ---------------------------------------------------------------------------
-
     async def encrypt_readable(self) -> int:
         """Encrypt what an earlier heed left readable, keys and addresses; return how many."""
         now = self._now()
@@ -97,8 +95,6 @@ class KeyRotation:
         self, tenant_id: TenantId, after: bytes
     ) -> Callable[[Connection], tuple[int, bytes | None]]:
         return lambda c: rotation.encrypt_again(c, self._dialect, self._keyring, tenant_id, after)
-
-    # ---- root keys ---------------------------------------------------------------------------
 
     async def stage_root(self) -> None:
         """Add root keys to the file that open and do not wrap yet, so that all servers get them."""

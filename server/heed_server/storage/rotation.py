@@ -48,9 +48,6 @@ BATCH_ROWS: Final = 500
 """Addresses, or secrets, of one transaction; writes to the tenant wait for it."""
 
 
-# ---- addresses -------------------------------------------------------------------------------
-
-
 def encrypt_readable(
     connection: Connection, dialect: Dialect, keyring: Keyring, now: Instant
 ) -> int:
@@ -181,9 +178,6 @@ def _replace_keyset(
     move_check(connection, root, purpose_of(name), keyring)
     wrapped = root.wrap(name, keyset.to_bytes())
     connection.execute(update(secrets).where(secrets.c.name == name).values(wrapped=wrapped))
-
-
-# ---- root keys -------------------------------------------------------------------------------
 
 
 def wrap_again(connection: Connection, keyring: Keyring, after: str) -> tuple[int, str | None]:

@@ -121,8 +121,6 @@ class SqlStore:
         await self._writer.close()
         await self._backend.close()
 
-    # ---- the log -----------------------------------------------------------------------------
-
     async def append(self, write: Write) -> Appended:
         """Commit a write together with others that are waiting (see `Store.append`)."""
         return await self._writer.append(write)
@@ -163,8 +161,6 @@ class SqlStore:
                 )
 
             yield await reading.run(begin)
-
-    # ---- the past ----------------------------------------------------------------------------
 
     async def changes_of(
         self,
@@ -209,8 +205,6 @@ class SqlStore:
             lambda c: past_reads.find_revision(c, self._statements, self._past, tenant_id, instant)
         )
 
-    # ---- erasures ----------------------------------------------------------------------------
-
     async def known(
         self, tenant_id: TenantId, keys: Sequence[SubjectKey]
     ) -> Sequence[KnownSubject]:
@@ -245,8 +239,6 @@ class SqlStore:
         """Return every subject that was erased, by tenant and key."""
         return await self._read(erasing.read_erased)
 
-    # ---- what stands -------------------------------------------------------------------------
-
     async def standing(self, tenant_id: TenantId, keys: Sequence[SubjectKey]) -> Standing:
         """Return what stands for these subjects, with topics and holds, in one transaction."""
         return await self._read(
@@ -278,8 +270,6 @@ class SqlStore:
 
             head = await reading.run(lambda c: self._head(c, tenant_id))
             yield head, batches(reading, read)
-
-    # ---- tenants and keys --------------------------------------------------------------------
 
     async def secret(self, name: str) -> bytes | None:
         """Return the secret of a name, unwrapped; None: there is none. Raises SecretsError."""
@@ -324,8 +314,6 @@ class SqlStore:
         """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
         return await self._write(lambda c: admin.set_revoked(c, key_id, at))
 
-    # ---- subscribers -------------------------------------------------------------------------
-
     async def put_subscribers(self, of_node: Sequence[Subscriber]) -> None:
         """Add these, in the place of those of the same tenant, name and stream."""
         if of_node:
@@ -339,8 +327,6 @@ class SqlStore:
         """Remove these, if nothing was put in their place since."""
         if gone:
             await self._write(lambda c: subscribers.delete_same(c, gone))
-
-    # ---- the verifiable log ------------------------------------------------------------------
 
     async def leaves(self, tenant_id: TenantId, after: Revision, limit: int) -> Sequence[Leaf]:
         """Return up to `limit` leaves after a revision (see `TreeStore.leaves`)."""
@@ -365,8 +351,6 @@ class SqlStore:
         now = self._rules.clock.now()
         return await self._write(lambda c: trees.put_signed(c, signed, full, instead_of, now))
 
-    # ---- leases ------------------------------------------------------------------------------
-
     async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take a lease, or hold it for longer; False if another has it."""
         now = self._rules.clock.now()
@@ -377,8 +361,6 @@ class SqlStore:
         """Give a lease back, if this holder has it."""
         await self._write(lambda c: leases.release(c, name, holder))
 
-    # ---- batches -----------------------------------------------------------------------------
-
     async def find_batch(self, tenant_id: TenantId, batch_id: str) -> BatchFound | None:
         """Return whom a batch touched (see `BatchReader.find_batch`)."""
         return await self._read(lambda c: undoing.find_batch(c, self._undoing, tenant_id, batch_id))
@@ -386,8 +368,6 @@ class SqlStore:
     async def has_answer(self, tenant_id: TenantId, idempotency_key: str) -> bool:
         """Whether a call with this key was answered (see `BatchReader.has_answer`)."""
         return await self._read(lambda c: admin.has_key(c, tenant_id, idempotency_key))
-
-    # ---- approvals ---------------------------------------------------------------------------
 
     async def put_approval(self, new: Approval) -> None:
         """Add one. Raises ExhaustedError LIMIT_REACHED, as many are pending as may be."""
@@ -414,8 +394,6 @@ class SqlStore:
     ) -> Approval | None:
         """Grant or reject one that is as it was before; None: somebody else did either."""
         return await self._write(lambda c: approvals.decide(c, before, state, by, at))
-
-    # ---- keeping house -----------------------------------------------------------------------
 
     async def prune_keys(self, now: Instant, limit: int) -> int:
         """Delete up to `limit` idempotency keys whose time is over, and return how many.

@@ -137,8 +137,6 @@ class Stream:
         # Last: it may be granted, and so this stream woken, at once.
         self._turn: Turn | None = None if start.resync is None else snapshots.turns.ask(self)
 
-    # ---- what others tell it ---------------------------------------------------------------------
-
     def wake(self) -> None:
         """Look again: there may be something to tell."""
         waiter = self._waiter
@@ -167,8 +165,6 @@ class Stream:
         self._ends_at = min(self._ends_at, self._time() + seconds)
         self._reconnect_after_seconds = reconnect_after_seconds
         self.wake()
-
-    # ---- its own coroutine -----------------------------------------------------------------------
 
     async def run(self, send: Send) -> None:
         """Tell the reader everything until the stream ends by itself; returns after `Draining`.
@@ -280,8 +276,6 @@ class Stream:
             )
         )
 
-    # ---- the snapshot ----------------------------------------------------------------------------
-
     async def _tell_snapshot(self, reason: "pb.ResyncReason.ValueType", turn: Turn) -> None:
         while not turn.is_granted:
             await self._wait_alive()
@@ -330,8 +324,6 @@ class Stream:
             await self._tell_heartbeat()
         else:
             await self._wait()
-
-    # ---- waiting, writing and ending -------------------------------------------------------------
 
     def _heartbeat_is_due(self) -> bool:
         return self._time() >= self._next_heartbeat_at()
