@@ -1,6 +1,7 @@
 """A log in memory, made as the server makes one, with its tiles and its signed checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from hashlib import sha256
 
 from heed.audit.checkpoints import Checkpoint, origin_of
@@ -45,17 +46,14 @@ class LoggedFiles:
             for at in range(size)
         ]
         self.entries = [self._entry(at, (changed or {}).get(at, {})) for at in range(size)]
-        self._leaves = [leaf_hash(one) for one in self.entries]
-        self._levels = self._all_levels()
-        self.checkpoint = self.at(size)
-        self.files = {CHECKPOINT_PATH: self.key.sign(self.checkpoint).encode()}
-        for tile in tiles_of(size):
-            self.files[tile.path] = b"".join(self._tile(tile))
-            if tile.level == 0:
-                start = tile.number * TILE_WIDTH
-                entries = self.entries[start : start + tile.width]
-                self.files[Tile(ENTRIES, tile.number, tile.width).path] = join_entries(entries)
-        self.read = self.reading(self.files)
+        self._lay_out()
+
+    def rewritten(self, entries: Sequence[bytes]) -> "LoggedFiles":
+        """Return a log of these entries, signed by the same key; what they were made of stays."""
+        other = copy(self)
+        other.entries = list(entries)
+        other._lay_out()
+        return other
 
     @staticmethod
     def reading(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
@@ -109,6 +107,20 @@ class LoggedFiles:
             proof=tuple(hashes_of(ranges, size, tiles)),
             checkpoint=self.files[CHECKPOINT_PATH].decode(),
         )
+
+    def _lay_out(self) -> None:
+        size = len(self.entries)
+        self._leaves = [leaf_hash(one) for one in self.entries]
+        self._levels = self._all_levels()
+        self.checkpoint = self.at(size)
+        self.files = {CHECKPOINT_PATH: self.key.sign(self.checkpoint).encode()}
+        for tile in tiles_of(size):
+            self.files[tile.path] = b"".join(self._tile(tile))
+            if tile.level == 0:
+                start = tile.number * TILE_WIDTH
+                entries = self.entries[start : start + tile.width]
+                self.files[Tile(ENTRIES, tile.number, tile.width).path] = join_entries(entries)
+        self.read = self.reading(self.files)
 
     def _entry(self, at: int, changed: Mapping[str, int]) -> bytes:
         salt, subject = self.salts[at], self.subjects[at]
