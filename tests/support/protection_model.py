@@ -43,6 +43,12 @@ class Model:
     said: dict[str, list[Stop]] = field(default_factory=dict[str, list[Stop]])
     releases: dict[tuple[str, Slot], int] = field(default_factory=dict[tuple[str, Slot], int])
     undone: set[str] = field(default_factory=set[str])
+    erasures: dict[str, int] = field(default_factory=dict[str, int])
+    """When each person was last erased."""
+    lists: dict[tuple[str, Slot], set[str]] = field(
+        default_factory=dict[tuple[str, Slot], set[str]]
+    )
+    """The batches that ever named a slot, those of an erased person too."""
 
     def choose(
         self, name: str, choice: Choice, decided: int | None, commit_time: int, batch: str = ""
@@ -72,19 +78,32 @@ class Model:
         """A suppression was released."""
         self.releases[name, slot_of(record)] = commit_time
 
+    def erase(self, name: str, commit_time: int) -> None:
+        """A person was erased: what stops stands on, of no batch, and nothing else was ever said.
+
+        What of it a list said is not known any more, so undoing that list does not end it.
+        """
+        self.said[name] = [
+            Stop(slot, *stands, "")
+            for slot, stands in self.stands(name).items()
+            if slot[0] != RecordKind.OPT_IN
+        ]
+        self.erasures[name] = commit_time
+
     def stands(self, name: str) -> dict[Slot, Stands]:
         """What stands for a person."""
         by_slot: dict[Slot, list[Stop]] = {}
         for one in self.said.get(name, []):
-            if one.batch not in self.undone and one.decided > self.releases.get(
-                (name, one.slot), -1
-            ):
+            ended = self.releases.get((name, one.slot), -1)
+            if one.slot[0] == RecordKind.OPT_IN:
+                ended = self.erasures.get(name, -1)
+            if one.batch not in self.undone and one.decided > ended:
                 by_slot.setdefault(one.slot, []).append(one)
         return {slot: _standing(some) for slot, some in by_slot.items()}
 
     def batches_at(self, name: str, slot: Slot) -> set[str]:
         """Which batches ever named a slot."""
-        return {one.batch for one in self.said.get(name, []) if one.slot == slot and one.batch}
+        return self.lists.get((name, slot), set())
 
     def _say(
         self,
@@ -99,6 +118,8 @@ class Model:
         slot_reach = 0 if kind is RecordKind.PAUSE else int(reach)
         slot = (int(kind), int(cause), slot_reach, int(scope.channel), scope.topic)
         decided, end = times
+        if batch:
+            self.lists.setdefault((name, slot), set()).add(batch)
         self.said.setdefault(name, []).append(Stop(slot, decided, end, int(reach), batch))
 
 
