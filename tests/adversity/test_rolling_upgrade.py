@@ -8,9 +8,9 @@ import asyncio
 import io
 import shutil
 import subprocess
-import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -43,15 +43,18 @@ def old_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if git is None:
         pytest.skip("git is not here, from which the release before is taken")
     archived = subprocess.run(
-        [git, "-C", str(ROOT), "archive", RELEASE_BEFORE, "client", "server", "generated"],
+        [
+            *(git, "-C", str(ROOT), "archive", "--format=zip", RELEASE_BEFORE),
+            *("client", "server", "generated"),
+        ],
         capture_output=True,
         check=False,
     )
     if archived.returncode:
         pytest.skip("this checkout has no history that reaches the release before")
     folder = tmp_path_factory.mktemp("old")
-    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(folder)
     yield folder
     shutil.rmtree(folder)
 
