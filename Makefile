@@ -17,6 +17,8 @@ CHECKED := $(wildcard client/heed server/heed_server tests scripts)
 # The tests that meet every branch of what pyproject.toml names for coverage, and are quick.
 COVERING := $(addprefix tests/unit/test_,wire*.py audit*.py decide_table.py keys.py proof.py client_fake.py \
 	client_values.py)
+# What one target prints stands together, where make can see to it (4.0).
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PROJECTS := generated/pyproject.toml client/pyproject.toml server/pyproject.toml
 
 # Tools keep their caches in the tree, so that an empty or missing HOME does not matter.
@@ -24,9 +26,12 @@ export HOME := $(or $(HOME),$(CURDIR)/.cache/home)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# The suite starts some hundred servers: each would compile all of heed anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup fmt lint types imports proto proto-lint proto-breaking proto-in-step \
-	proto-check coverage test test-fast test-postgres run demo bench bench-scale soak check lock clean
+.PHONY: help setup fmt lint types mypy pyright imports proto proto-lint proto-breaking \
+	proto-in-step examples proto-check coverage test test-fast test-postgres run demo bench \
+	bench-scale soak check side-by-side lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' \
@@ -58,8 +63,12 @@ lint: setup ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: setup ## mypy --strict and pyright strict
+types: mypy pyright ## mypy --strict and pyright strict
+
+mypy: setup
 	$(BIN)/mypy $(CHECKED)
+
+pyright: setup
 	$(BIN)/pyright $(CHECKED)
 
 imports: setup ## imports run one way: server, heed, heed_proto
@@ -80,8 +89,10 @@ proto-in-step: setup .venv-gen/.stamp ## what is generated is what would be gene
 	$(GEN)/python scripts/generate_proto.py --check
 	$(BIN)/python scripts/generate_sync_client.py --check
 
-proto-check: setup .venv-gen/.stamp ## Go, Java and TypeScript from the contract, run against servers
+examples: .venv-gen/.stamp
 	$(GEN)/python scripts/build_examples.py
+
+proto-check: setup examples ## Go, Java and TypeScript from the contract, run against servers
 	$(BIN)/pytest -n $(WORKERS) -m languages tests/languages
 
 coverage: setup ## every branch of the decision, the keys, the proofs and the wire is tested
@@ -111,17 +122,16 @@ bench-scale: setup ## what a number of subjects changes, with ten million; an ho
 soak: setup ## 2,000 reconnects and an hour's changes: memory stays flat; some minutes
 	$(BIN)/python -m tests.bench --only server_growth_mib --strict
 
-# In the order of how soon each fails. The last step is the whole suite.
-check: ## what CI runs: lint, types, imports, the contract, coverage, languages, then all tests
-	$(MAKE) lint
-	$(MAKE) types
-	$(MAKE) imports
-	$(MAKE) proto-lint
-	$(MAKE) proto-breaking
-	$(MAKE) proto-in-step
+# In the order of how soon each fails. Each test runs once: those of coverage are left out of the
+# last step, which has those of proto-check in it.
+check: ## what CI runs: lint, types, imports, the contract, coverage, languages and all tests
+	$(MAKE) setup .venv-gen/.stamp
+	$(MAKE) --jobs=2 $(TOGETHER) side-by-side
 	$(MAKE) coverage
-	$(MAKE) proto-check
-	$(MAKE) test
+	$(BIN)/pytest -n $(WORKERS) $(patsubst %,--ignore-glob='%',$(COVERING))
+
+# One core each, so two at a time.
+side-by-side: mypy pyright lint imports proto-lint proto-breaking proto-in-step examples
 
 lock: .venv-lock/.stamp ## resolve requirements/*.txt again (UPGRADE=1: to the newest versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)

@@ -5,7 +5,7 @@ whoever reads by it next is told an old head, believes it, and answers "allowed"
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import pytest
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.postgres
 
 STEPS = 24
 """Turns of the loop that a read lasts at most before it is given up; a whole one takes fewer."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Generator[Postgres]:
-    with Postgres.from_environment() as running:
-        yield running
 
 
 @pytest.fixture

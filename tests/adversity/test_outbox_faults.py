@@ -29,12 +29,6 @@ def nats() -> Iterator[NatsServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as postgres:
-        yield postgres
-
-
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
     with postgres.database("outbox") as url:

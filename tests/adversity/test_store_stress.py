@@ -4,27 +4,19 @@ acknowledged is there exactly once, what was not is there at most once."""
 import asyncio
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.history import Call, Dump, violations
 from tests.support.postgres import Postgres
-from tests.support.stores import Database, drop_template, new_database, new_shop
+from tests.support.stores import Database, new_database, new_shop
 
 pytestmark = pytest.mark.slow
 
 WRITERS = 64
 ROUND_SECONDS = 1.2
 """How long a process writes before it is killed, on average."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as running:
-        yield running
-        drop_template(running)
 
 
 class Run:

@@ -30,12 +30,6 @@ NOBODY_LISTENS = "connections to all backends failing"
 pytestmark = pytest.mark.slow  # each starts processes
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as postgres:
-        yield postgres
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The variables of a server on each database."""

@@ -1,23 +1,15 @@
 """One database of each kind for every test of the contract, and a tenant in it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from heed_server.storage import SqlStore
 from tests.support.postgres import Postgres
-from tests.support.stores import Database, FakeClock, Shop, drop_template, new_database, new_shop
+from tests.support.stores import Database, FakeClock, Shop, new_database, new_shop
 
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One server for the session of a worker; nobody here kills it."""
-    with Postgres.from_environment() as running:
-        yield running
-        drop_template(running)
 
 
 @pytest.fixture(params=KINDS)

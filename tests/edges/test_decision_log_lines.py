@@ -58,12 +58,11 @@ def is_given_back(line: Line, answer: heed.CheckAnswer) -> bool:
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     kind: str = request.param
-    if kind == "sqlite":
-        yield f"sqlite:///{tmp_path / 'heed.db'}"
-        return
-    with Postgres.from_environment() as postgres:
-        async with new_database(kind, tmp_path, postgres) as made:
-            yield made.url
+    server: Postgres | None = None
+    if kind == "postgres":
+        server = request.getfixturevalue("postgres")
+    async with new_database(kind, tmp_path, server) as made:
+        yield made.url
 
 
 async def test_every_line_explained_gives_its_verdict(database: str, tmp_path: Path) -> None:

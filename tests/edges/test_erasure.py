@@ -28,12 +28,6 @@ EVIDENCE = heed.Evidence(
 )
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as postgres:
-        yield postgres
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def variables(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """Where the server keeps its log."""

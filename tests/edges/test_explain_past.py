@@ -24,18 +24,15 @@ async def server(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[Running, FakeClock]]:
     kind: str = request.param
-    given = Postgres.from_environment() if kind == "postgres" else None
+    server: Postgres | None = None
+    if kind == "postgres":
+        server = request.getfixturevalue("postgres")
     clock = FakeClock(runs=kind == "postgres")
-    if given is None:
-        async with running_server(tmp_path / "server", clock=clock) as running:
-            yield running, clock
-        return
-    with given as postgres:
-        async with (
-            new_database(kind, tmp_path, postgres) as database,
-            running_server(tmp_path / "server", url=database.url, clock=clock) as running,
-        ):
-            yield running, clock
+    async with (
+        new_database(kind, tmp_path, server) as database,
+        running_server(tmp_path / "server", url=database.url, clock=clock) as running,
+    ):
+        yield running, clock
 
 
 async def told(server: tuple[Running, FakeClock], *, writes: int = WRITES) -> list[Told]:

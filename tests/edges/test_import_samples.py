@@ -76,12 +76,6 @@ CHECKS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Generator[Postgres]:
-    with Postgres.from_environment() as running:
-        yield running
-
-
 @pytest.fixture(
     scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 )

@@ -26,12 +26,6 @@ ORIGIN = Origin(source="page", method=Method.WEB_FORM)
 KNOWN = [f"canary{number:04}@example.com" for number in range(60)]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def variables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """Of servers whose root keys are in a file of their own."""

@@ -331,17 +331,16 @@ async def test_a_check_with_the_token_of_a_write_is_never_stale(server: Running)
 
 @pytest.mark.postgres
 async def test_a_check_on_another_node_with_the_token_of_a_write_is_never_stale(
-    tmp_path: Path,
+    postgres: Postgres, tmp_path: Path
 ) -> None:
-    with Postgres.from_environment() as postgres:
-        async with (
-            new_database("postgres", tmp_path, postgres) as database,
-            running_server(tmp_path / "one", url=database.url) as one,
-            running_server(tmp_path / "two", url=database.url) as two,
-        ):
-            await assert_never_stale(one, two, people=200)
-            await assert_never_stale(two, one, people=200, first=200)
-            assert await one.head() == await two.head() == 400
+    async with (
+        new_database("postgres", tmp_path, postgres) as database,
+        running_server(tmp_path / "one", url=database.url) as one,
+        running_server(tmp_path / "two", url=database.url) as two,
+    ):
+        await assert_never_stale(one, two, people=200)
+        await assert_never_stale(two, one, people=200, first=200)
+        assert await one.head() == await two.head() == 400
 
 
 async def assert_never_stale(

@@ -17,12 +17,6 @@ REVOKED_WITHIN_SECONDS = 5
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as postgres:
-        yield postgres
-
-
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A server of the test's own, which it kills."""

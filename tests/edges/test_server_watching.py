@@ -193,13 +193,12 @@ def test_each_wrong_setting_is_told_once(tmp_path: Path) -> None:
 
 
 def test_doctor_takes_the_flags_that_serve_takes(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    metrics = ("--telemetry-metrics-address", "")
+    listens = ("--listen", "127.0.0.1:0", "--workers", "2")
 
-    status, _ = _doctor(tmp_path, "--listen", address, "--workers", "2")
+    done = run_command("doctor", "--json", *metrics, *listens, cwd=tmp_path)
 
-    assert status == 0
+    assert done.returncode == 0
 
 
 def test_health_answers_for_each_capability(server: Served) -> None:
@@ -235,9 +234,12 @@ def test_health_is_asked_over_tls(tmp_path: Path) -> None:
     assert (done.exit_code, done.output.strip()) == (0, "SERVING")
 
 
-def _doctor(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
-    metrics = ("--telemetry-metrics-address", "")
-    done = run_command("doctor", "--json", *metrics, *arguments, cwd=folder)
+def _doctor(
+    folder: Path, *arguments: str, listen: str = "127.0.0.1:0"
+) -> tuple[int, dict[str, dict[str, object]]]:
+    """What it found; where nothing is said of the port, of one that is free for certain."""
+    ports = ("--telemetry-metrics-address", "", "--listen-address", listen)
+    done = run_command("doctor", "--json", *ports, *arguments, cwd=folder)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return done.returncode, {finding["what"]: finding for finding in found}
 
@@ -249,14 +251,11 @@ def _epoch_of(folder: Path) -> str:
 
 
 def test_doctor_finds_nothing_wrong_before_while_and_after_a_server_runs(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    before, _ = _doctor(tmp_path, "--listen", address)
-    with Served(tmp_path, listen=address) as server:
-        while_, found_while = _doctor(tmp_path, "--listen-address", address)
+    before, _ = _doctor(tmp_path)
+    with Served(tmp_path) as server:
+        while_, found_while = _doctor(tmp_path, listen=server.address)
         server.stop()
-    after, found_after = _doctor(tmp_path, "--listen-address", address)
+    after, found_after = _doctor(tmp_path)
 
     assert (before, while_, after) == (0, 0, 0)
     assert "a heed server serves here" in str(found_while["listen"]["found"])
@@ -268,14 +267,13 @@ def test_doctor_names_what_is_wrong_and_changes_nothing(tmp_path: Path) -> None:
     flags = (
         *("--tls-certificate-file", str(tmp_path / "server.pem")),
         *("--tls-private-key-file", str(key_file)),
-        "--listen-address=0.0.0.0:0",
         "--auth-required=false",
     )
     key_file.chmod(0o644)
     (tmp_path / "heed-data").mkdir(mode=0o755)
     (tmp_path / "heed-data" / "heed.db").write_text("no database")
 
-    code, found = _doctor(tmp_path, *flags)
+    code, found = _doctor(tmp_path, *flags, listen="0.0.0.0:0")
 
     assert code == 1
     assert {what for what, finding in found.items() if not finding["good"]} == {
@@ -296,8 +294,8 @@ def test_doctor_knows_its_own_server_by_the_certificate_that_it_shows(tmp_path: 
         f"--tls-private-key-file={other_key}",
     )
     with Served(tmp_path, *flags) as server:
-        ours, found_ours = _doctor(tmp_path, "--listen", server.address, *flags)
-        others, found_others = _doctor(tmp_path, "--listen", server.address, *others_flags)
+        ours, found_ours = _doctor(tmp_path, *flags, listen=server.address)
+        others, found_others = _doctor(tmp_path, *others_flags, listen=server.address)
 
     assert "shows the certificate" in str(found_ours["listen"]["found"])
     assert ours == 0

@@ -138,12 +138,6 @@ async def test_a_server_that_stops_sends_its_readers_elsewhere(tmp_path: Path) -
     assert all(one.draining is not None for one in subscribers)
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as postgres:
-        yield postgres
-
-
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
     with postgres.database("watch") as url:

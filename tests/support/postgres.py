@@ -41,18 +41,31 @@ START_SECONDS_MAX: Final = 60
 STOP_SECONDS_MAX: Final = 20
 # The kernel's limit of a unix socket's path, less PostgreSQL's own file name.
 FOLDER_BYTES_MAX: Final = 80
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder that only we can enter
+"""Where Linux keeps files in memory."""
+MEMORY_BYTES_MIN: Final = 4 << 30
+"""So much has to be free there: a container may have next to nothing."""
 
 
 class Postgres:
     """One server: `with Postgres() as postgres: url = postgres.create_database("name")`."""
 
     def __init__(
-        self, *, settings: Mapping[str, str] | None = None, external: str | None = None
+        self,
+        *,
+        settings: Mapping[str, str] | None = None,
+        external: str | None = None,
+        in_memory: bool = False,
     ) -> None:
-        """`settings` go to the server as they are; `external` names one that runs already."""
+        """`settings` go to the server as they are; `external` names one that runs already.
+
+        `in_memory` keeps its files there, if the machine can: it syncs as ever, and waits for no
+        disk. For whoever makes and drops hundreds of databases, and asks nothing of the disk.
+        """
         self.owned = external is None
         self._settings = dict(settings or {})
         self._external = None if external is None else make_url(external)
+        self._in_memory = in_memory
         self._password = secrets.token_urlsafe(16)
         self._folder: Path | None = None
         self._binaries: Path | None = None
@@ -63,9 +76,9 @@ class Postgres:
         self._guard: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def from_environment(cls, *, settings: Mapping[str, str] | None = None) -> Self:
-        """The server that `HEED_TEST_POSTGRES_URL` names, else a private one; not yet started."""
-        return cls(settings=settings, external=os.environ.get(VARIABLE) or None)
+    def from_environment(cls) -> Self:
+        """The server that `HEED_TEST_POSTGRES_URL` names, else one in memory; not yet started."""
+        return cls(external=os.environ.get(VARIABLE) or None, in_memory=True)
 
     @property
     def url(self) -> str:
@@ -185,7 +198,7 @@ class Postgres:
 
     def _make(self) -> None:
         self._user = _unprivileged() if os.geteuid() == 0 else None
-        self._folder = _new_folder(self._user)
+        self._folder = _new_folder(self._user, in_memory=self._in_memory)
         self._binaries = _binaries(self._folder, self._user)
         password = self._folder / "password"
         password.write_text(self._password)
@@ -334,8 +347,8 @@ def _as_user(user: str | None) -> tuple[str, ...]:
     return (sys.executable, "-ISc", script, str(entry.pw_uid), str(entry.pw_gid))
 
 
-def _new_folder(user: str | None) -> Path:
-    parent = Path(tempfile.gettempdir())
+def _new_folder(user: str | None, *, in_memory: bool) -> Path:
+    parent = MEMORY if in_memory and _has_memory() else Path(tempfile.gettempdir())
     if len(os.fsencode(parent)) > FOLDER_BYTES_MAX or (user and not _is_open(parent)):
         parent = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder that only we can enter
     folder = Path(tempfile.mkdtemp(prefix="heed-pg-", dir=parent))
@@ -362,6 +375,16 @@ def _binaries(folder: Path, user: str | None) -> Path:
     for path in (folder / package.name, copied):
         path.chmod(0o755)
     return copied / "bin"
+
+
+def _has_memory() -> bool:
+    """Whether there is room for files in memory, and programs may be run from there."""
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return False
+    is_large = found.f_bavail * found.f_frsize >= MEMORY_BYTES_MIN
+    return is_large and not found.f_flag & os.ST_NOEXEC
 
 
 def _is_open(path: Path) -> bool:

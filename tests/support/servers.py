@@ -46,7 +46,7 @@ from heed_server.service.logged import LoggedService
 from heed_server.storage import Clock, SqlStore, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
 from tests.support.roots import root_file_for
-from tests.support.stores import LOOKUP_KEY
+from tests.support.stores import LOOKUP_KEY, place_sqlite
 
 ENDLESS = frozenset({"WatchChanges"})
 """Methods whose answer never ends by itself: of these, `send` returns the first message."""
@@ -191,7 +191,7 @@ async def running_server(
     folder.mkdir(exist_ok=True)
     observed: asyncio.Queue[tuple[str, str, str, str]] = asyncio.Queue()
     async with (
-        await _store(url or f"sqlite:///{folder / 'heed.db'}", clock) as store,
+        await _store(url or await _own_sqlite(folder), clock) as store,
         _following(store, folder, clock, tenant) as tenants,
         _answering(
             store,
@@ -227,6 +227,14 @@ async def running_server(
                 channel=channel,
                 observed=observed,
             )
+
+
+async def _own_sqlite(folder: Path) -> str:
+    """A database of the folder's own, from the second time on what is there."""
+    path = folder / "heed.db"
+    if not path.exists():
+        await place_sqlite(path)
+    return f"sqlite:///{path}"
 
 
 async def _store(url: str, clock: Clock) -> SqlStore:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -181,7 +182,10 @@ async def new_database(
 ) -> AsyncGenerator[Database]:
     """Make an empty database of a kind, and drop it when it is done with."""
     if kind == "sqlite":
-        database = Database(f"sqlite:///{folder / 'heed.db'}", kind, folder)
+        path = folder / "heed.db"
+        if is_migrated:
+            await place_sqlite(path)
+        database = Database(f"sqlite:///{path}", kind, folder)
         try:
             yield database
         finally:
@@ -207,6 +211,17 @@ async def _template(postgres: Postgres) -> str:
     return _TEMPLATE
 
 
+async def place_sqlite(path: Path) -> None:
+    """Put an empty database where there is none: a copy of one that this process migrated."""
+    if not _migrated_sqlite:
+        with tempfile.TemporaryDirectory(prefix="heed-") as folder:
+            migrated = Path(folder) / "heed.db"
+            await migrate(f"sqlite:///{migrated}")
+            _migrated_sqlite.append(migrated.read_bytes())
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(_migrated_sqlite[0])
+
+
 def drop_template(postgres: Postgres) -> None:
     """Leave nothing behind on a server that goes on running."""
     if postgres.url in _templates:
@@ -216,6 +231,7 @@ def drop_template(postgres: Postgres) -> None:
 
 _names: Iterator[int] = itertools.count()
 _templates: set[str] = set()
+_migrated_sqlite: list[bytes] = []
 
 
 def keyed(name: str) -> KeyedSubject:

@@ -1,0 +1,19 @@
+"""What tests of every folder are given."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import Postgres
+from tests.support.stores import drop_template
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the session of a worker. Nobody stops it, kills it, or turns its settings.
+
+    A module whose tests do has a server of its own, by a fixture of the same name.
+    """
+    with Postgres.from_environment() as running:
+        yield running
+        drop_template(running)
