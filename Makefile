@@ -10,8 +10,9 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 GEN := .venv-gen/bin
-# One worker a core; `make test WORKERS=0` runs in this process, for a debugger.
-WORKERS ?= 2
+# Three on two cores: a third of the time a test waits for a process, a disk or a heartbeat.
+# `make test WORKERS=0` runs in this process, for a debugger.
+WORKERS ?= 3
 # What the two checkers read; a folder that does not exist yet is left out.
 CHECKED := $(wildcard client/heed server/heed_server tests scripts)
 # The tests that meet every branch of what pyproject.toml names for coverage, and are quick.
@@ -125,7 +126,6 @@ soak: setup ## 2,000 reconnects and an hour's changes: memory stays flat; some m
 # In the order of how soon each fails. Each test runs once: those of coverage are left out of the
 # last step, which has those of proto-check in it.
 check: ## what CI runs: lint, types, imports, the contract, coverage, languages and all tests
-	$(MAKE) setup .venv-gen/.stamp
 	$(MAKE) --jobs=2 $(TOGETHER) side-by-side
 	$(MAKE) coverage
 	$(BIN)/pytest -n $(WORKERS) $(patsubst %,--ignore-glob='%',$(COVERING))
