@@ -10,8 +10,8 @@ import io
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,14 +29,14 @@ def main() -> int:
 
     print(f"comparing the contract with {base[:12]}")
     archive = subprocess.run(
-        ["git", "archive", "--format=tar", base, "protos"],
+        ["git", "archive", "--format=zip", base, "protos"],
         cwd=ROOT,
         check=True,
         capture_output=True,
     ).stdout
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            opened.extractall(folder)
         shutil.copy(ROOT / "buf.yaml", folder)
         return subprocess.run(
             [BUF, "breaking", "--against", folder], cwd=ROOT, check=False
