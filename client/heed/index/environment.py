@@ -20,6 +20,7 @@ from pathlib import Path
 import lmdb
 
 from heed.index.faults import Fault, IndexUnusableError, lmdb_errors_as
+from heed.index.pages import fill_up
 
 MAP_BYTES_MIN = 16 << 20
 """The map of a small index; address space, neither memory nor disk."""
@@ -104,7 +105,8 @@ class Environment:
         while True:
             try:
                 with _errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as txn:
-                    return write(txn)
+                    write(txn)
+                return fill_up(self._env, self.directory)
             except _MapFullError:
                 self._grow()
 

@@ -17,6 +17,7 @@ from heed.decide import Facts
 from heed.index.environment import MAP_BYTES_MIN
 from heed.index.faults import Fault, IndexUnusableError, lmdb_errors_as, os_errors_as
 from heed.index.meta import META_KEY, IndexMeta, decode_meta
+from heed.index.pages import require_all_pages
 from heed.index.seal import DATA_FILE
 from heed.index.stops import in_order, read_stops
 from heed.model import Hold, Record, Revision, SubjectKey
@@ -122,13 +123,14 @@ class IndexReader:
                 max_spare_txns=1,
             )
             try:
+                require_all_pages(self._env, self._path)
                 self._records_db = self._env.open_db(b"records", create=False)
                 self._meta_db = self._env.open_db(b"meta", create=False)
                 self._stops_dbs = (
                     self._env.open_db(b"topics", create=False),
                     self._env.open_db(b"holds", create=False),
                 )
-            except lmdb.Error:
+            except (lmdb.Error, IndexUnusableError):
                 self._env.close()
                 raise
         self._begin = self._env.begin

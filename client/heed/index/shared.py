@@ -32,6 +32,7 @@ from heed.index.faults import (
     lmdb_errors_as,
     os_errors_as,
 )
+from heed.index.pages import fill_up, require_all_pages
 from heed.index.place import (
     PLACE_KEY,
     SOURCE_KEY,
@@ -40,6 +41,7 @@ from heed.index.place import (
     decode_place,
     decode_source,
 )
+from heed.index.seal import DATA_FILE
 from heed.index.stops import (
     encode_hold,
     encode_topic,
@@ -107,7 +109,7 @@ class SharedIndex:
         if creates:
             with os_errors_as(Fault.REFUSED, "be created"):
                 directory.mkdir(mode=0o700)
-        elif not (directory / "data.mdb").is_file():
+        elif not (directory / DATA_FILE).is_file():
             raise IndexUnusableError(Fault.MISSING, f"there is no index at {directory}")
         with lmdb_errors_as(Fault.REFUSED if creates else Fault.DAMAGED, "be opened"):
             self._env = lmdb.open(
@@ -120,7 +122,13 @@ class SharedIndex:
                 max_readers=READERS_MAX,
                 max_spare_txns=SPARE_TRANSACTIONS_MAX,
             )
-            self._begin = self._env.begin
+        try:
+            if not creates:
+                require_all_pages(self._env, directory)
+        except IndexUnusableError:
+            self._env.close()
+            raise
+        self._begin = self._env.begin
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -257,7 +265,7 @@ class SharedIndex:
     def data_bytes(self) -> int:
         """How long the data file is."""
         with os_errors_as(Fault.DAMAGED, "be read"):
-            return (self.directory / "data.mdb").stat().st_size
+            return (self.directory / DATA_FILE).stat().st_size
 
     @staticmethod
     def remove(directory: Path) -> None:
@@ -267,6 +275,7 @@ class SharedIndex:
     def _write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
         with lmdb_errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
             write(transaction)
+        fill_up(self._env, self.directory)
 
     def _view(
         self, transaction: "lmdb.Transaction[bytes]", place_entry: bytes, known: View | None
