@@ -2,20 +2,23 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from heed.acts import Act, PersonChoices, SetPreferences
-from heed.errors import ConflictError, ErrorReason
+from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.model import Cause, Method
 from heed_server.writes import Appended, Cap, Spender
 from tests.support.stores import (
     Database,
+    FakeClock,
     Shop,
     adds,
     chooses,
     imports,
     keyed,
+    new_database,
     new_shop,
     opt_in,
     opt_out,
@@ -23,6 +26,7 @@ from tests.support.stores import (
     protection,
 )
 
+HOUR = 3_600.0
 BULK = Spender(principal="importer", most={Cap.BULK: 5})
 CONSENTS = Spender(principal="page", most={Cap.CONSENTS: 2})
 
@@ -158,3 +162,36 @@ async def test_what_is_approved_of_one_cap_leaves_the_others_in_force(shop: Shop
 async def test_a_cap_that_is_not_set_is_none(shop: Shop) -> None:
     await spend(shop, people(*(f"p{at}" for at in range(50))), CONSENTS)
     await spend(shop, people(*(f"q{at}" for at in range(50))), None)
+
+
+async def test_the_hour_of_a_cap_passes_while_the_clock_is_not_trusted(tmp_path: Path) -> None:
+    """Commit times stand still then; a feed of stops must not wait for the clock with them."""
+    async with new_database("sqlite", tmp_path, None) as database:
+        clock = FakeClock()
+        shop = await new_shop(await database.open(clock=clock))
+        await spend(shop, chooses("ada"), None)
+        clock.set_off_by(10 * HOUR)
+        await spend(shop, listed("a", "b", "c", "d", "e"), BULK)
+        await refused(shop, listed("f", "g"), BULK)
+
+        clock.pass_seconds(HOUR + 60)
+
+        await spend(shop, listed("f", "g"), BULK)
+
+
+@pytest.mark.parametrize("jump", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+async def test_a_clock_that_jumps_gives_nobody_more_and_refuses_no_stop(
+    shop: Shop, clock: FakeClock, jump: float
+) -> None:
+    for name in ("a", "b"):
+        await spend(shop, consents(name), CONSENTS)
+    clock.set_off_by(jump)
+
+    with pytest.raises(UnavailableError) as untrusted:
+        await spend(shop, consents("c"), CONSENTS)
+    for name in ("a", "b", "c"):
+        await spend(shop, chooses(name), replace(BULK, most={Cap.BULK: 1}))
+    clock.set_off_by(-jump)
+
+    assert untrusted.value.reason is ErrorReason.CLOCK_UNTRUSTED
+    assert (await refused(shop, consents("c"), CONSENTS))["used"] == "2"

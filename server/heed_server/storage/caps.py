@@ -6,6 +6,8 @@ Laws:
 - A write that would go over its cap is refused whole and leaves the group; what was replayed, or
   changed nothing, uses nothing.
 - An hour is the sixty minutes before: rows are of a minute each, and go when they no longer count.
+- They are minutes of the database's clock, or of the boot clock where it has none of its own: the
+  hour passes also while commit times stand still, so that a wrong clock holds no stop up.
 Source: ADR 0034.
 """
 

@@ -58,6 +58,11 @@ def off_ms_by_boot(start: ClockStart, now: Instant, boot: float) -> int:
     return round(abs(wall_ran - (boot - start.boot)) * 1_000)
 
 
+def now_by_boot(start: ClockStart, boot: float) -> Instant:
+    """Return the time by the boot clock: the wall clock's of the start, and what passed since."""
+    return Instant(start.wall + round((boot - start.boot) * _MICROSECONDS))
+
+
 def off_ms_by_database(asked: Instant, database_time: int, answered: Instant) -> int:
     """Return how far the database's clock is outside of the time between question and answer.
 

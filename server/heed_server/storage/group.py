@@ -25,6 +25,7 @@ from heed_server.storage.clock import (
     Clock,
     ClockStart,
     is_trusted,
+    now_by_boot,
     off_ms_by_boot,
     off_ms_by_database,
 )
@@ -60,6 +61,18 @@ class GroupRules:
     heights: Heights
 
 
+class Times(NamedTuple):
+    """What time it is for the writes of a group."""
+
+    now: Instant
+    """By this node's clock."""
+    clock_off_ms: int | None
+    """By how much that is off; None: it is trusted."""
+    of_caps: Instant
+    """By a clock that goes on whatever the node's is set to: of the hour that a cap is of. A commit
+    time stands still while the clock is not trusted, and stops are written all the same."""
+
+
 class Answered(NamedTuple):
     """What one transaction made of its writes, in their order."""
 
@@ -78,7 +91,7 @@ def append_group(
     """Judge the writes and insert what comes of them; the caller commits, or rolls back."""
     asked = rules.clock.now()
     logs, database_time = lock_heads(connection, statements, writes)
-    now, clock_off_ms = _time(rules, asked, database_time)
+    times = _times(rules, asked, database_time)
     load(connection, statements, writes, logs)
     rows = Rows()
     encoder = ContentEncoder()
@@ -88,12 +101,12 @@ def append_group(
             log = _log_of(write.tenant_id, logs)
             if not log.changes:  # as it was locked
                 rules.heights.require(write.tenant_id, log.head)
-            answers.append(_append(write, log, rows, encoder, now, clock_off_ms, rules))
+            answers.append(_append(write, log, rows, encoder, times, rules))
         except HeedError as refusal:
             answers.append(refusal)
         except Exception as error:  # noqa: BLE001 - a write's own encoder must not fail the others
             answers.append(error)
-    insert_all(connection, statements, rows, logs, rules.keyring, now)
+    insert_all(connection, statements, rows, logs, rules.keyring, times.now)
     return Answered(
         answers,
         [
@@ -105,16 +118,15 @@ def append_group(
     )
 
 
-def _time(
-    rules: GroupRules, asked: Instant, database_time: int | None
-) -> tuple[Instant, int | None]:
-    """Return the time, and by how much the clock is off if it is not trusted."""
-    now = rules.clock.now()
-    off_ms = off_ms_by_boot(rules.clock_start, now, rules.clock.boot())
+def _times(rules: GroupRules, asked: Instant, database_time: int | None) -> Times:
+    start, now, boot = rules.clock_start, rules.clock.now(), rules.clock.boot()
+    off_ms = off_ms_by_boot(start, now, boot)
+    of_caps = now_by_boot(start, boot)
     if database_time is not None:
         # Both, because a host and its database can jump together.
         off_ms = max(off_ms, off_ms_by_database(asked, database_time, now))
-    return now, None if is_trusted(off_ms) else off_ms
+        of_caps = Instant(database_time)  # the same for all nodes
+    return Times(now, None if is_trusted(off_ms) else off_ms, of_caps)
 
 
 def _log_of(tenant_id: TenantId, logs: dict[TenantId, Log]) -> Log:
@@ -129,8 +141,7 @@ def _append(
     log: Log,
     rows: Rows,
     encoder: ContentEncoder,
-    now: Instant,
-    clock_off_ms: int | None,
+    times: Times,
     rules: GroupRules,
 ) -> Appended:
     act = write.act
@@ -141,14 +152,14 @@ def _append(
         return _replay(write, first, log)
     head = log.head
     commit_time = Instant(head.commit_time + 1)
-    if clock_off_ms is None:
-        commit_time = max(now, commit_time)
+    if times.clock_off_ms is None:
+        commit_time = max(times.now, commit_time)
     ruling = judge(
         act,
         log.ledger,
         after=head.revision,
         commit_time=commit_time,
-        clock_off_ms=clock_off_ms,
+        clock_off_ms=times.clock_off_ms,
     )
     if is_dry_run:
         return Appended(
@@ -156,7 +167,7 @@ def _append(
             replayed=False,
             revision=head.revision,
         )
-    taken = spend(write, ruling, log.used, commit_time)
+    taken = spend(write, ruling, log.used, times.of_caps)
     written = write_down(ruling, write.tenant_id, head, encoder, rules.random_bytes)
     claim = _claim(write, head, written)
     answer = write.encode_answer(ruling.outcome(written.head, commit_time, claim))
@@ -179,7 +190,7 @@ def _append(
         )
     )
     keep(ruling, write.tenant_id, rows)
-    note_uses(taken, log, write.tenant_id, commit_time, rows)
+    note_uses(taken, log, write.tenant_id, times.of_caps, rows)
     return Appended(answer=answer, replayed=False, revision=log.head.revision)
 
 
