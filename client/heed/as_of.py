@@ -4,13 +4,7 @@ Law: a past decision is given back as it was, or refused; never one of another h
 rules, or of a moment that is not there yet.
 """
 
-from heed.errors import (
-    ConflictError,
-    ErrorReason,
-    FieldViolation,
-    InvalidArgumentError,
-    NotFoundError,
-)
+from heed.errors import ConflictError, ErrorReason, NotFoundError, invalid_field
 from heed.model import RULE_VERSION, Head, Instant, Revision, TenantId
 from heed.tokens import TOKEN_HASH_BYTES, decode_token
 
@@ -39,12 +33,7 @@ def require_past(instant: Instant, now: Instant) -> None:
     """
     if instant <= now:
         return
-    description = "is ahead of the server's clock; what will stand then is not known"
-    raise InvalidArgumentError(
-        f"time: {description}",
-        violations=[FieldViolation("time", description)],
-        metadata={"field": "time"},
-    )
+    raise invalid_field("time", "is ahead of the server's clock; what will stand then is not known")
 
 
 def require_history(token: str, tenant_id: TenantId, head: Head) -> None:

@@ -108,6 +108,15 @@ class InvalidArgumentError(HeedError):
         self.violations: tuple[FieldViolation, ...] = tuple(violations)
 
 
+def invalid_field(field: str, description: str) -> InvalidArgumentError:
+    """Return the error for one field that is wrong: what is wrong, and what to do."""
+    return InvalidArgumentError(
+        f"{field}: {description}",
+        violations=[FieldViolation(field, description)],
+        metadata={"field": field},
+    )
+
+
 class NotFoundError(HeedError):
     """Something named is not there, or not the caller's to see."""
 

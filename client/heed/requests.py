@@ -13,17 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
-from heed.errors import FieldViolation, InvalidArgumentError
-from heed.model import (
-    TOPIC_ROOT,
-    Cause,
-    Channel,
-    Evidence,
-    Method,
-    Reach,
-    Subject,
-    SubjectType,
-)
+from heed.errors import invalid_field
+from heed.model import TOPIC_ROOT, Cause, Channel, Evidence, Method, Reach, Subject, SubjectType
 from heed.names import named
 
 Identifiers = str | Sequence[str] | None
@@ -296,7 +287,7 @@ def require_zone(instant: datetime | None, field: str) -> None:
         f"{instant.isoformat()} has no time zone; give one, as `datetime.now(UTC)` "
         "or `when.replace(tzinfo=ZoneInfo('Europe/Vienna'))` do"
     )
-    raise _refusal(field, description)
+    raise invalid_field(field, description)
 
 
 def require_seconds(seconds: float | None, field: str) -> None:
@@ -319,12 +310,4 @@ def require_seconds(seconds: float | None, field: str) -> None:
             description = "takes a number of seconds, and nan is none; give one, as 2.5"
         case _:
             description = f"takes a number of seconds, not a {type(said).__name__}; give 2.5, say"
-    raise _refusal(field, description)
-
-
-def _refusal(field: str, description: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{field}: {description}",
-        violations=[FieldViolation(field, description)],
-        metadata={"field": field},
-    )
+    raise invalid_field(field, description)

@@ -74,19 +74,6 @@ def tile_at(path: str) -> Tile:
     return tile
 
 
-def tiles_of(size: int) -> list[Tile]:
-    """Return every tile of hashes of a tree, level by level."""
-    found: list[Tile] = []
-    level, hashes = 0, size
-    while hashes:
-        full, width = divmod(hashes, TILE_WIDTH)
-        found += [Tile(level, number) for number in range(full)]
-        if width:
-            found.append(Tile(level, full, width))
-        level, hashes = level + 1, full
-    return found
-
-
 def width_of(level: int, number: int, size: int) -> int:
     """Return how many hashes a tile has in a tree; 0: it is not there."""
     hashes = size >> (TILE_HEIGHT * max(level, 0))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.model import Channel, Method, Subject, SubjectType
 from heed.names import named, words_of
 from heed.requests import Identifiers, Origin, subjects_of
@@ -94,7 +94,7 @@ def subjects_named(
     """
     subjects = subjects_of(email=emails, phone=phones, user=users, device=devices, subjects=())
     if not subjects:
-        raise refusal("subjects", "name somebody: --email, --phone, --user or --device")
+        raise invalid_field("subjects", "name somebody: --email, --phone, --user or --device")
     return subjects
 
 
@@ -107,14 +107,14 @@ def channel_or_own(channel: str | None, subjects: tuple[Subject, ...]) -> Channe
     if channel is not None:
         said = named(Channel, channel, "channel")
         if said is Channel.ANY:
-            raise refusal(
+            raise invalid_field(
                 "channel",
                 f"any is not how a message travels; name one of {', '.join(_MESSAGE_CHANNELS)}",
             )
         return said
     own = _CHANNEL_OF_TYPE.get(subjects[0].type) if subjects else None
     if own is None:
-        raise refusal("channel", "say how it would travel: --channel")
+        raise invalid_field("channel", "say how it would travel: --channel")
     return own
 
 
@@ -129,11 +129,11 @@ def time_named(text: str | None, field: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise refusal(
+        raise invalid_field(
             field, f"{text[:40]!r} is no time; write it like 2026-03-01T09:00:00+01:00"
         ) from None
     if instant.utcoffset() is None:
-        raise refusal(field, f"{text[:40]!r} has no zone; add Z for UTC, or +01:00")
+        raise invalid_field(field, f"{text[:40]!r} has no zone; add Z for UTC, or +01:00")
     return instant.astimezone(UTC)
 
 
@@ -154,13 +154,4 @@ def origin_named(
         jurisdiction=jurisdiction,
         reference=reference,
         decided_time=time_named(decided_time, "decided_time"),
-    )
-
-
-def refusal(field: str, description: str) -> InvalidArgumentError:
-    """Return the error for an argument that is wrong."""
-    return InvalidArgumentError(
-        f"{field}: {description}",
-        violations=[FieldViolation(field, description)],
-        metadata={"field": field},
     )

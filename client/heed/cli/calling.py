@@ -14,9 +14,9 @@ import grpc
 import typer
 from google.protobuf import descriptor_pool, json_format, message_factory
 
-from heed.cli.arguments import refusal
 from heed.cli.channels import failure_of, opened
 from heed.cli.options import Session, connected
+from heed.errors import invalid_field
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -81,7 +81,9 @@ def _named(methods: "dict[str, MethodDescriptor]", name: str) -> "MethodDescript
 
     nearest = difflib.get_close_matches(written, [*methods], n=1, cutoff=0.3)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
-    raise refusal("method", f"{written[:100]!r} is not one; {hint}`heed call --list` names all")
+    raise invalid_field(
+        "method", f"{written[:100]!r} is not one; {hint}`heed call --list` names all"
+    )
 
 
 def _requests(method: "MethodDescriptor", text: str | None) -> "Iterator[Message]":
@@ -93,7 +95,9 @@ def _requests(method: "MethodDescriptor", text: str | None) -> "Iterator[Message
         try:
             yield json_format.ParseDict(value, class_())
         except json_format.ParseError as error:
-            raise refusal("request", f"is no {method.input_type.full_name}: {error}") from None
+            raise invalid_field(
+                "request", f"is no {method.input_type.full_name}: {error}"
+            ) from None
 
 
 def _values(text: str) -> Iterator[dict[str, object]]:
@@ -104,9 +108,9 @@ def _values(text: str) -> Iterator[dict[str, object]]:
         try:
             value, end = decoder.raw_decode(rest)
         except ValueError as error:
-            raise refusal("request", f"is no JSON: {error}") from None
+            raise invalid_field("request", f"is no JSON: {error}") from None
         if not isinstance(value, dict):
-            raise refusal("request", "is no JSON object")
+            raise invalid_field("request", "is no JSON object")
         yield value
         at = len(text) - len(rest) + end
 
@@ -119,7 +123,7 @@ def _call(
 ) -> "Iterator[Message]":
     given = list(requests)
     if not method.client_streaming and len(given) != 1:
-        raise refusal("request", f"has {len(given)} values; {method.name} takes one")
+        raise invalid_field("request", f"has {len(given)} values; {method.name} takes one")
     answer = message_factory.GetMessageClass(method.output_type)
     start = channel.stream_stream(
         f"/{method.containing_service.full_name}/{method.name}",

@@ -11,13 +11,13 @@ from heed.cli.arguments import (
     Topic,
     Users,
     channel_or_own,
-    refusal,
     subjects_named,
     time_named,
 )
 from heed.cli.exits import DONE, SUPPRESSED
 from heed.cli.options import Session
 from heed.cli.output import print_json, reason_of, time_of
+from heed.errors import invalid_field
 from heed.names import word_of
 from heed.requests import Position
 
@@ -83,10 +83,12 @@ def as_of_named(
         InvalidArgumentError: they name two, or half of one.
     """
     if revision is not None and time is not None:
-        raise refusal("as_of", "give --as-of or --revision, not both")
+        raise invalid_field("as_of", "give --as-of or --revision, not both")
     if revision is None:
         if now is not None or rule_version or token:
-            raise refusal("revision", "give --revision with --now, --rule-version and --token")
+            raise invalid_field(
+                "revision", "give --revision with --now, --rule-version and --token"
+            )
         return time_named(time, "as_of")
     return Position(
         revision=revision, now=time_named(now, "now"), rule_version=rule_version, token=token

@@ -17,14 +17,14 @@ from typing import Final
 import typer
 
 from heed.answers import CheckAnswer
-from heed.cli.arguments import channel_or_own, refusal
+from heed.cli.arguments import channel_or_own
 from heed.cli.exits import DONE, SOME_REJECTED
 from heed.cli.files import reading, writing
 from heed.cli.options import Session
 from heed.cli.output import print_json, reason_of
 from heed.cli.progress import progress
 from heed.cli.rows import Row, RowsOut, read_rows, write_rows
-from heed.errors import InvalidArgumentError
+from heed.errors import InvalidArgumentError, invalid_field
 from heed.keys import normalise
 from heed.model import Subject, SubjectType
 from heed.names import word_of
@@ -53,7 +53,7 @@ def check_file(
 ) -> None:
     """Check every row of a file; columns of a row come before the options."""
     if only is not None and only not in VERDICTS:
-        raise refusal("only", f"{only[:40]!r} is not one of {', '.join(VERDICTS)}")
+        raise invalid_field("only", f"{only[:40]!r} is not one of {', '.join(VERDICTS)}")
     counts: Counter[str] = Counter()
     with (
         reading(path) as (text, raw, size),
@@ -103,7 +103,7 @@ def _subjects(row: Row) -> tuple[Subject, ...]:
         subjects=(_subject_of(said["address"]),) if "address" in said else (),
     )
     if not subjects:
-        raise refusal("row", "names nobody")
+        raise invalid_field("row", "names nobody")
     return subjects
 
 
@@ -113,7 +113,7 @@ def _subject_of(address: str) -> Subject:
         return Subject(type=SubjectType.EMAIL, value=address)
     if address.startswith("+"):
         return Subject(type=SubjectType.PHONE, value=address)
-    raise refusal("address", "is neither an email address nor a phone number with `+`")
+    raise invalid_field("address", "is neither an email address nor a phone number with `+`")
 
 
 def _batches(

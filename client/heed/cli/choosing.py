@@ -23,19 +23,13 @@ from heed.cli.arguments import (
     Topic,
     Users,
     origin_named,
-    refusal,
     subjects_named,
     time_named,
 )
 from heed.cli.exits import NOT_PROPAGATED
 from heed.cli.options import Session, connected
-from heed.cli.output import (
-    RECORD_COLUMNS,
-    print_json,
-    print_table,
-    record_of,
-    record_row,
-)
+from heed.cli.output import RECORD_COLUMNS, print_json, print_table, record_of, record_row
+from heed.errors import invalid_field
 from heed.model import Evidence, Reach
 from heed.names import word_of, words_of
 from heed.requests import Choice, EndPause, OptIn, OptOut, Origin, Pause
@@ -307,5 +301,5 @@ def _print_records(records: tuple[Record, ...], *, several: bool) -> None:
 def _required_time(text: str, field: str) -> datetime:
     instant = time_named(text, field)
     if instant is None:
-        raise refusal(field, "is required")
+        raise invalid_field(field, "is required")
     return instant

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from heed.cli.arguments import Actor, OptionalChannel, refusal
+from heed.cli.arguments import Actor, OptionalChannel
 from heed.cli.exits import DONE, SOME_REJECTED
 from heed.cli.files import STREAM
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json
 from heed.cli.progress import progress
-from heed.errors import UnavailableError
+from heed.errors import UnavailableError, invalid_field
 from heed.model import Channel, Instant
 from heed.names import named
 
@@ -160,9 +160,9 @@ def _pairs(written: list[str] | None, option: str) -> dict[str, str]:
     for one in written or ():
         name, equals, value = one.rpartition("=") if option == "map" else one.partition("=")
         if not equals or not name.strip():
-            raise refusal(option, f"{one[:60]!r} is no pair; write it as NAME=VALUE")
+            raise invalid_field(option, f"{one[:60]!r} is no pair; write it as NAME=VALUE")
         if name.strip() in pairs:
-            raise refusal(option, f"{name.strip()[:60]!r} is given twice")
+            raise invalid_field(option, f"{name.strip()[:60]!r} is given twice")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -19,17 +19,10 @@ from heed.cli import (
     suppressing,
     undoing,
 )
-from heed.cli.arguments import (
-    Devices,
-    Emails,
-    MessageChannel,
-    Phones,
-    Topic,
-    Users,
-    refusal,
-)
+from heed.cli.arguments import Devices, Emails, MessageChannel, Phones, Topic, Users
 from heed.cli.checking import as_of_named, check_one, explain_one
 from heed.cli.options import Session, connected
+from heed.errors import invalid_field
 
 app = typer.Typer(
     name="heed",
@@ -76,7 +69,7 @@ def check(
     """
     if file is None:
         if output is not None or only is not None:
-            raise refusal("file", "give a FILE with --output and --only")
+            raise invalid_field("file", "give a FILE with --output and --only")
         check_one(
             session,
             emails=emails,
@@ -91,7 +84,7 @@ def check(
         )
         return
     if emails or phones or users or devices or token or reference:
-        raise refusal(
+        raise invalid_field(
             "file", "give a FILE, or --email and the like with --token and --reference, not both"
         )
     from heed.cli.checking_files import check_file

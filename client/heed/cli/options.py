@@ -15,7 +15,7 @@ import typer
 
 from heed.cli.exits import reporting
 from heed.connection.target import DEFAULT_ADDRESS, Target, Tls, target_of
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.sync_client import SyncClient
 
 P = ParamSpec("P")
@@ -185,8 +185,5 @@ def _api_key(file: Path | None) -> str | None:
         return None
     key = file.read_text(encoding="utf-8").strip()
     if not key:
-        description = f"{file} is empty; it should hold one API key"
-        raise InvalidArgumentError(
-            f"api_key_file: {description}", violations=[FieldViolation("api_key_file", description)]
-        )
+        raise invalid_field("api_key_file", f"{file} is empty; it should hold one API key")
     return key

@@ -30,7 +30,7 @@ from heed.cli.exits import NOT_PROVED, reporting
 from heed.cli.files import writing
 from heed.cli.options import AsJson, Session, connected
 from heed.cli.output import print_json, time_of
-from heed.errors import FieldViolation, InvalidArgumentError, UnavailableError
+from heed.errors import InvalidArgumentError, UnavailableError, invalid_field
 from heed.model import ChangeKind
 from heed.proof import leaf_hash
 from heed.sync_client import SyncClient
@@ -184,10 +184,7 @@ def _verified(
         return _told_receipt(proved)
     if said.startswith(CONSISTENCY_HEADER):
         if since is None:
-            description = "is needed: the file of the earlier checkpoint"
-            raise InvalidArgumentError(
-                f"since: {description}", violations=[FieldViolation("since", description)]
-            )
+            raise invalid_field("since", "is needed: the file of the earlier checkpoint")
         before, after = open_consistency(said, _text(since), keys, by_key)
         return {"since": before.size} | _told(after)
     return _told(open_checkpoint(said, keys, by_key))
@@ -267,9 +264,7 @@ def _asked(read: Callable[[S], T], said: S, field: str) -> T:
     try:
         return read(said)
     except ProofError as error:
-        raise InvalidArgumentError(
-            f"{field}: {error}", violations=[FieldViolation(field, str(error))]
-        ) from None
+        raise invalid_field(field, str(error)) from None
 
 
 def _received(read: Callable[[S], T], said: S) -> T:

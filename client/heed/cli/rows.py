@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TextIO
 
-from heed.cli.arguments import refusal
+from heed.errors import invalid_field
 
 CELL_CHARACTERS_MAX: Final = 131_072
 """Characters of one cell, and of one line of JSON; the csv module's own bound."""
@@ -79,7 +79,7 @@ def read_rows(lines: Iterator[str]) -> RowsIn:
             break
         blanks += 1
     else:
-        raise refusal("file", "is empty; give addresses, one a line, or CSV with a header")
+        raise invalid_field("file", "is empty; give addresses, one a line, or CSV with a header")
     first = first.removeprefix("\ufeff")
     whole = itertools.chain([first], lines)
     if first.lstrip().startswith("{"):
@@ -158,7 +158,7 @@ def _csv_rows(first: str, lines: Iterable[str], skipped: int) -> "_CsvRows":
         return _CsvRows(lines, skipped, header, known, delimiter, has_header=True)
     if len(header) == 1 and ("@" in first or first.lstrip().startswith("+")):
         return _CsvRows(lines, skipped, ["address"], ["address"], delimiter, has_header=False)
-    raise refusal(
+    raise invalid_field(
         "file",
         f"its first line names no column of {', '.join(IDENTIFIERS)}; give it a header",
     )

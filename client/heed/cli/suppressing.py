@@ -26,7 +26,6 @@ from heed.cli.arguments import (
     Users,
     Why,
     origin_named,
-    refusal,
     subjects_named,
     time_named,
 )
@@ -42,6 +41,7 @@ from heed.cli.output import (
     time_of,
 )
 from heed.cli.progress import progress
+from heed.errors import invalid_field
 from heed.model import Cause, RecordKind
 from heed.names import word_of, words_of
 from heed.requests import Suppression
@@ -153,7 +153,7 @@ def release_suppression(
     """Release one subject's suppressions of a cause. What the person chose stands."""
     subjects = subjects_named(emails, phones, users, devices)
     if len(subjects) != 1:
-        raise refusal("subjects", "release one subject at a time")
+        raise invalid_field("subjects", "release one subject at a time")
     with session.connect() as client:
         answer = client.release_suppression(
             subject=subjects[0],

@@ -18,13 +18,13 @@ from heed.cli.arguments import (
     Source,
     Why,
     origin_named,
-    refusal,
     time_named,
 )
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json
 from heed.cli.suppressing import CauseWord
 from heed.cli.suppressing import app as suppressions
+from heed.errors import invalid_field
 
 app = typer.Typer(help="Lists that were imported, and other batches.", no_args_is_help=True)
 
@@ -89,7 +89,7 @@ def release_many(
     """
     began, ended = time_named(from_time, "--from"), time_named(before_time, "--before")
     if began is None or ended is None:
-        raise refusal("--from", "say both --from and --before")
+        raise invalid_field("--from", "say both --from and --before")
     said = json.dumps([cause, from_time, before_time, batch_id, reason, source, actor, reference])
     with session.connect() as client:
         answer = client.release_suppressions(

@@ -18,7 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from heed.connection.target import Target
 from heed.connection.watching import WatchCalls
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.index.place import SHARED_FORMAT_VERSION
 from heed.model import Channel, TopicClass
 from heed.names import named
@@ -81,10 +81,12 @@ def cache_spec(
     """
     wanted = tuple(sorted({named(Channel, channel, "channels") for channel in channels}))
     if Channel.ANY in wanted:
-        raise _refusal("channels", "has any; leave it empty for every channel")
+        raise invalid_field("channels", "has any; leave it empty for every channel")
     beneath = tuple(sorted(set(topics)))
     if len(beneath) > WATCH_TOPICS_MAX:
-        raise _refusal("topics", f"has {len(beneath)} topics, at most {WATCH_TOPICS_MAX} are taken")
+        raise invalid_field(
+            "topics", f"has {len(beneath)} topics, at most {WATCH_TOPICS_MAX} are taken"
+        )
     for topic in beneath:
         validate_topic(topic)
     path = Path(path).expanduser().absolute()
@@ -198,7 +200,7 @@ def use(spec: CacheSpec) -> CacheUse:
             cache.start()
             shared = _SHARED[key] = _Shared(cache, spec, 0)
         elif shared.spec != spec:
-            raise _refusal(
+            raise invalid_field(
                 "cache",
                 f"is at {spec.path}, where this process has one of another server, tenant, "
                 "filter or max_staleness; give each a folder of its own",
@@ -211,11 +213,3 @@ def _duration(time: timedelta) -> Duration:
     duration = Duration()
     duration.FromTimedelta(time)
     return duration
-
-
-def _refusal(field: str, description: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{field} {description}",
-        violations=[FieldViolation(field, description)],
-        metadata={"field": field},
-    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 
@@ -36,7 +36,7 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate_chain is None) != (self.private_key is None):
-            raise _refusal("tls", "certificate_chain and private_key go together; give both")
+            raise invalid_field("tls", "certificate_chain and private_key go together; give both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def target_of(
         InvalidArgumentError: the address or the key is none, or `tls` and `insecure` contradict.
     """
     if tls is not None and insecure:
-        raise _refusal("insecure", "contradicts tls; say one of them")
+        raise invalid_field("insecure", "contradicts tls; say one of them")
     name, hosts = _name_and_hosts(address)
     is_local = all(_is_loopback(host) for host in hosts)
     if tls is None and not is_local and not insecure:
@@ -96,7 +96,7 @@ def pem(value: bytes | Path | None) -> bytes | None:
 
 def _credential(text: str) -> str:
     if _CREDENTIAL.fullmatch(text) is None:
-        raise _refusal("api_key", "is not a key: it has no spaces, line ends or other letters")
+        raise invalid_field("api_key", "is not a key: it has no spaces, line ends or other letters")
     return text
 
 
@@ -116,7 +116,7 @@ def _name_and_hosts(address: str) -> tuple[str, tuple[str, ...]]:
 def _host(host_and_port: str, address: str) -> str:
     match = _HOST_AND_PORT.fullmatch(host_and_port)
     if match is None:
-        raise _refusal(
+        raise invalid_field(
             "address", f"{address[:200]!r} is not one; write host:port or unix:/path/of/socket"
         )
     return match[1].strip("[]")
@@ -129,11 +129,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _refusal(field_: str, description: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{field_}: {description}",
-        violations=[FieldViolation(field_, description)],
-        metadata={"field": field_},
-    )

@@ -9,13 +9,7 @@ from datetime import datetime
 from typing import assert_never
 
 from heed.answers import AsOf
-from heed.model import (
-    Cause,
-    Channel,
-    RecordKind,
-    Subject,
-    TopicClass,
-)
+from heed.model import Cause, Channel, RecordKind, Subject, TopicClass
 from heed.names import named
 from heed.requests import (
     ImportedOptOut,
@@ -26,6 +20,7 @@ from heed.requests import (
     Suppression,
     require_zone,
 )
+from heed.wire import format as told
 from heed.wire import said
 from heed.wire.limits import PAGE_SIZE_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -76,7 +71,7 @@ def get_history(
     """Ask for a page of what the log has of a person."""
     return audit.GetHistoryRequest(
         tenant=tenant,
-        subjects=[said.subject(one) for one in subjects],
+        subjects=[told.subject(one) for one in subjects],
         page_size=PAGE_SIZE_MAX,
         page_token=page_token,
     )
@@ -95,7 +90,7 @@ def set_preference(
     return preference.SetPreferenceRequest(
         tenant=tenant,
         idempotency_key=key,
-        subjects=[said.subject(one) for one in person.named_subjects()],
+        subjects=[told.subject(one) for one in person.named_subjects()],
         choices=[said.choice(choice) for choice in person.choices],
         origin=said.origin(origin),
         wait_propagated=said.duration(wait_propagated, "wait_propagated"),
@@ -116,7 +111,7 @@ def set_preferences(
         idempotency_key=key,
         people=[
             preference.PersonChoices(
-                subjects=[said.subject(one) for one in person.named_subjects()],
+                subjects=[told.subject(one) for one in person.named_subjects()],
                 choices=[said.choice(choice) for choice in person.choices],
                 origin=said.origin(person.origin) if person.origin is not None else None,
             )
@@ -131,7 +126,7 @@ def set_preferences(
 def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetPreferencesRequest:
     """Ask what stands for a person."""
     return preference.GetPreferencesRequest(
-        tenant=tenant, subjects=[said.subject(one) for one in subjects]
+        tenant=tenant, subjects=[told.subject(one) for one in subjects]
     )
 
 
@@ -265,7 +260,7 @@ def add_suppressions(
         idempotency_key=key,
         suppressions=[
             admin.SubjectSuppression(
-                subject=said.subject(one.subject), suppression=said.suppression(one)
+                subject=told.subject(one.subject), suppression=said.suppression(one)
             )
             for one in suppressions
         ],
@@ -289,7 +284,7 @@ def release_suppression(
     return admin.ReleaseSuppressionRequest(
         tenant=tenant,
         idempotency_key=key,
-        subject=said.subject(subject),
+        subject=told.subject(subject),
         cause=pb.Cause.ValueType(named(Cause, cause, "cause")),
         scope=said.scope(channel, topic),
         reason=reason,
@@ -304,7 +299,7 @@ def export_subject(
     """Ask for a page of all that is known of one person."""
     return admin.ExportSubjectRequest(
         tenant=tenant,
-        subjects=[said.subject(one) for one in subjects],
+        subjects=[told.subject(one) for one in subjects],
         page_size=PAGE_SIZE_MAX,
         page_token=page_token,
     )
@@ -318,7 +313,7 @@ def erase_subject(
     return admin.EraseSubjectRequest(
         tenant=tenant,
         idempotency_key=key,
-        subjects=[said.subject(one) for one in subjects],
+        subjects=[told.subject(one) for one in subjects],
         reason=reason,
         origin=said.origin(origin),
     )
@@ -365,14 +360,14 @@ def import_row(row: ImportRow) -> admin.ImportRow:
         case Suppression():
             return admin.ImportRow(
                 row=row.row,
-                subject=said.subject(protection.subject),
+                subject=told.subject(protection.subject),
                 suppression=said.suppression(protection),
                 decided_time=said.timestamp(row.decided_time),
             )
         case ImportedOptOut():
             return admin.ImportRow(
                 row=row.row,
-                subject=said.subject(protection.subject),
+                subject=told.subject(protection.subject),
                 opt_out=pb.OptOut(reach=said.reach(protection.reach)),
                 scope=said.scope(protection.channel, protection.topic),
                 decided_time=said.timestamp(row.decided_time),

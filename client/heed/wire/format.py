@@ -1,4 +1,4 @@
-"""Values to messages of answers.
+"""Values to messages of answers; whom and by what consent, requests say in the same words.
 
 Laws:
 - What an answer says of a time, it says in whole microseconds, UTC.

@@ -12,16 +12,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from heed.errors import FieldViolation, InvalidArgumentError
-from heed.model import (
-    TOPIC_ROOT,
-    Cause,
-    Channel,
-    Evidence,
-    Reach,
-    Subject,
-    SubjectType,
-)
+from heed.errors import FieldViolation, InvalidArgumentError, invalid_field
+from heed.model import TOPIC_ROOT, Cause, Channel, Reach
 from heed.names import named
 from heed.requests import (
     Choice,
@@ -34,6 +26,7 @@ from heed.requests import (
     Suppression,
     require_seconds,
 )
+from heed.wire import format as told
 from heed.wire.limits import WAIT_PROPAGATED_SECONDS_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
@@ -61,25 +54,10 @@ def of_unicode(ask: Callable[P, M]) -> Callable[P, M]:
     return asked
 
 
-def subject(value: Subject) -> pb.Subject:
-    """Say whom."""
-    match value.type:
-        case SubjectType.EMAIL:
-            return pb.Subject(email=value.value)
-        case SubjectType.PHONE:
-            return pb.Subject(phone=value.value)
-        case SubjectType.USER:
-            return pb.Subject(user=value.value)
-        case SubjectType.DEVICE:
-            return pb.Subject(device=value.value)
-        case _:
-            assert_never(value.type)
-
-
 def query(value: Query) -> pb.Query:
     """Say what is asked."""
     return pb.Query(
-        subjects=[subject(one) for one in value.named_subjects()],
+        subjects=[told.subject(one) for one in value.named_subjects()],
         channel=channel(value.channel),
         topic=value.topic,
         campaign=value.campaign,
@@ -94,7 +72,9 @@ def choice(value: Choice) -> pb.Choice:
         case OptOut():
             return pb.Choice(scope=where, opt_out=pb.OptOut(reach=reach(value.reach)))
         case OptIn():
-            opt_in = pb.OptIn(evidence=evidence(value.evidence), end_time=timestamp(value.end_time))
+            opt_in = pb.OptIn(
+                evidence=told.evidence(value.evidence), end_time=timestamp(value.end_time)
+            )
             return pb.Choice(scope=where, opt_in=opt_in)
         case Pause():
             pause = pb.Pause(end_time=timestamp(value.end_time), reach=reach(value.reach))
@@ -135,17 +115,6 @@ def origin(value: Origin) -> pb.Origin:
     )
 
 
-def evidence(value: Evidence) -> pb.Evidence:
-    """Say by what consent is shown."""
-    return pb.Evidence(
-        notice=value.notice,
-        notice_version=value.notice_version,
-        act=value.act,
-        language=value.language,
-        truncated_ip=value.truncated_ip,
-    )
-
-
 def channel(value: Channel | str | None) -> pb.Channel.ValueType:
     """Say by which channel; 0: by any."""
     return pb.Channel.ValueType(named(Channel, value, "channel") if value is not None else 0)
@@ -166,11 +135,7 @@ def duration(seconds: float | None, field: str) -> Duration | None:
         said.FromMicroseconds(round(seconds * 1_000_000))
     except (OverflowError, ValueError):
         description = f"is no time that can be said; give {WAIT_PROPAGATED_SECONDS_MAX} s at most"
-        raise InvalidArgumentError(
-            f"{field}: {description}",
-            violations=[FieldViolation(field, description)],
-            metadata={"field": field},
-        ) from None
+        raise invalid_field(field, description) from None
     return said
 
 

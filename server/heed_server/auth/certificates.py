@@ -18,7 +18,7 @@ import grpc
 import structlog
 from cryptography import x509
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed_server.config import TlsConfig
 
 _Stamp = tuple[int, ...]
@@ -50,9 +50,7 @@ class Certificates:
             description = f"the certificate and its key cannot be used: {error}"
             if isinstance(error, _AuthorityError):
                 description = str(error)
-            raise InvalidArgumentError(
-                f"tls: {description}", violations=[FieldViolation("tls", description)]
-            ) from None
+            raise invalid_field("tls", description) from None
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the certificate if its files have changed since they were last looked at."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed_server.config import Effective, load
 from heed_server.config.model import is_secret, settings
 from heed_server.config.sources import flag_of, nearest
@@ -62,7 +62,7 @@ def settings_of(
         if value is None:
             continue
         if name in flags:
-            raise _refusal(flag_of(name), "is given twice")
+            raise invalid_field(flag_of(name), "is given twice")
         flags[name] = value
     return load(flags=flags, variables=os.environ, file=config_file)
 
@@ -83,9 +83,11 @@ def parse_flags(arguments: Sequence[str], own: Sequence[str] = ()) -> dict[str, 
         name = names.get(flag)
         if name is None:
             said = f"no setting has this flag{nearest(flag, [*own, *names])}"
-            raise _refusal(flag, said if flag.startswith("-") else "is no flag of this command")
+            raise invalid_field(
+                flag, said if flag.startswith("-") else "is no flag of this command"
+            )
         if name in found:
-            raise _refusal(flag, "is given twice")
+            raise invalid_field(flag, "is given twice")
         if equals:
             found[name] = value
         elif _stands_alone(name):
@@ -93,7 +95,7 @@ def parse_flags(arguments: Sequence[str], own: Sequence[str] = ()) -> dict[str, 
         elif left:
             found[name] = left.pop(0)
         else:
-            raise _refusal(flag, "needs a value")
+            raise invalid_field(flag, "needs a value")
     return found
 
 
@@ -104,9 +106,3 @@ def _accepted() -> list[str]:
 def _stands_alone(name: str) -> bool:
     declared = settings().get(name)
     return declared is not None and declared.annotation is bool
-
-
-def _refusal(flag: str, description: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"{flag}: {description}", violations=[FieldViolation(flag, description)]
-    )

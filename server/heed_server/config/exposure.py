@@ -10,7 +10,7 @@ Laws:
 Source: design, section 6.
 """
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import FieldViolation, InvalidArgumentError, invalid_field
 from heed_server.config.addresses import Address, parse_address
 from heed_server.config.model import Config
 
@@ -71,7 +71,4 @@ def _require_asking_addresses(config: Config) -> None:
         elif parse_address(address).path:
             said = f"{address} is a unix socket, where there is no TLS"
         if said:
-            raise InvalidArgumentError(
-                f"tls.client_addresses: {said}",
-                violations=[FieldViolation("tls.client_addresses", said)],
-            )
+            raise invalid_field("tls.client_addresses", said)

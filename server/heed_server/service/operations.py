@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from heed.acts import DeclareTopic, LiftHold, Outcome, PlaceHold, RetireTopic
-from heed.errors import FieldViolation, InvalidArgumentError, RightRequiredError
+from heed.errors import InvalidArgumentError, RightRequiredError, invalid_field
 from heed.model import Revision, Topic
 from heed.wire import outcomes
 from heed.wire.asked import EndAsked, HoldAsked, PageAsked, TopicAsked
@@ -152,9 +152,4 @@ def _page(left: Sequence[T], page_size: int, cursor_of: Callable[[T], str]) -> P
 
 
 def _bad_cursor() -> InvalidArgumentError:
-    description = "is not the next_page_token of a page of this list"
-    return InvalidArgumentError(
-        f"page_token: {description}",
-        violations=[FieldViolation("page_token", description)],
-        metadata={"field": "page_token"},
-    )
+    return invalid_field("page_token", "is not the next_page_token of a page of this list")

@@ -18,6 +18,7 @@ from heed.acts import PlaceHold
 from heed.model import Hold, Method, Origin, TenantId
 from heed.tokens import EPOCH_BYTES
 from heed_server.secrets.root_file import RootFile
+from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import ClockStart, SystemClock
 from heed_server.storage.entries import RandomBytes
 from heed_server.storage.group import Answered, GroupRules, append_group
@@ -27,8 +28,6 @@ from heed_server.storage.schema import store, tenants
 from heed_server.storage.statements import Dialect
 from heed_server.storage.touched import GroupStatements
 from heed_server.writes import Write
-
-KEYS_KEPT_DAYS = 35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ def rules_of_command(epoch: bytes, random_bytes: RandomBytes) -> GroupRules:
         clock=clock,
         clock_start=ClockStart(clock.now(), clock.boot()),
         random_bytes=random_bytes,
-        keys_kept_days=KEYS_KEPT_DAYS,
+        keys_kept_days=StorageLimits().keys_kept_days,
         heights=Heights(epoch),
         # Never opened: there is no address to encrypt.
         keyring=Keyring(RootFile(Path())),

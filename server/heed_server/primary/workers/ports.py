@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from heed.errors import FieldViolation, InvalidArgumentError, UnavailableError
+from heed.errors import UnavailableError, invalid_field
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
 
@@ -32,9 +32,7 @@ def require_workers_can_serve(config: Config) -> None:
     elif any(parse_address(text).path for text in config.listen.address):
         said = "several workers cannot share a unix socket; listen on host:port, or leave it at 1"
     if said:
-        raise InvalidArgumentError(
-            f"listen.workers: {said}", violations=[FieldViolation("listen.workers", said)]
-        )
+        raise invalid_field("listen.workers", said)
 
 
 @contextmanager
