@@ -163,6 +163,8 @@ async def test_a_cap_that_is_not_set_is_none(shop: Shop) -> None:
     await spend(shop, people(*(f"p{at}" for at in range(50))), CONSENTS)
     await spend(shop, people(*(f"q{at}" for at in range(50))), None)
 
+    assert (await shop.store.head(shop.tenant_id)).revision == 100
+
 
 async def test_the_hour_of_a_cap_passes_while_the_clock_is_not_trusted(tmp_path: Path) -> None:
     """Commit times stand still then; a feed of stops must not wait for the clock with them."""

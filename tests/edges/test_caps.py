@@ -160,6 +160,8 @@ async def test_single_opt_outs_go_on_above_every_cap(server: Running, keys: Keys
         request = ask.set_preference(ask.opt_out(), email=f"o{at}@example.com", key=f"o{at}")
         await server.call("SetPreference", request, key=writer)
 
+    assert await server.head() == 2 + 10
+
 
 async def test_a_cap_that_is_met_raises_an_alarm_that_names_nobody(
     server: Running, keys: Keys
@@ -196,3 +198,5 @@ async def test_a_large_tenant_has_a_larger_cap(tmp_path: Path, keys: Keys) -> No
 
         await server.call("BatchSetPreferences", people(10), key=writer)
         await needs_approval(server, "BatchSetPreferences", people(6, key="more"), writer)
+
+        assert await server.head() == 20 + 10

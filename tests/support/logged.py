@@ -11,7 +11,7 @@ from heed.audit.exports import CHECKPOINT_PATH
 from heed.audit.failing import ProofError
 from heed.audit.receipts import Receipt
 from heed.audit.signing import SigningKey
-from heed.audit.tiles import ENTRIES, TILE_WIDTH, Tile, hashes_of, join_entries, tiles_for, tiles_of
+from heed.audit.tiles import ENTRIES, TILE_WIDTH, Tile, hashes_of, join_entries, tiles_for
 from heed.audit.tree import consistency_ranges, inclusion_ranges, root_of
 from heed.model import ChangeKind, Instant, Revision, SubjectKey, TenantId
 from heed.proof import (
@@ -146,3 +146,16 @@ class LoggedFiles:
     def _tile(self, tile: Tile) -> list[bytes]:
         start = tile.number * TILE_WIDTH
         return self._levels[tile.level][start : start + tile.width]
+
+
+def tiles_of(size: int) -> list[Tile]:
+    """Return every tile of hashes of a tree, level by level."""
+    found: list[Tile] = []
+    level, hashes = 0, size
+    while hashes:
+        full, width = divmod(hashes, TILE_WIDTH)
+        found += [Tile(level, number) for number in range(full)]
+        if width:
+            found.append(Tile(level, full, width))
+        level, hashes = level + 1, full
+    return found

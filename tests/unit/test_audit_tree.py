@@ -24,7 +24,6 @@ from heed.audit.tiles import (
     split_hashes,
     tile_at,
     tiles_for,
-    tiles_of,
     width_of,
 )
 from heed.audit.tree import (
@@ -37,6 +36,7 @@ from heed.audit.tree import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.support.logged import tiles_of
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "cases" / "merkle.json").read_text(encoding="utf-8")

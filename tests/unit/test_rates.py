@@ -120,6 +120,8 @@ def test_the_default_lets_two_thousand_caches_of_one_caller_begin_at_once(clock:
     for _ in range(2_000):
         rates.take(RateKind.STREAMS, ADA)
 
+    assert set(rates.refused().values()) == {0}
+
 
 def test_buckets_that_are_full_again_are_forgotten_and_no_others(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
