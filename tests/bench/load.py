@@ -32,6 +32,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.hpack import literals, text
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
@@ -218,7 +220,7 @@ class Connection:
         status = self._statuses.get(block)
         if status is None:
             status = self._statuses[block] = next(
-                (value for name, value in _literals(block) if name == "grpc-status"), "none"
+                (value for name, value in literals(block) if name == "grpc-status"), "none"
             )
         return status
 
@@ -432,51 +434,11 @@ def _header_blocks(spec: LoadSpec) -> tuple[bytes, bytes]:
     }
     method_and_scheme = b"\x83\x87" if spec.certificate else b"\x83\x86"
     literals = b"".join(
-        b"\x40" + _text(name.encode()) + _text(value.encode()) for name, value in fields.items()
+        b"\x40" + text(name.encode()) + text(value.encode()) for name, value in fields.items()
     )
     # The newest entry of the dynamic table has index 62, the first number after the static one.
     indexes = bytes(0x80 | 62 + age for age in reversed(range(len(fields))))
     return method_and_scheme + literals, method_and_scheme + indexes
-
-
-def _text(value: bytes) -> bytes:
-    if len(value) > 126:
-        return b"\x7f" + _long(len(value) - 127) + value
-    return bytes([len(value)]) + value
-
-
-def _long(rest: int) -> bytes:
-    encoded = bytearray()
-    while rest >= 128:
-        encoded.append(rest & 127 | 128)
-        rest >>= 7
-    return bytes([*encoded, rest])
-
-
-def _literals(block: bytes) -> Iterator[tuple[str, str]]:
-    """Read a block of literals with literal names; others are passed over as one unknown field."""
-    at = 0
-    while at < len(block):
-        first = block[at]
-        if first & 0x80 or first in (0x20, 0x3F):  # an indexed field, or a change of table size
-            at += 1
-            continue
-        if first & 0x0F and first & 0xF0 in (0x00, 0x10):  # a literal with an indexed name
-            at += 1
-            if first & 0x0F == 0x0F:
-                at += 1
-            name = ""
-        else:
-            name, at = _string(block, at + 1)
-        value, at = _string(block, at)
-        yield name, value
-
-
-def _string(block: bytes, at: int) -> tuple[str, int]:
-    size = block[at]
-    if size >= 0x7F:
-        raise ConnectionError(f"trailers {block!r}: not for a load like this")
-    return block[at + 1 : at + 1 + size].decode(), at + 1 + size
 
 
 def _with_tls(raw: socket.socket, certificate: str, shown: tuple[str, str] | None) -> ssl.SSLSocket:

@@ -1,9 +1,7 @@
 """An erasure takes what can be read of a person and every opt-in, and leaves every stop standing."""
 
 import asyncio
-import stat
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,7 +15,6 @@ from heed.model import (
     Effect,
     Instant,
     Method,
-    Reach,
     Record,
     RecordKind,
     Revision,
@@ -25,21 +22,14 @@ from heed.model import (
     SubjectKey,
 )
 from heed.past import Past
-from heed.proof import (
-    commit_content,
-    commit_subject,
-    leaf_hash,
-    residues_hash,
-    running_hash,
-)
+from heed.proof import commit_content, commit_subject, leaf_hash, residues_hash, running_hash
 from heed.records import in_order, remove, replace
-from heed_server.erasures import read_ledger
-from heed_server.storage import SqlStore, StorageLimits, ledger_path
+from heed_server.storage import SqlStore
 from heed_server.storage.schema import metadata
 from heed_server.store import RecordFilter, Standing
+from tests.support.erased import CANARY, LIST, SMS, snapshot_of, told_everything
 from tests.support.stores import (
     ANYTHING,
-    DAY,
     EMAIL_NEWS,
     EVIDENCE,
     Database,
@@ -50,40 +40,14 @@ from tests.support.stores import (
     erases,
     imports,
     keyed,
-    new_database,
     new_shop,
     opt_in,
     opt_out,
     origin,
     pause,
-    places,
     protection,
     releases,
 )
-
-SMS = Scope(channel=Channel.SMS)
-LIST = "list-4482"
-"""A batch that ada was in. The batch itself stays known, and nothing says that she was in it."""
-CANARY = "canary-7319"
-"""Stands in all that is said about ada beside her choices."""
-
-
-async def told_everything(shop: Shop, clock: FakeClock) -> None:
-    """Ada opts out, in and out, pauses, bounces, is released and imported; bob is her neighbour."""
-    said = origin(decided=clock.ago(50), source=CANARY)
-    await shop.ask(chooses("bob"))
-    await shop.ask(chooses("ada", choices=[opt_out(ANYTHING, Reach.ALL)], by=said))
-    await shop.ask(chooses("ada", choices=[opt_in()], by=origin(decided=clock.ago(40))))
-    await shop.ask(chooses("ada", choices=[opt_in(SMS)], by=origin(decided=clock.ago(40))))
-    await shop.ask(chooses("ada", choices=[opt_out()], by=origin(decided=clock.ago(60))))
-    await shop.ask(chooses("ada", choices=[pause(clock.ahead(100))], by=said))
-    await shop.ask(adds(protection("ada", reason=CANARY)))
-    await shop.ask(releases("ada"))
-    await shop.ask(adds(protection("ada", Cause.LEGAL, reason=CANARY)))
-    listed = protection("ada", Cause.COMPLAINT, decided=clock.ago(10))
-    for _ in range(2):  # the second time is no change, and kept beside the log
-        await shop.ask(imports(listed, batch=LIST))
-    await shop.ask(places("hold-1"))
 
 
 async def log_of(shop: Shop, after: int = 0) -> list[Change]:
@@ -116,15 +80,6 @@ def replayed(
                 else replace(records, change.record)
             )
     return {key: records for key, records in told.items() if records}
-
-
-async def snapshot_of(shop: Shop) -> dict[SubjectKey, tuple[Record, ...]]:
-    found: dict[SubjectKey, tuple[Record, ...]] = {}
-    async with shop.store.snapshot(shop.tenant_id) as snapshot:
-        async for batch in snapshot.records():
-            for key, record in batch:
-                found[key] = in_order((*found.get(key, ()), record))
-    return found
 
 
 async def test_every_stop_stands_on_and_every_opt_in_ends(shop: Shop, clock: FakeClock) -> None:
@@ -445,96 +400,6 @@ async def test_a_thousand_changes_are_erased_whole(shop: Shop, clock: FakeClock)
     assert len(changes) == 1_250
     assert all(change.is_erased for change in changes)
     assert erasure.erasure is not None
-
-
-async def test_the_ledger_names_who_was_erased_by_keyed_hash_alone(
-    shop: Shop, database: Database
-) -> None:
-    await shop.ask(chooses("ada"))
-    await shop.ask(chooses("bob"))
-    asked = await shop.ask(erases("ada"))
-
-    is_overwritten = await shop.store.finish_erasure(shop.tenant_id, [keyed("ada").key])
-    await shop.store.finish_erasure(shop.tenant_id, [keyed("bob").key])
-
-    (one,) = await shop.store.erasures()
-    assert one == (shop.tenant_id, keyed("ada").key, asked.outcome.commit_time)
-    assert is_overwritten == (database.kind == "sqlite")
-    if database.kind == "sqlite":
-        ledger = ledger_path(database.folder / "heed.db")
-        assert list(read_ledger(ledger.read_bytes().splitlines(keepends=True))) == [one]
-        assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
-
-
-async def encrypted(database: Database, name: str) -> bytes:
-    """The ciphertext of an address."""
-    rows = await database.rows("encrypted_addresses")
-    return next(bytes(row["ciphertext"]) for row in rows if row["subject"] == keyed(name).key)
-
-
-def files_of(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-@pytest.fixture
-async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
-    """Of the files of the one database that overwrites when it is told to."""
-    async with new_database("sqlite", tmp_path, None) as made:
-        yield made
-
-
-async def test_sqlite_s_files_hold_nothing_of_it_once_it_says_so(sqlite: Database) -> None:
-    clock = FakeClock()
-    shop = await new_shop(await sqlite.open(clock=clock))
-    for n in range(400):
-        await shop.ask(chooses(f"other{n}", choices=[opt_out(), opt_out(SMS)]))
-        if n % 40 == 0:
-            await shop.ask(chooses("ada", by=origin(decided=clock.ago(500 - n), source=CANARY)))
-    await told_everything(shop, clock)
-    address = await encrypted(sqlite, "ada")
-    held = files_of(sqlite.folder)
-    assert CANARY.encode() in held
-    assert address in held
-
-    await shop.ask(erases("ada"))
-    assert await shop.store.finish_erasure(shop.tenant_id, [keyed("ada").key])
-
-    left = files_of(sqlite.folder)
-    assert CANARY.encode() not in left
-    assert left.count(LIST.encode()) == 1  # of the batch itself
-    assert address not in left
-    assert await encrypted(sqlite, "other7") in left
-
-
-async def test_a_long_read_is_waited_for_no_longer_than_it_says(sqlite: Database) -> None:
-    store = await sqlite.open(limits=StorageLimits(overwrite_seconds_max=0.2))
-    shop = await new_shop(store)
-    await shop.ask(chooses("ada", by=origin(source=CANARY)))
-    async with shop.store.snapshot(shop.tenant_id):
-        await shop.ask(erases("ada"))
-        assert not await shop.store.finish_erasure(shop.tenant_id, [keyed("ada").key])
-        await shop.ask(chooses("bob"))
-
-    assert await shop.store.finish_erasure(shop.tenant_id, [keyed("ada").key])
-    assert CANARY.encode() not in files_of(sqlite.folder)
-
-
-async def test_an_erasure_outlives_a_restart(database: Database, clock: FakeClock) -> None:
-    store = await database.open(clock=clock)
-    shop = await new_shop(store)
-    await told_everything(shop, clock)
-    await shop.ask(erases("ada"))
-    before = await snapshot_of(shop)
-    await store.close()
-
-    again = Shop(await database.open(clock=clock), shop.tenant_id)
-
-    assert await snapshot_of(again) == before
-    asked = await again.ask(
-        chooses("ada", choices=[opt_in()], by=origin(decided=clock.ago(DAY // 1_000_000))),
-        key="late",
-    )
-    assert asked.outcome.stored[0].effect is Effect.SUPERSEDED
 
 
 async def test_a_shortened_pause_that_arrives_late_needs_the_person_still(
