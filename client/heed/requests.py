@@ -43,26 +43,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """One message that somebody wants to send, to one person.
+class Person:
+    """Somebody, by the identifiers that are known of them."""
 
-    Name every identifier that is known of the person: naming one more never allows more.
-    """
-
-    channel: Channel | str
-    topic: str = TOPIC_ROOT
-    campaign: str = ""
     email: Identifiers = field(default=None, repr=False)
     phone: Identifiers = field(default=None, repr=False)
     user: Identifiers = field(default=None, repr=False)
     device: Identifiers = field(default=None, repr=False)
     subjects: Sequence[Subject] = field(default=(), repr=False)
-    reference: str = ""
-    """Your own name of the message, by which the server's decision log tells of it: a message id.
-    No address belongs here. A cache answers without telling anybody."""
-
-    def __post_init__(self) -> None:
-        named(Channel, self.channel, "channel")
 
     def named_subjects(self) -> tuple[Subject, ...]:
         """Return all of them: emails, phones, users, devices, then `subjects`."""
@@ -73,6 +61,24 @@ class Query:
             device=self.device,
             subjects=self.subjects,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query(Person):
+    """One message that somebody wants to send, to one person.
+
+    Name every identifier that is known of the person: naming one more never allows more.
+    """
+
+    channel: Channel | str
+    topic: str = TOPIC_ROOT
+    campaign: str = ""
+    reference: str = ""
+    """Your own name of the message, by which the server's decision log tells of it: a message id.
+    No address belongs here. A cache answers without telling anybody."""
+
+    def __post_init__(self) -> None:
+        named(Channel, self.channel, "channel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,27 +159,12 @@ Choice = OptOut | OptIn | Pause | EndPause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonChoices:
+class PersonChoices(Person):
     """The choices of one person, recorded under each of their identifiers."""
 
     choices: Sequence[Choice]
     origin: Origin | None = None
     """None: the origin of the batch."""
-    email: Identifiers = field(default=None, repr=False)
-    phone: Identifiers = field(default=None, repr=False)
-    user: Identifiers = field(default=None, repr=False)
-    device: Identifiers = field(default=None, repr=False)
-    subjects: Sequence[Subject] = field(default=(), repr=False)
-
-    def named_subjects(self) -> tuple[Subject, ...]:
-        """Return all of them: emails, phones, users, devices, then `subjects`."""
-        return subjects_of(
-            email=self.email,
-            phone=self.phone,
-            user=self.user,
-            device=self.device,
-            subjects=self.subjects,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

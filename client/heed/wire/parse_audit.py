@@ -36,24 +36,21 @@ def explain(data: bytes) -> ExplainAsked:
 
 def get_history(data: bytes) -> HistoryAsked:
     """Read a GetHistoryRequest."""
-    asked = message(audit.GetHistoryRequest, data)
-    violations = Violations()
-    subjects = values.subjects(asked.subjects, "subjects", violations, distinct=True)
-    page = parse_admin.page(
-        asked.tenant, asked.page_size, asked.page_token, HISTORY, violations=violations
-    )
-    return HistoryAsked(
-        tenant=page.tenant, subjects=subjects, page_size=page.page_size, after=_after(page.cursor)
-    )
+    return _history(message(audit.GetHistoryRequest, data), HISTORY)
 
 
 def export_subject(data: bytes) -> HistoryAsked:
     """Read an ExportSubjectRequest."""
-    asked = message(admin.ExportSubjectRequest, data)
+    return _history(message(admin.ExportSubjectRequest, data), EXPORTED)
+
+
+def _history(
+    asked: audit.GetHistoryRequest | admin.ExportSubjectRequest, list_name: str
+) -> HistoryAsked:
     violations = Violations()
     subjects = values.subjects(asked.subjects, "subjects", violations, distinct=True)
     page = parse_admin.page(
-        asked.tenant, asked.page_size, asked.page_token, EXPORTED, violations=violations
+        asked.tenant, asked.page_size, asked.page_token, list_name, violations=violations
     )
     return HistoryAsked(
         tenant=page.tenant, subjects=subjects, page_size=page.page_size, after=_after(page.cursor)

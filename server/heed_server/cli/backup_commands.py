@@ -17,7 +17,7 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
-    settings_of,
+    settings_of_database,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def backup(
 ) -> None:
     """Write all that the database holds to one file, while servers run."""
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
-        effective = settings_of(ctx, config, short)
+        effective = settings_of_database(ctx, config, database, data_dir)
         from heed_server.backup.taking import file_for, take_backup
         from heed_server.config.places import database_url
         from heed_server.primary.limits import limits_of
@@ -89,8 +88,7 @@ def restore(
 ) -> None:
     """Write a backup into an empty database, of a new epoch and under a hold."""
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
-        effective = settings_of(ctx, config, short)
+        effective = settings_of_database(ctx, config, database, data_dir)
         from heed_server.backup.file import BackupReader
 
         begun = time.monotonic()
@@ -112,8 +110,7 @@ def new_epoch(
 ) -> None:
     """Confirm that a database was put back: begin a new epoch of it, under a hold."""
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
-        effective = settings_of(ctx, config, short)
+        effective = settings_of_database(ctx, config, database, data_dir)
         if not 0 < len(reason) <= REASON_CHARACTERS_MAX or not reason.isprintable():
             said = f"is 1 to {REASON_CHARACTERS_MAX} printable characters"
             raise InvalidArgumentError(

@@ -15,7 +15,7 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
-    settings_of,
+    settings_of_database,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def export(
     On SQLite it is the file beside the database; on PostgreSQL it is read from the database.
     """
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
-        effective = settings_of(ctx, config, short)
+        effective = settings_of_database(ctx, config, database, data_dir)
         lines = asyncio.run(_lines(effective.config))
         if output is None:
             sys.stdout.buffer.write(lines)

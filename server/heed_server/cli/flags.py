@@ -67,6 +67,17 @@ def settings_of(
     return load(flags=flags, variables=os.environ, file=config_file)
 
 
+def settings_of_database(
+    ctx: typer.Context, config_file: Path | None, database: str | None, data_dir: Path | None
+) -> Effective:
+    """Return the settings of a command whose short flags say which database, and no more.
+
+    Raises:
+        InvalidArgumentError: as `settings_of`.
+    """
+    return settings_of(ctx, config_file, {"storage.url": database, "storage.data_dir": data_dir})
+
+
 def parse_flags(arguments: Sequence[str], own: Sequence[str] = ()) -> dict[str, object]:
     """Return the settings that are given as `--section-name value`, `=value`, or alone for yes.
 

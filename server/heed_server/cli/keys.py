@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.model import Instant
 from heed_server.auth.key_socket import KeySocket, is_served, socket_path
 from heed_server.auth.keys import make_key
@@ -43,12 +43,10 @@ async def open_keys(config: Config) -> AsyncGenerator[KeyStore]:
         UnavailableError: the database does not answer, or another process owns it and offers no
             socket.
     """
-    database = database_file(config)
-    if database is not None:
-        socket = socket_path(database)
-        if await is_served(socket):
-            yield KeySocket(socket)
-            return
+    served = await _served(config)
+    if served is not None:
+        yield served
+        return
     from heed_server.primary.database import ensure_tenant, open_database
 
     async with open_database(config) as store:
@@ -64,17 +62,24 @@ async def open_rotations(config: Config) -> AsyncGenerator[KeyRotations]:
     Raises:
         UnavailableError: as `open_keys`.
     """
-    database = database_file(config)
-    if database is not None:
-        socket = socket_path(database)
-        if await is_served(socket):
-            yield KeySocket(socket)
-            return
+    served = await _served(config)
+    if served is not None:
+        yield served
+        return
     from heed_server.primary.database import open_database
     from heed_server.primary.rotations import Rotations
 
     async with open_database(config) as store:
         yield Rotations(store)
+
+
+async def _served(config: Config) -> KeySocket | None:
+    """The socket of the server that runs on this database; None: none offers one."""
+    database = database_file(config)
+    if database is None:
+        return None
+    socket = socket_path(database)
+    return KeySocket(socket) if await is_served(socket) else None
 
 
 async def create(
@@ -95,7 +100,7 @@ async def create(
     """
     if not 0 < len(name) <= NAME_CHARACTERS_MAX or not name.isprintable():
         said = f"is 1 to {NAME_CHARACTERS_MAX} printable characters"
-        raise InvalidArgumentError(f"name: {said}", violations=[FieldViolation("name", said)])
+        raise invalid_field("name", said)
     text, made = make_key(secrets.token_bytes)
     expire_time = None
     if lifetime is not None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.model import Instant
 from heed_server.auth.policy import EVERY_TENANT, Right
 from heed_server.cli import root_commands
@@ -22,7 +22,7 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
-    settings_of,
+    settings_of_database,
 )
 from heed_server.cli.times import lifetime_of, text_of
 from heed_server.config import Config
@@ -60,10 +60,10 @@ def create(
     from heed_server.cli import keys
 
     with errors_as_exits(as_json=as_json):
-        effective = settings_of(ctx, config, _short(database, data_dir))
+        effective = settings_of_database(ctx, config, database, data_dir)
         now = _now()
         if not (tenant or all_tenants):
-            raise _invalid("--tenant", "is empty; name a tenant, or say --all-tenants")
+            raise invalid_field("--tenant", "is empty; name a tenant, or say --all-tenants")
         made = asyncio.run(
             keys.create(
                 effective.config,
@@ -103,7 +103,7 @@ def list_keys(
     from heed_server.cli import keys
 
     with errors_as_exits(as_json=as_json):
-        effective = settings_of(ctx, config, _short(database, data_dir))
+        effective = settings_of_database(ctx, config, database, data_dir)
         found = asyncio.run(keys.every(effective.config))
     now = _now()
     if as_json:
@@ -141,7 +141,7 @@ def revoke(
     from heed_server.cli import keys
 
     with errors_as_exits(as_json=as_json):
-        effective = settings_of(ctx, config, _short(database, data_dir))
+        effective = settings_of_database(ctx, config, database, data_dir)
         is_known = asyncio.run(keys.revoke(effective.config, key_id, now=_now()))
     if as_json:
         print(json.dumps({"key_id": key_id, "revoked": is_known}))
@@ -172,7 +172,7 @@ def rotate_addresses(
             return await rotations.rotate_addresses(tenant)
 
     with errors_as_exits(as_json=as_json):
-        effective = settings_of(ctx, config, _short(database, data_dir))
+        effective = settings_of_database(ctx, config, database, data_dir)
         names = asyncio.run(ask(effective.config))
     if as_json:
         print(json.dumps({"tenants": list(names)}))
@@ -180,19 +180,11 @@ def rotate_addresses(
         print(f"addresses are put under a new key: {', '.join(names) or 'there is no tenant'}")
 
 
-def _short(database: str | None, data_dir: object) -> dict[str, object | None]:
-    return {"storage.url": database, "storage.data_dir": data_dir}
-
-
 def _lifetime(text: str) -> timedelta:
     try:
         return lifetime_of(text)
     except ValueError as error:
-        raise _invalid("--expires-in", str(error)) from None
-
-
-def _invalid(option: str, said: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{option}: {said}", violations=[FieldViolation(option, said)])
+        raise invalid_field("--expires-in", str(error)) from None
 
 
 def _now() -> Instant:

@@ -23,6 +23,7 @@ from heed_server.cli.flags import (
     Listen,
     Workers,
     settings_of,
+    settings_of_database,
 )
 
 if TYPE_CHECKING:
@@ -140,8 +141,7 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date. Never backwards; running it again does nothing."""
     with errors_as_exits(as_json=as_json):
-        short = {"storage.url": database, "storage.data_dir": data_dir}
-        effective = settings_of(ctx, config, short)
+        effective = settings_of_database(ctx, config, database, data_dir)
         import asyncio
 
         from heed_server.primary.database import migrate_database

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
-    settings_of,
+    settings_of_database,
 )
 from heed_server.config import Config
 from heed_server.secrets.states import RootState
@@ -42,7 +41,7 @@ def create(
     from heed_server.primary.database import root_file_of
 
     with errors_as_exits(as_json=as_json):
-        file = root_file_of(_config(ctx, config, database, data_dir))
+        file = root_file_of(settings_of_database(ctx, config, database, data_dir).config)
         is_made = not (if_missing and file.exists)
         if is_made:
             file.create()
@@ -77,7 +76,7 @@ def rotate(
             return 0
 
     with errors_as_exits(as_json=as_json):
-        count = asyncio.run(ask(_config(ctx, config, database, data_dir)))
+        count = asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     if as_json:
         print(json.dumps({"staged": stage, "wrapped_again": count}))
     elif stage:
@@ -112,7 +111,7 @@ def destroy_old(
             await rotations.destroy_old_root(purposes)
 
     with errors_as_exits(as_json=as_json):
-        asyncio.run(ask(_config(ctx, config, database, data_dir)))
+        asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     if as_json:
         print(json.dumps({"destroyed": purposes}))
     else:
@@ -136,7 +135,7 @@ def show(
             return await rotations.root_state()
 
     with errors_as_exits(as_json=as_json):
-        states = asyncio.run(ask(_config(ctx, config, database, data_dir)))
+        states = asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     rows = [
         {
             "purpose": state.purpose,
@@ -167,7 +166,9 @@ def forget_addresses(
     from heed_server.primary.database import forget_unreadable
 
     with errors_as_exits(as_json=as_json):
-        count = asyncio.run(forget_unreadable(_config(ctx, config, database, data_dir)))
+        count = asyncio.run(
+            forget_unreadable(settings_of_database(ctx, config, database, data_dir).config)
+        )
     if as_json:
         print(json.dumps({"tenants": count}))
     else:
@@ -179,10 +180,3 @@ def _state_of(state: RootState, key_id: int) -> str:
         return "wraps"
     waits = state.key_ids.index(key_id) > state.key_ids.index(state.primary_id)
     return "waits" if waits else "old"
-
-
-def _config(
-    ctx: typer.Context, config: Path | None, database: str | None, data_dir: Path | None
-) -> Config:
-    short: dict[str, object | None] = {"storage.url": database, "storage.data_dir": data_dir}
-    return settings_of(ctx, config, short).config

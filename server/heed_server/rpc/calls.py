@@ -51,7 +51,7 @@ def unobserved(
 
     async def handler(request: bytes, context: Context) -> bytes:
         try:
-            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            principal = _principal(authenticator, context)
             if not has_room_always:
                 _take_place(service, principal, context)
             answered = answer(service, principal, request, context.time_remaining)
@@ -75,7 +75,7 @@ def observed(
 
     async def handler(request: bytes, context: Context) -> bytes:
         async with _Call(method.name, context, observe, is_write=method.is_write) as call:
-            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            principal = _principal(authenticator, context)
             call.caller = principal.name
             if not method.has_room_always:
                 _take_place(service, principal, context)
@@ -110,7 +110,7 @@ def streamed(
     async def handler(request: bytes, context: Context) -> None:
         nonlocal under_way
         async with _Call(name, context, observe, is_write=False) as call:
-            principal = OPEN if authenticator is None else _principal(authenticator, context)
+            principal = _principal(authenticator, context)
             call.caller = principal.name
             judged_at = time.monotonic()
             _take_place(service, principal, context)
@@ -138,10 +138,7 @@ def watched(
 
     async def handler(request: bytes, context: Context) -> None:
         async with _Call("WatchChanges", context, observe, is_write=False) as call:
-
-            def who_now() -> Principal:
-                return OPEN if authenticator is None else _principal(authenticator, context)
-
+            who_now = partial(_principal, authenticator, context)
             principal = who_now()
             call.caller = principal.name
             _take_place(service, principal, context)
@@ -164,10 +161,7 @@ def conversed(
 
     async def handler(_requests: object, context: Context) -> None:
         async with _Call(name, context, observe, is_write=False) as call:
-
-            def who_now() -> Principal:
-                return OPEN if authenticator is None else _principal(authenticator, context)
-
+            who_now = partial(_principal, authenticator, context)
             principal = who_now()
             call.caller = principal.name
             _take_place(service, principal, context)
@@ -257,7 +251,10 @@ async def _send(context: Context, message: bytes, seconds_max: float) -> None:
         raise _too_much(f"nothing was read for {seconds_max} s", "write_seconds_max") from None
 
 
-def _principal(authenticator: Authenticator, context: Context) -> Principal:
+def _principal(authenticator: Authenticator | None, context: Context) -> Principal:
+    """Who calls; without an authenticator everybody is open."""
+    if authenticator is None:
+        return OPEN
     return authenticator.principal(context.invocation_metadata() or (), context)
 
 
