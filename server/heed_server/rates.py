@@ -82,7 +82,7 @@ class Rate:
             ExhaustedError: RATE_LIMITED, the bucket is empty; nothing was taken.
         """
         now = self._seconds()
-        whose = (principal.tenant, principal.name)
+        whose = principal.identity
         known = self._buckets.get(whose)
         if known is None:
             if len(self._buckets) >= BUCKETS_MAX:

@@ -1,13 +1,13 @@
 """How much may be under way: in all, of one principal, and none once the node stops."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 
 from heed.errors import ErrorReason, ExhaustedError, UnavailableError
 
 
 class Room:
-    """Counts what is open, by who opened it. Written on the event loop alone."""
+    """Counts what is open, by who opened it (`Principal.identity`). Written on one loop alone."""
 
     def __init__(
         self,
@@ -27,11 +27,11 @@ class Room:
         self._what = what
         self._most = most
         self._most_of_principal = most_of_principal
-        self._of_principal: dict[str, int] = {}
+        self._of_principal: dict[Hashable, int] = {}
         self._count = 0
         self._is_closed = False
 
-    def require(self, principal: str) -> None:
+    def require(self, principal: Hashable) -> None:
         """Return if a principal may open one more now.
 
         Raises:
@@ -48,7 +48,7 @@ class Room:
             count, (limit, most) = self._of_principal.get(principal, 0), self._most_of_principal
         raise self._refusal(limit, count, most)
 
-    def has_room(self, principal: str) -> bool:
+    def has_room(self, principal: Hashable) -> bool:
         """Whether a principal may open one more now."""
         return (
             self._count < self._most[1]
@@ -57,7 +57,7 @@ class Room:
         )
 
     @contextmanager
-    def place(self, principal: str) -> Generator[None]:
+    def place(self, principal: Hashable) -> Generator[None]:
         """Count one more within the block. Raises: as `require`."""
         self.require(principal)
         self.take(principal)
@@ -66,12 +66,12 @@ class Room:
         finally:
             self.give_back(principal)
 
-    def take(self, principal: str) -> None:
+    def take(self, principal: Hashable) -> None:
         """Count one more, that there is room for; give it back, whatever happens."""
         self._count += 1
         self._of_principal[principal] = self._of_principal.get(principal, 0) + 1
 
-    def give_back(self, principal: str) -> None:
+    def give_back(self, principal: Hashable) -> None:
         """Count one less of a principal's."""
         self._count -= 1
         left = self._of_principal[principal] - 1

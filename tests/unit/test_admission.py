@@ -1,5 +1,7 @@
 """Places among the calls under way: of one caller, of all, and those kept for single opt-outs."""
 
+from dataclasses import replace
+
 import pytest
 
 from heed.errors import ErrorReason, ExhaustedError
@@ -14,7 +16,7 @@ def test_one_caller_cannot_take_all_places() -> None:
     admission = Admission(CallLimits(calls_max=80, calls_of_principal_max=2))
 
     with admission.place(ADA), admission.place(ADA):
-        assert not admission.calls.has_room("ada")
+        assert not admission.calls.has_room(ADA.identity)
         with pytest.raises(ExhaustedError) as refused, admission.place(ADA):
             pytest.fail("there was a third place")
         with admission.place(BOB):
@@ -22,8 +24,17 @@ def test_one_caller_cannot_take_all_places() -> None:
 
     assert refused.value.reason is ErrorReason.OVERLOADED
     assert refused.value.metadata == {"limit": "calls_of_principal_max"}
-    assert admission.calls.has_room("ada")
+    assert admission.calls.has_room(ADA.identity)
     assert admission.calls.refused == 1
+
+
+def test_a_caller_of_the_same_name_in_another_tenant_has_places_of_its_own() -> None:
+    admission = Admission(CallLimits(calls_max=80, calls_of_principal_max=1))
+    elsewhere = replace(ADA, tenant="another")
+
+    with admission.place(ADA):
+        assert admission.calls.has_room(elsewhere.identity)
+        assert not admission.calls.has_room(ADA.identity)
 
 
 def test_an_eighth_of_all_places_is_kept() -> None:
@@ -38,7 +49,7 @@ def test_an_eighth_of_all_places_is_kept() -> None:
     assert refused.value.metadata == {"limit": "calls_max"}
     for place in held:
         place.__exit__(None, None, None)
-    assert admission.calls.has_room("bob")
+    assert admission.calls.has_room(BOB.identity)
 
 
 def test_a_call_that_fails_gives_its_place_back() -> None:
@@ -47,4 +58,4 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
     with pytest.raises(ZeroDivisionError), admission.place(ADA):
         raise ZeroDivisionError
 
-    assert admission.calls.has_room("ada")
+    assert admission.calls.has_room(ADA.identity)

@@ -50,6 +50,11 @@ class Principal:
     tenant: str = EVERY_TENANT
     """A tenant's name, or `EVERY_TENANT`."""
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What tells it from others: those of other tenants may have the same name."""
+        return self.tenant, self.name
+
 
 OPEN = Principal(name="open", rights=frozenset(Right))
 """Whoever calls a server that listens on loopback without asking for keys."""

@@ -214,15 +214,15 @@ def _take_place(service: Answering, principal: Principal, context: Context) -> N
     Raises:
         ExhaustedError: OVERLOADED, there is none.
     """
-    calls, name = service.admission.calls, principal.name
-    calls.require(name)
-    calls.take(name)
-    ended: Any = partial(_give_back, calls, name)  # the stubs want a class of their own
+    calls, whose = service.admission.calls, principal.identity
+    calls.require(whose)
+    calls.take(whose)
+    ended: Any = partial(_give_back, calls, whose)  # the stubs want a class of their own
     context.add_done_callback(ended)
 
 
-def _give_back(calls: Room, name: str, _: Context) -> None:
-    calls.give_back(name)
+def _give_back(calls: Room, whose: tuple[str, str], _: Context) -> None:
+    calls.give_back(whose)
 
 
 def _take_of_rate(

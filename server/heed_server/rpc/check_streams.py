@@ -78,7 +78,7 @@ class CheckStreams:
             ExhaustedError: LIMIT_REACHED, or the caller does not read.
             HeedError: nothing more can be answered.
         """
-        principal = who_now().name
+        principal = who_now().identity
         self._room.require(principal)
         self._room.take(principal)
         stream = _Stream(service, who_now, context)

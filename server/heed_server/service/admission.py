@@ -55,5 +55,5 @@ class Admission:
         Raises:
             ExhaustedError: OVERLOADED, there is none.
         """
-        with self.calls.place(principal.name):
+        with self.calls.place(principal.identity):
             yield

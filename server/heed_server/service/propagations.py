@@ -56,7 +56,7 @@ class Propagations(Node):
         Where too many calls are under way it does not wait.
         """
         tenant_id = self.tenants.of(principal, tenant).tenant.tenant_id
-        if not self.admission.calls.has_room(principal.name):
+        if not self.admission.calls.has_room(principal.identity):
             return await self.registry.propagated(tenant_id, revision, 0)
         with self.admission.place(principal):
             return await self.registry.propagated(tenant_id, revision, limit_seconds)

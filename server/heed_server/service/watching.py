@@ -40,7 +40,7 @@ class Watching(Node):
         stream = await self.watches.open(
             context.follower,
             Reader(
-                principal=principal.name,
+                principal=principal.identity,
                 subscriber=asked.subscriber,
                 instance=asked.instance,
                 filter=_filter(asked),
@@ -66,7 +66,7 @@ class Watching(Node):
         is_doubted = self.doubted(self.now()) is not None
         self.watches.report(
             context.tenant.tenant_id,
-            principal.name,
+            principal.identity,
             asked.stream_id,
             probe=asked.probe,
             applied=asked.applied_revision,

@@ -13,7 +13,7 @@ Laws:
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -79,7 +79,8 @@ class Probe:
 class Reader:
     """Who reads a stream, and what it said of itself."""
 
-    principal: str
+    principal: Hashable
+    """Who it is, as `Principal.identity` tells it from others."""
     subscriber: str
     instance: str
     filter: WatchFilter

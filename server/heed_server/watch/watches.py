@@ -11,7 +11,7 @@ Laws:
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -140,7 +140,7 @@ class Watches:
     def report(
         self,
         tenant_id: TenantId,
-        principal: str,
+        principal: Hashable,
         stream_id: str,
         *,
         probe: int,
