@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, UnavailableError
+from heed.errors import ErrorReason, InvalidArgumentError, UnavailableError, invalid_field
 from heed_server.durable import sync_folder
 from heed_server.storage.copying import bytes_of
 
@@ -108,8 +108,7 @@ class BackupWriter:
             UnavailableError: the file cannot be made.
         """
         if path.exists():
-            said = f"{path} is there already; name another file"
-            raise InvalidArgumentError(said, violations=[FieldViolation("--to", said)])
+            raise invalid_field("--to", f"{path} is there already; name another file")
         self.path = path
         self.bytes = 0
         self._draft = path.with_name(f"{path.name}.partial")
@@ -279,7 +278,7 @@ class BackupReader:
 
     def _refused(self, why: str) -> InvalidArgumentError:
         said = f"{self.path} is no backup that can be restored: {why}; take another"
-        return InvalidArgumentError(said, violations=[FieldViolation("--from", said)])
+        return invalid_field("--from", said)
 
 
 def _not_written(path: Path, error: OSError) -> UnavailableError:
