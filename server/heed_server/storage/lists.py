@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -171,17 +172,7 @@ def _with_subject(row: Row, addresses_of: AddressReader) -> StandingRecord:
         subject = Subject(type=SubjectType(readable_type), value=address)
     else:
         return read
-    return StandingRecord(
-        key=read.key,
-        record=read.record,
-        commit_time=read.commit_time,
-        origin=read.origin,
-        evidence=read.evidence,
-        reason=read.reason,
-        is_erased=read.is_erased,
-        batch_id=read.batch_id,
-        subject=subject,
-    )
+    return replace(read, subject=subject)
 
 
 def _encode_cursor(row: Row) -> str:
