@@ -28,7 +28,6 @@ from heed.model import (
     Rule,
     Scope,
     Subject,
-    SubscriberStatus,
     Topic,
     TopicClass,
     Verdict,
@@ -218,42 +217,6 @@ class SetAnswer(Written):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriberProgress:
-    """How far one subscriber is towards a revision."""
-
-    name: str
-    status: SubscriberStatus
-    applied_revision: int
-    """The least that its streams have applied; of one that is gone, the last it said."""
-    applied_time: datetime | None
-    """When it first said so, by the clock of its node; None: it never had a stream."""
-    probe_time: datetime | None
-    """When it last reported, likewise."""
-    node: str
-    """The node that has its stream, or had; empty: none ever had."""
-    declared: bool
-    """Whether it is missed while it is away."""
-
-    @property
-    def has_applied_or_is_gone(self) -> bool:
-        """Whether it holds nothing up."""
-        return self.status in {SubscriberStatus.APPLIED, SubscriberStatus.GONE}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Propagation:
-    """Who has applied a revision."""
-
-    revision: int
-    head_revision: int
-    """Where the log stands, as the node that answered knows it."""
-    propagated: bool
-    """Whether every subscriber that counts, and every declared one, has applied it."""
-    subscribers: tuple[SubscriberProgress, ...]
-    """By name. One that counts no more is told of as GONE for an hour."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSetAnswer(Written):
     """Exactly what the choices of several people did."""
 
@@ -338,7 +301,7 @@ class ReleaseAnswer(Written):
 class KnownSubject:
     """What is kept of one identifier of a person."""
 
-    subject: Subject | None
+    subject: Subject | None = field(repr=False)
     """Readable, normalised; None: nothing is known of it, or it was erased."""
     erase_time: datetime | None
     """When it was erased last."""

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from heed.answers import Propagation, SubscriberProgress
 from heed.cli.exits import NOT_PROPAGATED
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json, print_table, time_of
 from heed.connection.blocking import pause
 from heed.errors import ErrorReason, UnavailableError
 from heed.names import word_of
+from heed.propagation import Propagation, SubscriberProgress
 from heed.sync_client import SyncClient
 
 LIVE_SECONDS = 0.25

@@ -1,8 +1,8 @@
 """The client's methods of WatchService that are asked: who has applied what."""
 
-from heed.answers import Propagation
 from heed.client.calling import Calling
 from heed.connection import methods
+from heed.propagation import Propagation
 from heed.wire import ask, read
 
 

@@ -21,7 +21,6 @@ from heed.answers import (
     ImportAnswer,
     KnownSubject,
     Preferences,
-    Propagation,
     Reason,
     RejectedRow,
     ReleaseAnswer,
@@ -32,7 +31,6 @@ from heed.answers import (
     Stored,
     SubjectExport,
     SubjectRecord,
-    SubscriberProgress,
     SuppressionsAnswer,
     Tenant,
     TopicAnswer,
@@ -49,6 +47,7 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
+from heed.propagation import Propagation, SubscriberProgress
 from heed.wire import heard
 from heed.wire.status import from_refusal
 from heed_proto.v1 import admin_service_pb2 as admin
