@@ -37,6 +37,13 @@ class KeyedSubject(NamedTuple):
     subject: Subject
 
 
+class Approved(NamedTuple):
+    """Who asked for what needed a second person, and who that was."""
+
+    asked_by: str
+    approved_by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonChoices:
     """The choices of one person, recorded under each of their identifiers."""
@@ -53,6 +60,7 @@ class SetPreferences:
     people: tuple[PersonChoices, ...]
     batch_id: str = ""
     """Names the batch that it can be undone by; empty: it is of none."""
+    approved: Approved | None = None
 
 
 class Protection(NamedTuple):
@@ -82,6 +90,7 @@ class AddProtections:
     batch_id: str = ""
     skips_unchanged: bool = False
     """True for imports: a protection that changes nothing that stands makes no change."""
+    approved: Approved | None = None
     dry_run: bool = False
     """Judge and count, then write nothing: no change, no key row."""
 
@@ -95,6 +104,7 @@ class ReleaseSuppression:
     scopes: tuple[Scope, ...]
     reason: str
     origin: Origin
+    approved: Approved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +155,6 @@ class EraseSubjects:
     reason: str = ""
 
 
-class Approved(NamedTuple):
-    """Who asked for what needed a second person, and who that was."""
-
-    asked_by: str
-    approved_by: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevertBatch:
     """Undo a batch for some of the people it touched, as if it had never been for them.
@@ -186,6 +189,8 @@ class ReleaseSuppressions:
     reason: str
     origin: Origin
     approved: Approved | None = None
+    people_after: int = 0
+    """People of the parts that come after this one: a cap must have room for them too."""
     dry_run: bool = False
     """Judge and count, then write nothing."""
 

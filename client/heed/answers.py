@@ -265,6 +265,10 @@ class HistoricChange:
     batch_id: str
     erased: bool = False
     """Whether who said so, how and why was erased since, and with it every opt-in."""
+    asked_by: str = ""
+    """Of what needed a second person, the principal that asked; empty: it needed none."""
+    approved_by: str = ""
+    """The principal that granted it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,13 @@ Laws:
   key.
 - An approval holds the call's key and hash and what it would do in counts: no request, no address.
 - It is of at most what was shown: where the call would do more by now, it asks anew.
+- It is of one call of one principal: what others ask, or another payload under the same key,
+  neither makes use of it nor hides it. All nodes ask for one call once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heed.model import ApprovalState, Instant, TenantId
 
@@ -20,10 +22,22 @@ KEPT_DAYS: Final = 30
 """Days that an approval is listed."""
 PENDING_MAX: Final = 1_000
 """Calls of a tenant that wait for a second person at a time."""
+PENDING_OF_PRINCIPAL_MAX: Final = 100
+"""The same of one principal, so that none keeps all others from asking."""
 
 _HOUR: Final = 3_600_000_000
 EXPIRES_MICROSECONDS: Final = GRANTED_HOURS_MAX * _HOUR
 KEPT_MICROSECONDS: Final = KEPT_DAYS * 24 * _HOUR
+
+
+class AskedCall(NamedTuple):
+    """A call as an approval knows it: of one principal, and of one payload."""
+
+    tenant_id: TenantId
+    method: str
+    idempotency_key: str
+    payload_hash: bytes
+    asked_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +60,13 @@ class Approval:
     state: ApprovalState = ApprovalState.PENDING
     decided_by: str = ""
     decide_time: Instant | None = None
+
+    @property
+    def call(self) -> AskedCall:
+        """The call that it is of."""
+        return AskedCall(
+            self.tenant_id, self.method, self.idempotency_key, self.payload_hash, self.asked_by
+        )
 
     def state_at(self, now: Instant) -> ApprovalState:
         """Return where it is now."""

@@ -32,7 +32,7 @@ from heed.model import (
     TenantId,
     Topic,
 )
-from heed_server.approvals import Approval
+from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
 from heed_server.secrets.states import RootState
 from heed_server.writes import Appended, Committed, Write
@@ -359,18 +359,25 @@ class BatchReader(Protocol):
 class ApprovalStore(Protocol):
     """Where calls that need a second person wait. None of it is of a log."""
 
-    async def put_approval(self, new: Approval) -> None:
-        """Add one. Raises ExhaustedError LIMIT_REACHED, as many are pending as may be."""
+    async def ask_approval(self, new: Approval, granted_from: Instant) -> Approval:
+        """Return a live one of the same call that covers what it would do, or add this one.
+
+        The same whichever node asks: it is looked for and added under the lock of the tenant's
+        head. One granted goes before one that waits; one granted before `granted_from` is of no
+        more use. One that showed less is rejected in the principal's name.
+
+        Raises:
+            ExhaustedError: LIMIT_REACHED, as many are pending, of all or of the principal, as may
+                be.
+        """
         ...
 
     async def approval(self, tenant_id: TenantId, approval_id: str) -> Approval | None:
         """Return one."""
         ...
 
-    async def approval_of_call(
-        self, tenant_id: TenantId, method: str, idempotency_key: str
-    ) -> Approval | None:
-        """Return the one that a call asked for last."""
+    async def granted_approval(self, call: AskedCall, now: Instant) -> Approval | None:
+        """Return the one by which a call may go on now, the last if there are several."""
         ...
 
     async def approvals(self, tenant_id: TenantId, cursor: str, limit: int) -> "Page[Approval]":

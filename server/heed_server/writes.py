@@ -25,6 +25,8 @@ class Cap(enum.IntEnum):
     """People stopped by calls for several at once: opt-outs, pauses, suppressions, imports."""
     CONSENTS = 2
     """People opted in."""
+    RELEASES = 3
+    """People of whom suppressions are released, one by one or in bulk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from heed.acts import Act, PersonChoices, SetPreferences
+from heed.acts import (
+    Act,
+    Found,
+    PersonChoices,
+    ReleaseSuppression,
+    ReleaseSuppressions,
+    SetPreferences,
+)
 from heed.errors import ConflictError, ErrorReason, UnavailableError
-from heed.model import Cause, Method
+from heed.judge import slot_key
+from heed.model import Cause, Channel, Method, RecordKind, Scope
+from heed_server.store import RecordFilter
 from heed_server.writes import Appended, Cap, Spender
 from tests.support.stores import (
     Database,
@@ -28,6 +37,7 @@ from tests.support.stores import (
 
 HOUR = 3_600.0
 BULK = Spender(principal="importer", most={Cap.BULK: 5})
+RELEASES = Spender(principal="desk", most={Cap.RELEASES: 5})
 CONSENTS = Spender(principal="page", most={Cap.CONSENTS: 2})
 
 
@@ -157,6 +167,73 @@ async def test_what_is_approved_of_one_cap_leaves_the_others_in_force(shop: Shop
 
     assert told == {"cap": "consents", "cap_max": "2", "used": "2", "amount": "1"}
     await spend(shop, people("f", "g", "h", "i", "j"), both)
+
+
+async def bounced(shop: Shop, *names: str) -> tuple[Found, ...]:
+    """Suppress people, and return what was found of them."""
+    await spend(shop, adds(*(protection(name) for name in names)), None)
+    wanted = RecordFilter(kinds=frozenset({RecordKind.SUPPRESSION}))
+    page = await shop.store.list_suppressions(shop.tenant_id, wanted, "", 1000)
+    keys = {keyed(name).key for name in names}
+    return tuple(
+        Found(one.key, slot_key(one.record), one.record.revision)
+        for one in page.items
+        if one.key in keys
+    )
+
+
+def release_of(name: str) -> ReleaseSuppression:
+    return ReleaseSuppression(
+        subject=keyed(name),
+        cause=Cause.BOUNCE,
+        scopes=(Scope(channel=Channel.EMAIL, topic=""),),
+        reason="our fault",
+        origin=origin(),
+    )
+
+
+def releases_of(found: tuple[Found, ...], people_after: int = 0) -> ReleaseSuppressions:
+    return ReleaseSuppressions(
+        found=found, reason="our fault", origin=origin(), people_after=people_after
+    )
+
+
+async def test_releases_are_counted_over_all_calls(shop: Shop) -> None:
+    await bounced(shop, "a", "b")
+    many = await bounced(shop, "c", "d", "e")
+    more = await bounced(shop, "f", "g")
+    await spend(shop, release_of("a"), RELEASES)
+    await spend(shop, release_of("b"), RELEASES)
+
+    await spend(shop, releases_of(many), RELEASES)
+    of_one = await refused(shop, release_of("f"), RELEASES)
+    of_many = await refused(shop, releases_of(more), RELEASES, key="Test:many")
+
+    assert of_one == {"cap": "releases", "cap_max": "5", "used": "5", "amount": "1"}
+    assert of_many == {"cap": "releases", "cap_max": "5", "used": "5", "amount": "2"}
+    await spend(shop, releases_of(more), replace(RELEASES, principal="another"))
+
+
+async def test_a_part_is_refused_where_there_is_no_room_for_those_after_it(shop: Shop) -> None:
+    found = await bounced(shop, "a", "b", "c", "d")
+
+    told = await refused(shop, releases_of(found[:2], people_after=4), RELEASES)
+    await spend(shop, releases_of(found[:2], people_after=2), RELEASES)
+    await spend(shop, releases_of(found[2:]), RELEASES)
+
+    assert told["amount"] == "6"
+    more = await bounced(shop, "e", "f")
+    assert (await refused(shop, releases_of(more), RELEASES, key="Test:more"))["used"] == "4"
+
+
+async def test_a_release_of_what_has_changed_since_uses_nothing(shop: Shop) -> None:
+    found = await bounced(shop, "a", "b", "c", "d")
+    await spend(shop, releases_of(found), RELEASES)
+
+    await spend(shop, releases_of(found), RELEASES, key="Test:again")
+
+    more = await bounced(shop, "e", "f")
+    assert (await refused(shop, releases_of(more), RELEASES, key="Test:more"))["used"] == "4"
 
 
 async def test_a_cap_that_is_not_set_is_none(shop: Shop) -> None:

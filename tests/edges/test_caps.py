@@ -1,6 +1,7 @@
 """Above a cap a write is not made before a second person approved it."""
 
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from heed_server.service.caps import CapLimits, Caps
 from tests.support import requests as ask
 from tests.support.api_keys import Keys
 from tests.support.servers import Running, running_server
+from tests.support.stores import FakeClock
 
-LIMITS = CapLimits(bulk_people_per_hour_max=4, consents_per_hour_max=2)
+SEEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LIMITS = CapLimits(bulk_people_per_hour_max=4, consents_per_hour_max=2, releases_per_hour_max=2)
 
 
 @pytest.fixture
@@ -129,6 +132,104 @@ async def test_consents_are_approved_for_an_hour(server: Running, keys: Keys) ->
     assert await server.head() == 5
 
 
+async def test_consents_are_approved_once_by_all_nodes_and_for_an_hour_from_the_grant(
+    tmp_path: Path, keys: Keys
+) -> None:
+    clock = FakeClock()
+    caps = Caps(CapLimits(consents_per_hour_max=1))
+    async with running_server(tmp_path, authenticator=keys, caps=caps, clock=clock) as server:
+        page, _ = await keys.make("write", "consent", "admin")
+        second, _ = await keys.make("write", "admin")
+        await server.call("SetPreference", opt_in("ada"), key=page)
+        asked = [await needs_approval(server, "SetPreference", opt_in(n), page) for n in "bc"]
+        clock.pass_seconds(50 * 60)  # into another hour of the clock
+        await grant(server, asked[0], second)
+        clock.pass_seconds(59 * 60)
+        await server.call("SetPreference", opt_in("bob"), key=page)
+        await server.call("SetPreference", opt_in("cy"), key=page)
+        clock.pass_seconds(2 * 60)
+
+        anew = await needs_approval(server, "SetPreference", opt_in("dan"), page)
+
+    assert asked[0] == asked[1] != anew
+
+
+async def bounced(server: Running, key: str, *names: str) -> None:
+    request = admin.AddSuppressionsRequest(
+        idempotency_key=f"bounces of {names[0]}", origin=ask.origin()
+    )
+    request.origin.decided_time.FromDatetime(SEEN)
+    for name in names:
+        request.suppressions.add(
+            subject=ask.subject(f"{name}@example.com")
+        ).suppression.cause = pb.CAUSE_BOUNCE
+    await server.call("AddSuppressions", request, key=key)
+
+
+def release_of(name: str) -> admin.ReleaseSuppressionRequest:
+    return admin.ReleaseSuppressionRequest(
+        idempotency_key=f"release {name}",
+        subject=ask.subject(f"{name}@example.com"),
+        cause=pb.CAUSE_BOUNCE,
+        reason="our own fault",
+        origin=ask.origin(),
+    )
+
+
+def release_all(key: str = "all") -> admin.ReleaseSuppressionsRequest:
+    request = admin.ReleaseSuppressionsRequest(
+        idempotency_key=key, cause=pb.CAUSE_BOUNCE, reason="our own fault", origin=ask.origin()
+    )
+    request.from_time.FromDatetime(SEEN)
+    request.before_time.FromDatetime(SEEN + timedelta(hours=1))
+    return request
+
+
+async def test_releases_one_by_one_and_in_bulk_are_under_one_cap(
+    server: Running, keys: Keys
+) -> None:
+    desk, _ = await keys.make("suppress", "admin")
+    second, _ = await keys.make("suppress", "admin")
+    await bounced(server, desk, "ada", "bob", "cy", "dan")
+    await server.call("ReleaseSuppression", release_of("ada"), key=desk)
+
+    of_bulk = await needs_approval(server, "ReleaseSuppressions", release_all(), desk)
+    await server.call("ReleaseSuppression", release_of("bob"), key=desk)
+    of_one = await needs_approval(server, "ReleaseSuppression", release_of("cy"), desk)
+    await server.call("ReleaseSuppression", release_of("dan"), key=second)
+    await grant(server, of_one, second)
+    await server.call("ReleaseSuppression", release_of("cy"), key=desk)
+
+    assert of_bulk != of_one
+    assert await server.head() == 8
+    assert server.service.caps.met["releases"] >= 2
+
+
+async def test_a_cap_of_releases_of_zero_is_none(tmp_path: Path, keys: Keys) -> None:
+    caps = Caps(CapLimits(releases_per_hour_max=0))
+    async with running_server(tmp_path, authenticator=keys, caps=caps) as server:
+        desk, _ = await keys.make("suppress")
+        names = [f"n{at}" for at in range(101)]
+        await bounced(server, desk, *names)
+
+        await server.call("ReleaseSuppressions", release_all(), key=desk)
+
+        assert await server.head() == 202
+
+
+async def test_a_server_without_credentials_releases_no_more_than_one_person_may(
+    tmp_path: Path,
+) -> None:
+    async with running_server(tmp_path, caps=Caps(LIMITS)) as server:
+        await bounced(server, "", "ada", "bob", "cy")
+
+        with pytest.raises(ConflictError) as refused:
+            await server.call("ReleaseSuppressions", release_all())
+
+        assert refused.value.reason is ErrorReason.APPROVAL_REQUIRED
+        assert await server.head() == 3
+
+
 async def test_consents_that_were_approved_let_nobody_stop_more_people(
     server: Running, keys: Keys
 ) -> None:
@@ -174,7 +275,7 @@ async def test_a_cap_that_is_met_raises_an_alarm_that_names_nobody(
     (line,) = [line for line in lines if line["event"] == "cap_met"]
     assert (line["principal"], line["cap"], line["amount"]) == ("key 1", "bulk", "5")
     assert "@" not in str(line)
-    assert server.service.caps.met == {"bulk": 1, "consents": 0}
+    assert server.service.caps.met == {"bulk": 1, "consents": 0, "releases": 0}
 
 
 async def test_a_server_without_credentials_has_no_caps_and_says_so(tmp_path: Path) -> None:

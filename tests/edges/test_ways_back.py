@@ -1,6 +1,7 @@
 """What needs a second person does nothing until another grants it, and then what was shown."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from heed.errors import (
     UnavailableError,
 )
 from heed.wire import limits
+from heed_server.service.caps import CapLimits, Caps
 from heed_server.writes import Appended
 from tests.support.api_keys import Keys
 from tests.support.servers import Running, running_server
@@ -39,8 +41,14 @@ class Office:
 
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with office_with(tmp_path) as office:
+        yield office
+
+
+@asynccontextmanager
+async def office_with(folder: Path, caps: Caps | None = None) -> AsyncGenerator[Office]:
     keys = Keys()
-    async with running_server(tmp_path, authenticator=keys) as server:
+    async with running_server(folder, authenticator=keys, caps=caps) as server:
         jane, _ = await keys.make(*RIGHTS)
         joe, _ = await keys.make(*RIGHTS)
         async with (
@@ -275,19 +283,28 @@ async def test_suppressions_of_ones_own_fault_are_released_in_bulk(office: Offic
         )
 
 
-async def test_many_releases_need_a_second_person_with_the_right(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "RELEASES_ALONE_MAX", 2)
-    monkeypatch.setattr(limits, "RELEASES_PART_MAX", 2)
-    names = [f"name-{number}" for number in range(5)]
-    await office.jane.add_suppressions(
+async def suppress(client: heed.Client, *names: str) -> None:
+    await client.add_suppressions(
         [
             heed.Suppression(subject=heed.email(f"{one}@example.com"), cause="bounce")
             for one in names
         ],
         origin=heed.Origin(source="mta", decided_time=SEEN),
     )
+
+
+@pytest.fixture
+async def cautious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    """An office where one person releases two people an hour, and a part is of two."""
+    monkeypatch.setattr(limits, "RELEASES_PART_MAX", 2)
+    async with office_with(tmp_path, Caps(CapLimits(releases_per_hour_max=2))) as office:
+        yield office
+
+
+async def test_many_releases_need_a_second_person_with_the_right(cautious: Office) -> None:
+    office = cautious
+    names = [f"name-{number}" for number in range(5)]
+    await suppress(office.jane, *names)
     admin, _ = await office.keys.make("admin")
 
     with pytest.raises(ConflictError) as refused:
@@ -296,13 +313,74 @@ async def test_many_releases_need_a_second_person_with_the_right(
     async with heed.Client(office.server.address, api_key=admin) as third:
         with pytest.raises(RightRequiredError):
             await third.grant_approval(approval_id)
-    assert not await allowed(office.jane, "name-0")
-    await office.joe.grant_approval(approval_id)
+    assert not any([await allowed(office.jane, name) for name in names])
+    granted = await office.joe.grant_approval(approval_id)
     done = await release(office.jane)
 
+    assert granted.shown == {"people": 5}
+    assert granted.about == "suppressions by bounce"
     assert (done.released, done.people) == (5, 5)
     assert all([await allowed(office.jane, name) for name in names])
     assert (await release(office.jane)).replayed
+    for name in names:
+        (_, released) = [one async for one in office.joe.get_history(email=f"{name}@example.com")]
+        assert (released.asked_by, released.approved_by) == ("key 1", "key 2")
+
+
+async def test_what_is_left_of_a_release_goes_on_by_its_approval_and_names_it(
+    cautious: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = cautious
+    names = [f"name-{number}" for number in range(5)]
+    await suppress(office.jane, *names)
+    with pytest.raises(ConflictError) as refused:
+        await release(office.jane)
+    await office.joe.grant_approval(refused.value.metadata["approval_id"])
+    service, parts = office.server.service, 0
+    append = service.append
+
+    async def fails_at_the_third(*args: Any, **named: Any) -> Appended:
+        nonlocal parts
+        parts += 1
+        if parts == 3:
+            raise NotFoundError("this node was killed")
+        return await append(*args, **named)
+
+    # The first attempt meets the cap at its first part: it is not one of those.
+    async def counted_from_the_approval(*args: Any, **named: Any) -> Appended:
+        return await (fails_at_the_third if args[3].approved else append)(*args, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service, "append", counted_from_the_approval)
+        with pytest.raises(NotFoundError):
+            await release(office.jane)
+    (left,) = [name for name in names if not await allowed(office.jane, name)]
+
+    done = await release(office.jane)
+
+    assert (done.released, done.people) == (1, 1)
+    (_, released) = [one async for one in office.joe.get_history(email=f"{left}@example.com")]
+    assert (released.asked_by, released.approved_by) == ("key 1", "key 2")
+
+
+async def test_another_payload_under_the_same_key_hides_no_approval(cautious: Office) -> None:
+    office = cautious
+    await suppress(office.jane, "ada", "bob", "cy")
+    with pytest.raises(ConflictError) as refused:
+        await release(office.jane)
+    await office.joe.grant_approval(refused.value.metadata["approval_id"])
+
+    with pytest.raises(ConflictError):
+        await office.joe.release_suppressions(
+            cause="bounce",
+            from_time=SEEN,
+            before_time=SEEN + timedelta(hours=2),
+            reason="another",
+            origin=ORIGIN,
+            idempotency_key="release/1",
+        )
+
+    assert (await release(office.jane)).released == 3
 
 
 async def test_a_server_that_asks_for_no_credentials_knows_no_second_person(

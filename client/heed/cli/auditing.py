@@ -47,7 +47,7 @@ def _row(change: HistoricChange, *, several: bool) -> list[str]:
         _effect(change),
         "" if origin is None else "/".join(filter(None, (origin.source, origin.actor))),
         "" if origin is None else word_of(origin.method),
-        "; ".join(filter(None, (change.reason, change.batch_id and f"list {change.batch_id}"))),
+        _why(change),
     ]
     return [str(change.subject_index + 1), *row] if several else row
 
@@ -68,6 +68,13 @@ def _what(change: HistoricChange) -> str:
             return f"undoing of the list, where stood: {asked}"
         case _:
             return asked
+
+
+def _why(change: HistoricChange) -> str:
+    said = [change.reason, change.batch_id and f"list {change.batch_id}"]
+    if change.approved_by:
+        said.append(f"asked by {change.asked_by}, approved by {change.approved_by}")
+    return "; ".join(filter(None, said))
 
 
 def _effect(change: HistoricChange) -> str:

@@ -83,7 +83,7 @@ def release_many(
     reference: Reference = "",
     idempotency_key: IdempotencyKey = None,
 ) -> None:
-    """Release suppressions of many people; more than 100 take a second person.
+    """Release suppressions of many people; many people an hour take a second person.
 
     For when a fault of one's own made mail bounce. Choices, complaints and legal ones stay.
     """
@@ -110,6 +110,11 @@ def release_many(
         f"{_done(dry_run, answer.replayed)}: {answer.released:,} suppressions released, "
         f"of {answer.people:,} people"
     )
+    if answer.replayed:
+        print(
+            "this very command was given before, and released nothing now; for what came into this "
+            "window since, give it again with another --idempotency-key"
+        )
 
 
 def _done(dry_run: bool, replayed: bool) -> str:

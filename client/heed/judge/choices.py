@@ -55,7 +55,7 @@ def judge_preferences(act: SetPreferences, ruling: Ruling) -> None:
                 asked = _asked(
                     choice, person.origin, ruling, f"{path}choices[{choice_index}]", path
                 )
-                effect = _record(choice, person.origin, subject, asked, ruling, act.batch_id)
+                effect = _record(choice, person.origin, subject, asked, ruling, act)
                 ruling.stored.append(
                     StoredRecord(
                         item=item, subject_index=subject_index, record=asked, effect=effect
@@ -117,7 +117,7 @@ def _record(
     subject: KeyedSubject,
     asked: Record,
     ruling: Ruling,
-    batch_id: str,
+    act: SetPreferences,
 ) -> Effect:
     slot = slot_key(asked)
     held = ruling.slots(subject.key).get(slot)
@@ -142,7 +142,8 @@ def _record(
             asked=asked,
             stands=stands if effect is Effect.APPLIED else asked,
             evidence=choice.evidence,
-            batch_id=batch_id,
+            batch_id=act.batch_id,
+            approved=act.approved,
         )
     )
     if stands is not None and stands is not current:

@@ -77,6 +77,7 @@ def judge_protections(act: AddProtections, ruling: Ruling) -> None:
                     asked if effect is _SUPERSEDED else stands,
                     reason=protection.reason,
                     batch_id=act.batch_id,
+                    approved=act.approved,
                 )
             )
             revision, commit_time = Revision(revision + 1), Instant(commit_time + 1)
@@ -122,6 +123,7 @@ def judge_release(act: ReleaseSuppression, ruling: Ruling) -> None:
                 record,
                 record,
                 reason=act.reason,
+                approved=act.approved,
             )
         )
         ruling.hold_slot(key, slot, Held(record, False, commit_time))

@@ -50,10 +50,13 @@ from heed.wire.asked import (
     TopicAsked,
     WriteCall,
 )
-from heed.wire.limits import RELEASES_ALONE_MAX
 from heed_proto.v1 import admin_service_pb2 as admin
 
 Tell = Callable[[Outcome], bytes]
+
+RELEASED_PEOPLE_MAX = 100
+"""People released by one ReleaseSuppressions of a fake: what `caps.releases_per_hour_max` is by
+itself. A fake knows no second person, and counts no hours."""
 
 
 class Asked(Protocol):
@@ -168,10 +171,10 @@ def _release_suppressions(memory: Memory, asked: ReleasesAsked) -> tuple[Act, Te
         and asked.from_time <= held.record.decided_time < asked.before_time
         and asked.batch_id in {"", memory.change(held.record.revision).batch_id}
     )
-    if len(found) > RELEASES_ALONE_MAX and not asked.dry_run:
+    people = len({one.key for one in found})
+    if people > RELEASED_PEOPLE_MAX and not asked.dry_run:
         raise _nobody_else("ReleaseSuppressions")
     act = ReleaseSuppressions(found=found, reason=asked.reason, origin=asked.origin)
-    people = len({one.key for one in found})
     return act, partial(outcomes.suppressions_released, memory.tenant_id, before=0, people=people)
 
 

@@ -165,6 +165,8 @@ def historic_change(value: Change, subject_index: int, now: Instant) -> audit.Hi
         reason=value.reason,
         batch_id=value.batch_id,
         erased=value.is_erased,
+        asked_by=value.asked_by,
+        approved_by=value.approved_by,
     )
 
 

@@ -65,10 +65,8 @@ IMPORT_ROWS_MAX: Final = 5_000
 BATCH_ID_CHARACTERS_MAX: Final = 100
 REVERT_PEOPLE_MAX: Final = 1_000
 """People of whom a batch is undone in one transaction."""
-RELEASES_ALONE_MAX: Final = 100
-"""Suppressions that one person releases in one ReleaseSuppressions without a second."""
 RELEASES_PART_MAX: Final = 5_000
-"""Suppressions that are released in one transaction."""
+"""Suppressions that are released in one transaction; more where they are one person's."""
 RELEASES_MAX: Final = 1_000_000
 """Suppressions released by one ReleaseSuppressions."""
 EXPORT_RECORDS_MAX: Final = 500

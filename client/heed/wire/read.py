@@ -325,6 +325,8 @@ def historic_change(value: audit.HistoricChange) -> HistoricChange:
         reason=value.reason,
         batch_id=value.batch_id,
         erased=value.erased,
+        asked_by=value.asked_by,
+        approved_by=value.approved_by,
     )
 
 

@@ -242,9 +242,11 @@ class AdminServiceServicer(object):
 
     def ReleaseSuppression(self, request, context):
         """Releases the suppressions of one subject by cause and scope. What the person chose stands. A
-        suppression dated before its release does nothing from then on. Needs the right `suppress`.
+        suppression dated before its release does nothing from then on. Above the cap an hour on people
+        whom a principal releases (100 unless set otherwise, bulk counted too) it needs a second person.
+        Needs the right `suppress`.
 
-        Errors: SUPPRESSION_UNKNOWN when none such stands.
+        Errors: SUPPRESSION_UNKNOWN when none such stands; APPROVAL_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,9 +299,10 @@ class AdminServiceServicer(object):
         """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
         made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
         are released one by one, and choices never. One that changed since it was found is left out. A
-        dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
-        change of its own. A call that ended early is sent again with its key, goes on, and counts what
-        it still found. Needs the right `suppress`.
+        dry run counts. Where it would go over the cap of ReleaseSuppression, over all calls of the
+        principal in the hour before, it needs a second person for all it would do. Each release is a
+        change of its own. A call that ended early is sent again with its key, goes on by the approval
+        it had, and counts what it still found. Needs the right `suppress`.
 
         Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
         """

@@ -83,9 +83,11 @@ class AdminServiceStub:
     """
     ReleaseSuppression: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionRequest, _admin_service_pb2.ReleaseSuppressionResponse]
     """Releases the suppressions of one subject by cause and scope. What the person chose stands. A
-    suppression dated before its release does nothing from then on. Needs the right `suppress`.
+    suppression dated before its release does nothing from then on. Above the cap an hour on people
+    whom a principal releases (100 unless set otherwise, bulk counted too) it needs a second person.
+    Needs the right `suppress`.
 
-    Errors: SUPPRESSION_UNKNOWN when none such stands.
+    Errors: SUPPRESSION_UNKNOWN when none such stands; APPROVAL_REQUIRED.
     """
     ListSuppressions: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListSuppressionsRequest, _admin_service_pb2.ListSuppressionsResponse]
     """Returns standing suppressions, page by page, in a stable order. Needs the right `export`."""
@@ -117,9 +119,10 @@ class AdminServiceStub:
     """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
     made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
     are released one by one, and choices never. One that changed since it was found is left out. A
-    dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
-    change of its own. A call that ended early is sent again with its key, goes on, and counts what
-    it still found. Needs the right `suppress`.
+    dry run counts. Where it would go over the cap of ReleaseSuppression, over all calls of the
+    principal in the hour before, it needs a second person for all it would do. Each release is a
+    change of its own. A call that ended early is sent again with its key, goes on by the approval
+    it had, and counts what it still found. Needs the right `suppress`.
 
     Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
     """
@@ -215,9 +218,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     ReleaseSuppression: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionRequest, _admin_service_pb2.ReleaseSuppressionResponse]  # type: ignore[assignment]
     """Releases the suppressions of one subject by cause and scope. What the person chose stands. A
-    suppression dated before its release does nothing from then on. Needs the right `suppress`.
+    suppression dated before its release does nothing from then on. Above the cap an hour on people
+    whom a principal releases (100 unless set otherwise, bulk counted too) it needs a second person.
+    Needs the right `suppress`.
 
-    Errors: SUPPRESSION_UNKNOWN when none such stands.
+    Errors: SUPPRESSION_UNKNOWN when none such stands; APPROVAL_REQUIRED.
     """
     ListSuppressions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListSuppressionsRequest, _admin_service_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
     """Returns standing suppressions, page by page, in a stable order. Needs the right `export`."""
@@ -249,9 +254,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
     made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
     are released one by one, and choices never. One that changed since it was found is left out. A
-    dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
-    change of its own. A call that ended early is sent again with its key, goes on, and counts what
-    it still found. Needs the right `suppress`.
+    dry run counts. Where it would go over the cap of ReleaseSuppression, over all calls of the
+    principal in the hour before, it needs a second person for all it would do. Each release is a
+    change of its own. A call that ended early is sent again with its key, goes on by the approval
+    it had, and counts what it still found. Needs the right `suppress`.
 
     Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
     """
@@ -410,9 +416,11 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ReleaseSuppressionResponse, _abc.Awaitable[_admin_service_pb2.ReleaseSuppressionResponse]]:
         """Releases the suppressions of one subject by cause and scope. What the person chose stands. A
-        suppression dated before its release does nothing from then on. Needs the right `suppress`.
+        suppression dated before its release does nothing from then on. Above the cap an hour on people
+        whom a principal releases (100 unless set otherwise, bulk counted too) it needs a second person.
+        Needs the right `suppress`.
 
-        Errors: SUPPRESSION_UNKNOWN when none such stands.
+        Errors: SUPPRESSION_UNKNOWN when none such stands; APPROVAL_REQUIRED.
         """
 
     @_abc_1.abstractmethod
@@ -474,9 +482,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
         made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
         are released one by one, and choices never. One that changed since it was found is left out. A
-        dry run counts; above 100 the call needs a second person (APPROVAL_REQUIRED). Each release is a
-        change of its own. A call that ended early is sent again with its key, goes on, and counts what
-        it still found. Needs the right `suppress`.
+        dry run counts. Where it would go over the cap of ReleaseSuppression, over all calls of the
+        principal in the hour before, it needs a second person for all it would do. Each release is a
+        change of its own. A call that ended early is sent again with its key, goes on by the approval
+        it had, and counts what it still found. Needs the right `suppress`.
 
         Errors: APPROVAL_REQUIRED, CLOCK_UNTRUSTED; LIMIT_REACHED above 1,000,000: narrow the time.
         """

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from heed_proto.v1 import types_pb2 as heed_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheed/v1/audit_service.proto\x12\x07heed.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13heed/v1/types.proto\"\x9b\x01\n\x0e\x45xplainRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12%\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.PositionH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05\x61s_of\"[\n\x0f\x45xplainResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"n\n\x11GetHistoryRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"|\n\x12GetHistoryResponse\x12(\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x17.heed.v1.HistoricChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"\xe6\x02\n\x0eHistoricChange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x04kind\x18\x03 \x01(\x0e\x32\x13.heed.v1.ChangeKind\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x0f.heed.v1.Effect\x12\x15\n\rsubject_index\x18\x05 \x01(\x05\x12\x1e\n\x05\x61sked\x18\x06 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1e\n\x05stood\x18\x07 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06origin\x18\x08 \x01(\x0b\x32\x0f.heed.v1.Origin\x12#\n\x08\x65vidence\x18\t \x01(\x0b\x32\x11.heed.v1.Evidence\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x0b \x01(\t\x12\x0e\n\x06\x65rased\x18\x0c \x01(\x08\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"A\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"[\n\x11GetReceiptRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05\x63laim\x18\x02 \x01(\x0b\x32\x15.heed.v1.ReceiptClaim\x12\x10\n\x08revision\x18\x03 \x01(\x03\";\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"<\n\x18GetInclusionProofRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"B\n\x19GetInclusionProofResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"S\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x12\x10\n\x08new_size\x18\x02 \x01(\x03\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\".\n\x0eGetTileRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\"\n\x0fGetTileResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*\xeb\x01\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43HANGE_KIND_CHOICE\x10\x01\x12\x1b\n\x17\x43HANGE_KIND_SUPPRESSION\x10\x02\x12\x17\n\x13\x43HANGE_KIND_RELEASE\x10\x03\x12\x15\n\x11\x43HANGE_KIND_TOPIC\x10\x04\x12\x14\n\x10\x43HANGE_KIND_HOLD\x10\x05\x12\x14\n\x10\x43HANGE_KIND_LIFT\x10\x06\x12\x17\n\x13\x43HANGE_KIND_ERASURE\x10\x07\x12\x16\n\x12\x43HANGE_KIND_REVERT\x10\x08\x32\xa6\x04\n\x0c\x41uditService\x12<\n\x07\x45xplain\x12\x17.heed.v1.ExplainRequest\x1a\x18.heed.v1.ExplainResponse\x12\x45\n\nGetHistory\x12\x1a.heed.v1.GetHistoryRequest\x1a\x1b.heed.v1.GetHistoryResponse\x12N\n\rGetCheckpoint\x12\x1d.heed.v1.GetCheckpointRequest\x1a\x1e.heed.v1.GetCheckpointResponse\x12\x45\n\nGetReceipt\x12\x1a.heed.v1.GetReceiptRequest\x1a\x1b.heed.v1.GetReceiptResponse\x12Z\n\x11GetInclusionProof\x12!.heed.v1.GetInclusionProofRequest\x1a\".heed.v1.GetInclusionProofResponse\x12`\n\x13GetConsistencyProof\x12#.heed.v1.GetConsistencyProofRequest\x1a$.heed.v1.GetConsistencyProofResponse\x12<\n\x07GetTile\x12\x17.heed.v1.GetTileRequest\x1a\x18.heed.v1.GetTileResponseBB\n\x0b\x64\x65v.heed.v1B\x11\x41uditServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheed/v1/audit_service.proto\x12\x07heed.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13heed/v1/types.proto\"\x9b\x01\n\x0e\x45xplainRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x05query\x18\x02 \x01(\x0b\x32\x0e.heed.v1.Query\x12%\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.PositionH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05\x61s_of\"[\n\x0f\x45xplainResponse\x12#\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x11.heed.v1.Decision\x12#\n\x08position\x18\x02 \x01(\x0b\x32\x11.heed.v1.Position\"n\n\x11GetHistoryRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\"\n\x08subjects\x18\x02 \x03(\x0b\x32\x10.heed.v1.Subject\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"|\n\x12GetHistoryResponse\x12(\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x17.heed.v1.HistoricChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12#\n\x08position\x18\x03 \x01(\x0b\x32\x11.heed.v1.Position\"\x8d\x03\n\x0eHistoricChange\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x04kind\x18\x03 \x01(\x0e\x32\x13.heed.v1.ChangeKind\x12\x1f\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x0f.heed.v1.Effect\x12\x15\n\rsubject_index\x18\x05 \x01(\x05\x12\x1e\n\x05\x61sked\x18\x06 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1e\n\x05stood\x18\x07 \x01(\x0b\x32\x0f.heed.v1.Record\x12\x1f\n\x06origin\x18\x08 \x01(\x0b\x32\x0f.heed.v1.Origin\x12#\n\x08\x65vidence\x18\t \x01(\x0b\x32\x11.heed.v1.Evidence\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x0b \x01(\t\x12\x0e\n\x06\x65rased\x18\x0c \x01(\x08\x12\x10\n\x08\x61sked_by\x18\r \x01(\t\x12\x13\n\x0b\x61pproved_by\x18\x0e \x01(\t\"&\n\x14GetCheckpointRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"A\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"[\n\x11GetReceiptRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x05\x63laim\x18\x02 \x01(\x0b\x32\x15.heed.v1.ReceiptClaim\x12\x10\n\x08revision\x18\x03 \x01(\x03\";\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"<\n\x18GetInclusionProofRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"B\n\x19GetInclusionProofResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12\x14\n\x0cverifier_key\x18\x02 \x01(\t\"P\n\x1aGetConsistencyProofRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x03\x12\x10\n\x08new_size\x18\x03 \x01(\x03\"S\n\x1bGetConsistencyProofResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\x12\x10\n\x08new_size\x18\x02 \x01(\x03\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\".\n\x0eGetTileRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\"\n\x0fGetTileResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*\xeb\x01\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43HANGE_KIND_CHOICE\x10\x01\x12\x1b\n\x17\x43HANGE_KIND_SUPPRESSION\x10\x02\x12\x17\n\x13\x43HANGE_KIND_RELEASE\x10\x03\x12\x15\n\x11\x43HANGE_KIND_TOPIC\x10\x04\x12\x14\n\x10\x43HANGE_KIND_HOLD\x10\x05\x12\x14\n\x10\x43HANGE_KIND_LIFT\x10\x06\x12\x17\n\x13\x43HANGE_KIND_ERASURE\x10\x07\x12\x16\n\x12\x43HANGE_KIND_REVERT\x10\x08\x32\xa6\x04\n\x0c\x41uditService\x12<\n\x07\x45xplain\x12\x17.heed.v1.ExplainRequest\x1a\x18.heed.v1.ExplainResponse\x12\x45\n\nGetHistory\x12\x1a.heed.v1.GetHistoryRequest\x1a\x1b.heed.v1.GetHistoryResponse\x12N\n\rGetCheckpoint\x12\x1d.heed.v1.GetCheckpointRequest\x1a\x1e.heed.v1.GetCheckpointResponse\x12\x45\n\nGetReceipt\x12\x1a.heed.v1.GetReceiptRequest\x1a\x1b.heed.v1.GetReceiptResponse\x12Z\n\x11GetInclusionProof\x12!.heed.v1.GetInclusionProofRequest\x1a\".heed.v1.GetInclusionProofResponse\x12`\n\x13GetConsistencyProof\x12#.heed.v1.GetConsistencyProofRequest\x1a$.heed.v1.GetConsistencyProofResponse\x12<\n\x07GetTile\x12\x17.heed.v1.GetTileRequest\x1a\x18.heed.v1.GetTileResponseBB\n\x0b\x64\x65v.heed.v1B\x11\x41uditServiceProtoP\x01Z\x1eheed.dev/gen/go/heed/v1;heedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'heed.v1.audit_service_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013dev.heed.v1B\021AuditServiceProtoP\001Z\036heed.dev/gen/go/heed/v1;heedv1'
-  _globals['_CHANGEKIND']._serialized_start=1587
-  _globals['_CHANGEKIND']._serialized_end=1822
+  _globals['_CHANGEKIND']._serialized_start=1626
+  _globals['_CHANGEKIND']._serialized_end=1861
   _globals['_EXPLAINREQUEST']._serialized_start=95
   _globals['_EXPLAINREQUEST']._serialized_end=250
   _globals['_EXPLAINRESPONSE']._serialized_start=252
@@ -45,27 +45,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETHISTORYRESPONSE']._serialized_start=457
   _globals['_GETHISTORYRESPONSE']._serialized_end=581
   _globals['_HISTORICCHANGE']._serialized_start=584
-  _globals['_HISTORICCHANGE']._serialized_end=942
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=944
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=982
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=984
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1049
-  _globals['_GETRECEIPTREQUEST']._serialized_start=1051
-  _globals['_GETRECEIPTREQUEST']._serialized_end=1142
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=1144
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=1203
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=1205
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=1265
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=1267
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=1333
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=1335
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1415
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1417
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1500
-  _globals['_GETTILEREQUEST']._serialized_start=1502
-  _globals['_GETTILEREQUEST']._serialized_end=1548
-  _globals['_GETTILERESPONSE']._serialized_start=1550
-  _globals['_GETTILERESPONSE']._serialized_end=1584
-  _globals['_AUDITSERVICE']._serialized_start=1825
-  _globals['_AUDITSERVICE']._serialized_end=2375
+  _globals['_HISTORICCHANGE']._serialized_end=981
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=983
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1021
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1023
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1088
+  _globals['_GETRECEIPTREQUEST']._serialized_start=1090
+  _globals['_GETRECEIPTREQUEST']._serialized_end=1181
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=1183
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=1242
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=1244
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=1304
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=1306
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=1372
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=1374
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=1454
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=1456
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=1539
+  _globals['_GETTILEREQUEST']._serialized_start=1541
+  _globals['_GETTILEREQUEST']._serialized_end=1587
+  _globals['_GETTILERESPONSE']._serialized_start=1589
+  _globals['_GETTILERESPONSE']._serialized_end=1623
+  _globals['_AUDITSERVICE']._serialized_start=1864
+  _globals['_AUDITSERVICE']._serialized_end=2414
 # @@protoc_insertion_point(module_scope)

@@ -240,6 +240,8 @@ class HistoricChange(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     BATCH_ID_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    ASKED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number."""
     kind: Global___ChangeKind.ValueType
@@ -254,6 +256,10 @@ class HistoricChange(_message.Message):
     """The list it was imported with. Empty: none."""
     erased: _builtins.bool
     """Whether it was erased since: of a stop only what stood is left, of an opt-in nothing."""
+    asked_by: _builtins.str
+    """Of what needed a second person, the principal that asked: `key 4`. Empty: it needed none."""
+    approved_by: _builtins.str
+    """Of the same, the principal that granted it."""
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""
@@ -293,10 +299,12 @@ class HistoricChange(_message.Message):
         reason: _builtins.str = ...,
         batch_id: _builtins.str = ...,
         erased: _builtins.bool = ...,
+        asked_by: _builtins.str = ...,
+        approved_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "commit_time", b"commit_time", "evidence", b"evidence", "origin", b"origin", "stood", b"stood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "batch_id", b"batch_id", "commit_time", b"commit_time", "effect", b"effect", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reason", b"reason", "revision", b"revision", "stood", b"stood", "subject_index", b"subject_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "asked", b"asked", "asked_by", b"asked_by", "batch_id", b"batch_id", "commit_time", b"commit_time", "effect", b"effect", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reason", b"reason", "revision", b"revision", "stood", b"stood", "subject_index", b"subject_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -314,6 +314,15 @@ class CapsConfig(Section):
         ge=0,
         le=1_000_000_000,
     )
+    releases_per_hour_max: int = setting(
+        100,
+        "People released from suppressions, one by one or in bulk. On a server that asks for no "
+        "credentials nobody can approve more.",
+        higher="a stolen key has more people written to who bounced or were suppressed by hand",
+        lower="a support desk waits for a second person",
+        ge=0,
+        le=1_000_000_000,
+    )
 
 
 class WatchConfig(Section):

@@ -10,7 +10,7 @@ import structlog
 from heed.errors import ConflictError, ErrorReason, NotFoundError
 from heed.model import ApprovalState, Instant
 from heed.wire.asked import ApprovalAsked, PageAsked, WriteCall
-from heed_server.approvals import EXPIRES_MICROSECONDS, Approval
+from heed_server.approvals import EXPIRES_MICROSECONDS, Approval, AskedCall
 from heed_server.auth.policy import OPEN, Principal, require
 from heed_server.service.node import Node
 from heed_server.service.rights import RIGHT_OF_METHOD
@@ -75,10 +75,12 @@ class Approvals(Node):
         about: str,
         reason: str,
         shown: Mapping[str, int],
+        good_for_microseconds: int = EXPIRES_MICROSECONDS,
     ) -> Approval:
         """Return the approval by which a call may go on, or note that it needs one.
 
-        `shown` is what the call would do now; it holds no address, nor does `about`.
+        `shown` is what the call would do now; it holds no address, nor does `about`. One that was
+        granted is good for `good_for_microseconds`.
 
         Raises:
             ConflictError: APPROVAL_REQUIRED, nothing was done; the metadata names what to grant.
@@ -87,20 +89,8 @@ class Approvals(Node):
         if principal is OPEN:
             raise _nobody_else(method)
         now = self.now()
-        tenant_id = context.tenant.tenant_id
-        last = await self.store.approval_of_call(tenant_id, method, call.idempotency_key)
-        if last is not None and last.payload_hash == call.payload_hash:
-            state = last.state_at(now)
-            is_live = state in {ApprovalState.PENDING, ApprovalState.GRANTED}
-            if is_live and last.covers(shown):
-                if state is ApprovalState.GRANTED:
-                    return last
-                raise _waits(last)
-            if is_live:
-                # What it showed no longer holds, so nobody may grant it or go on by it.
-                await self.store.decide_approval(last, ApprovalState.REJECTED, principal.name, now)
         new = Approval(
-            tenant_id=tenant_id,
+            tenant_id=context.tenant.tenant_id,
             approval_id=self.new_approval_id(),
             method=method,
             idempotency_key=call.idempotency_key,
@@ -112,9 +102,26 @@ class Approvals(Node):
             ask_time=now,
             expire_time=Instant(now + EXPIRES_MICROSECONDS),
         )
-        await self.store.put_approval(new)
-        _log.info("approval_asked", approval=new.approval_id, method=method, by=principal.name)
-        raise _waits(new)
+        granted_from = Instant(now - good_for_microseconds)
+        approval = await self.store.ask_approval(new, granted_from)
+        if approval.state is ApprovalState.GRANTED:
+            return approval
+        if approval.approval_id == new.approval_id:
+            _log.info("approval_asked", approval=new.approval_id, method=method, by=principal.name)
+        raise _waits(approval)
+
+    async def granted_before(
+        self, context: TenantContext, principal: Principal, method: str, call: WriteCall
+    ) -> Approval | None:
+        """Return the approval that a call was granted already, if it was."""
+        asked = AskedCall(
+            context.tenant.tenant_id,
+            method,
+            call.idempotency_key,
+            call.payload_hash,
+            principal.name,
+        )
+        return await self.store.granted_approval(asked, self.now())
 
     async def _approval(self, context: TenantContext, approval_id: str) -> Approval:
         found = await self.store.approval(context.tenant.tenant_id, approval_id)

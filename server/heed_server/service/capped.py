@@ -4,23 +4,26 @@ Laws:
 - What waits waits where it came from: the store holds the key and the hash of a call, or the name
   of a batch, and never whom it is about.
 - A call for several people is approved by itself. An import is approved once, by the name of its
-  batch, and consents once an hour: each for so many people more and no more, counted like a cap.
+  batch, and consents for the hour from the grant: each for so many people more and no more, counted
+  like a cap.
 - An approval is of the cap that was met; the principal's other caps stay in force beside it.
-- One process asks for one thing once: chunks that come at the same time find the same approval.
-Source: ADR 0032 and ADR 0034.
+- The log names who asked and who granted with each change that was approved.
+Source: ADR 0032, ADR 0034 and ADR 0038.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeAlias
 
-from heed.acts import Act, Outcome
+from heed.acts import AddProtections, Approved, Outcome, ReleaseSuppression, SetPreferences
 from heed.errors import ConflictError, UnavailableError
 from heed.wire.asked import WriteCall
+from heed_server.approvals import EXPIRES_MICROSECONDS
 from heed_server.auth.policy import Principal
 from heed_server.service.approvals import Approvals
 from heed_server.service.tenants import TenantContext
-from heed_server.writes import Appended, Cap
+from heed_server.writes import Appended, Cap, Spender
 
 APPROVED_IMPORT_PEOPLE_MAX: Final = 10_000_000
 """People whom one approval of an import lets through in an hour. Higher: an approval that was got
@@ -29,6 +32,9 @@ APPROVED_CONSENTS_FACTOR: Final = 10
 """How many times the cap one approval of consents lets through, in its hour."""
 
 _HOUR: Final = 3_600_000_000
+
+Attempt: TypeAlias = Callable[[Spender | None, Approved | None], Awaitable[Appended]]
+"""Makes a write under these caps, naming who approved it; what it raises changed nothing."""
 
 
 class Capped(Approvals):
@@ -40,7 +46,7 @@ class Capped(Approvals):
         principal: Principal,
         method: str,
         call: WriteCall,
-        act: Act,
+        act: SetPreferences | AddProtections | ReleaseSuppression,
         encode_answer: Callable[[Outcome], bytes],
         *,
         batch_id: str = "",
@@ -51,36 +57,73 @@ class Capped(Approvals):
             ConflictError: APPROVAL_REQUIRED, nothing was written.
             HeedError: as `Node.append`.
         """
-        spender = self.caps.spender(principal, _subjects_of(context))
+
+        async def attempt(spender: Spender | None, approved: Approved | None) -> Appended:
+            said = act if approved is None else replace(act, approved=approved)
+            return await self.append(context, method, call, said, encode_answer, spender=spender)
+
+        if isinstance(act, ReleaseSuppression):
+            spender = self.caps.releasing(principal)
+        else:
+            spender = self.caps.recording(principal, _subjects_of(context))
+        return await self.within_caps(
+            context, principal, method, call, spender, attempt, batch_id=batch_id
+        )
+
+    async def within_caps(
+        self,
+        context: TenantContext,
+        principal: Principal,
+        method: str,
+        call: WriteCall,
+        spender: Spender | None,
+        attempt: Attempt,
+        *,
+        batch_id: str = "",
+        about: str = "",
+        approved: Approved | None = None,
+    ) -> Appended:
+        """Make a write, once a second person approved it where it would go over a cap.
+
+        `about` says what the call is about, for people; empty: how many it is for.
+
+        Raises:
+            ConflictError: APPROVAL_REQUIRED.
+            HeedError: as the attempt.
+        """
         while True:
             try:
-                return await self.append(context, method, call, act, encode_answer, spender=spender)
+                return await attempt(spender, approved)
             except ConflictError as error:
                 cap = self.caps.met_by(error, principal, context.tenant.name)
                 if cap is None or spender is None or cap in spender.approved:
                     raise
                 people = int(error.metadata["amount"])
-            asked, about = call, f"{people} people in one call"
+            asked, what, good_for = call, about or _for_people(people), EXPIRES_MICROSECONDS
             if cap is Cap.CONSENTS:
-                hour = self.now() // _HOUR
-                asked = _named(call, f"consents/{principal.name}/{hour}")
-                people = self.caps.most(cap) * APPROVED_CONSENTS_FACTOR
-                about = f"consents of {principal.name} in this hour"
+                asked = _named(call, f"consents/{principal.name}")
+                people = spender.most[cap] * APPROVED_CONSENTS_FACTOR
+                what, good_for = f"consents of {principal.name} for an hour", _HOUR
             elif batch_id:
                 asked = _named(call, f"batch/{principal.name}/{batch_id}")
                 people = APPROVED_IMPORT_PEOPLE_MAX
-                about = f"batch {batch_id}"
-            async with self.caps.asking:
-                approval = await self.require_second_person(
-                    context,
-                    principal,
-                    method,
-                    asked,
-                    about=about,
-                    reason=f"more {cap.name.lower()} than one person may do in an hour",
-                    shown={"people": people},
-                )
+                what = f"batch {batch_id}"
+            approval = await self.require_second_person(
+                context,
+                principal,
+                method,
+                asked,
+                about=what,
+                reason=f"more {cap.name.lower()} than one person may do in an hour",
+                shown={"people": people},
+                good_for_microseconds=good_for,
+            )
             spender = spender.with_approved(cap, approval.approval_id, people)
+            approved = Approved(approval.asked_by, approval.decided_by)
+
+
+def _for_people(people: int) -> str:
+    return f"{people} people in one call" if people > 1 else "one person more"
 
 
 def _named(call: WriteCall, name: str) -> WriteCall:

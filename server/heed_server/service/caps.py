@@ -1,16 +1,16 @@
-"""What a principal may do in an hour without a second person: people stopped by bulk, and consents.
+"""What a principal may do in an hour without a second person: stops by bulk, consents, releases.
 
 Laws:
 - A cap is of a principal in a tenant, and counted in the database (`heed_server.storage.caps`): the
   same whichever node is asked, and however often one starts.
 - A write above its cap is not made and not acknowledged; whoever sent it keeps it, and sends it
   again with its key once it is approved.
-- A server without credentials knows no two persons, so there is no cap; that is logged.
+- A server without credentials knows no two persons, so there is no cap; that is logged. But it
+  releases no more people from suppressions than one person may, for nobody could grant more.
 - A single opt-out is under no cap.
-Source: ADR 0034.
+Source: ADR 0034 and ADR 0038.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ class CapLimits:
     consents_per_hour_max: int = 100
     """Opted in. Higher: a stolen key reactivates more people. Lower: a busy sign-up page waits for
     a second person."""
+    releases_per_hour_max: int = 100
+    """Released from suppressions, one by one or in bulk. Higher: a stolen key has more people
+    written to who bounced or were suppressed by hand. Lower: a support desk waits for a second
+    person."""
 
 
 class Caps:
@@ -46,11 +50,12 @@ class Caps:
         self._limits = limits or CapLimits()
         self._met: Counter[Cap] = Counter()
         self._has_said = False
-        self.asking = asyncio.Lock()
-        """Held while a second person is asked for: calls at one time ask once."""
 
-    def spender(self, principal: Principal, subjects: int) -> Spender | None:
-        """Return whose caps a write is under in a tenant of so many subjects; None: it is not."""
+    def recording(self, principal: Principal, subjects: int) -> Spender | None:
+        """Return whose caps a write of choices or stops is under, in a tenant of so many subjects.
+
+        None: it is under none.
+        """
         if principal is OPEN:
             if not self._has_said:
                 self._has_said = True
@@ -65,6 +70,11 @@ class Caps:
             most[Cap.CONSENTS] = bounds.consents_per_hour_max
         return Spender(principal=principal.name, most=most) if most else None
 
+    def releasing(self, principal: Principal) -> Spender | None:
+        """Return whose cap a release of suppressions is under; None: it is under none."""
+        most = self._limits.releases_per_hour_max
+        return Spender(principal=principal.name, most={Cap.RELEASES: most}) if most else None
+
     def met_by(self, error: ConflictError, principal: Principal, tenant: str) -> Cap | None:
         """Raise the alarm and return the cap that was met, if that is what an error says."""
         name = error.metadata.get("cap")
@@ -74,13 +84,6 @@ class Caps:
         self._met[cap] += 1
         _log.warning("cap_met", principal=principal.name, tenant=tenant, **error.metadata)
         return cap
-
-    def most(self, cap: Cap) -> int:
-        """Return the setting of a cap, without what the size of a tenant adds."""
-        bounds = self._limits
-        return (
-            bounds.consents_per_hour_max if cap is Cap.CONSENTS else bounds.bulk_people_per_hour_max
-        )
 
     @property
     def met(self) -> Mapping[str, int]:

@@ -46,6 +46,7 @@ class Protections(Capped):
 
         Raises:
             NotFoundError: SUPPRESSION_UNKNOWN, none such stands.
+            ConflictError: APPROVAL_REQUIRED, there are too many releases.
         """
         context = self.enter("ReleaseSuppression", principal, asked.call.tenant)
 
@@ -59,7 +60,9 @@ class Protections(Capped):
             reason=asked.reason,
             origin=asked.origin,
         )
-        return await self.append(context, "ReleaseSuppression", asked.call, act, encode_answer)
+        return await self.append_capped(
+            context, principal, "ReleaseSuppression", asked.call, act, encode_answer
+        )
 
     async def import_records(self, principal: Principal, asked: ImportAsked) -> Appended:
         """Add the rows that are well formed, and tell of the others.

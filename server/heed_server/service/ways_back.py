@@ -11,6 +11,7 @@ Laws:
 import hashlib
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 
 from heed.acts import Approved, Found, Outcome, ReleaseSuppressions, RevertBatch, Reverted
 from heed.errors import ErrorReason, ExhaustedError
@@ -21,13 +22,13 @@ from heed.wire.asked import ReleasesAsked, RevertAsked, WriteCall
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_server.approvals import Approval
 from heed_server.auth.policy import Principal
-from heed_server.service.approvals import Approvals
+from heed_server.service.capped import Capped
 from heed_server.service.tenants import TenantContext
 from heed_server.store import BatchFound, RecordFilter
-from heed_server.writes import Appended
+from heed_server.writes import Appended, Cap, Spender
 
 
-class WaysBack(Approvals):
+class WaysBack(Capped):
     """Undoes batches, and releases suppressions of many people."""
 
     async def revert_batch(self, principal: Principal, asked: RevertAsked) -> Appended:
@@ -83,21 +84,30 @@ class WaysBack(Approvals):
             context.tenant.tenant_id, key
         )
         found = () if is_answered else await self._suppressions(context, asked)
-        if asked.dry_run:
-            return await self._release(context, asked, found, None)
-        approved = None
-        if len(found) > limits.RELEASES_ALONE_MAX:
-            approval = await self.require_second_person(
-                context,
-                principal,
-                "ReleaseSuppressions",
-                asked.call,
-                about=_about(asked),
-                reason=asked.reason,
-                shown={"released": len(found), "people": len({one.key for one in found})},
-            )
-            approved = _approved(approval)
-        return await self._release(context, asked, found, approved)
+        if asked.dry_run or not found:
+            return await self._release(context, asked, found, None, None)
+        spender, approved = self.caps.releasing(principal), None
+        granted = await self.granted_before(context, principal, "ReleaseSuppressions", asked.call)
+        people = len({one.key for one in found})
+        if spender is not None and granted is not None and granted.covers({"people": people}):
+            # Also where what is left of a call that ended early would be within the cap.
+            shown = granted.shown["people"]
+            spender = spender.with_approved(Cap.RELEASES, granted.approval_id, shown)
+            approved = _approved(granted)
+
+        async def attempt(by: Spender | None, approved: Approved | None) -> Appended:
+            return await self._release(context, asked, found, by, approved)
+
+        return await self.within_caps(
+            context,
+            principal,
+            "ReleaseSuppressions",
+            asked.call,
+            spender,
+            attempt,
+            about=_about(asked),
+            approved=approved,
+        )
 
     async def _revert(
         self,
@@ -168,21 +178,23 @@ class WaysBack(Approvals):
         context: TenantContext,
         asked: ReleasesAsked,
         found: tuple[Found, ...],
+        spender: Spender | None,
         approved: Approved | None,
     ) -> Appended:
         tenant_id = context.tenant.tenant_id
-        *firsts, last = [
-            found[start : start + limits.RELEASES_PART_MAX]
-            for start in range(0, max(len(found), 1), limits.RELEASES_PART_MAX)
-        ]
+        *firsts, last = _parts_of(found)
         released, people = 0, len({one.key for one in found})
+        people_after = people
 
         def releasing(part: tuple[Found, ...]) -> ReleaseSuppressions:
+            nonlocal people_after
+            people_after -= len({one.key for one in part})
             return ReleaseSuppressions(
                 found=part,
                 reason=asked.reason,
                 origin=asked.origin,
                 approved=approved,
+                people_after=people_after,
                 dry_run=asked.dry_run,
             )
 
@@ -190,14 +202,35 @@ class WaysBack(Approvals):
             return outcomes.suppressions_released(tenant_id, outcome, released, people)
 
         for part in firsts:
-            call = _part_of(asked.call, _name_of(part))
             done = await self.append(
-                context, "ReleaseSuppressions.part", call, releasing(part), encode_answer
+                context,
+                "ReleaseSuppressions.part",
+                _part_of(asked.call, _name_of(part)),
+                releasing(part),
+                encode_answer,
+                spender=spender,
             )
             released = admin.ReleaseSuppressionsResponse.FromString(done.answer).released
         return await self.append(
-            context, "ReleaseSuppressions", asked.call, releasing(last), encode_answer
+            context,
+            "ReleaseSuppressions",
+            asked.call,
+            releasing(last),
+            encode_answer,
+            spender=spender,
         )
+
+
+def _parts_of(found: tuple[Found, ...]) -> list[tuple[Found, ...]]:
+    """Split what was found into parts, each person in one of them; at least one."""
+    parts: list[list[Found]] = [[]]
+    for one in sorted(found, key=attrgetter("key")):
+        part = parts[-1]
+        if len(part) >= limits.RELEASES_PART_MAX and part[-1].key != one.key:
+            part = []
+            parts.append(part)
+        part.append(one)
+    return [tuple(part) for part in parts]
 
 
 def _parts(keys: tuple[SubjectKey, ...]) -> list[tuple[SubjectKey, ...]]:

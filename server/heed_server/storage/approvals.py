@@ -7,37 +7,42 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 
 from heed.errors import ErrorReason, ExhaustedError
 from heed.model import ApprovalState, Instant, TenantId
-from heed_server.approvals import KEPT_MICROSECONDS, PENDING_MAX, Approval
+from heed_server.approvals import (
+    KEPT_MICROSECONDS,
+    PENDING_MAX,
+    PENDING_OF_PRINCIPAL_MAX,
+    Approval,
+    AskedCall,
+)
 from heed_server.storage.errors import unknown_cursor
-from heed_server.storage.schema import approvals
+from heed_server.storage.schema import approvals, heads
 from heed_server.storage.statements import Row
 from heed_server.store import Page
 
 
-def insert_approval(connection: Connection, new: Approval) -> None:
-    """Add an approval, and forget those that are kept no longer.
+def ask(connection: Connection, new: Approval, granted_from: Instant) -> Approval:
+    """Return a live approval of the same call that covers what it would do, or add this one.
+
+    Those that are kept no longer are forgotten.
 
     Raises:
         ExhaustedError: LIMIT_REACHED, as many are pending as may be.
     """
+    _lock(connection, new.tenant_id)
+    for live in _live(connection, new.call, new.ask_time):
+        if live.state is ApprovalState.GRANTED and (live.decide_time or 0) < granted_from:
+            continue
+        if live.covers(new.shown):
+            return live
+        # What it showed no longer holds, so nobody may grant it or go on by it.
+        decide(connection, live, ApprovalState.REJECTED, new.asked_by, new.ask_time)
     of_tenant = approvals.c.tenant_id == new.tenant_id
     connection.execute(
         delete(approvals).where(of_tenant, approvals.c.ask_time < new.ask_time - KEPT_MICROSECONDS)
     )
-    is_pending = and_(
-        of_tenant,
-        approvals.c.state == int(ApprovalState.PENDING),
-        approvals.c.expire_time > new.ask_time,
-    )
-    count = select(func.count()).select_from(approvals).where(is_pending)
-    pending = connection.execute(count).scalar() or 0
-    if pending >= PENDING_MAX:
-        raise ExhaustedError(
-            f"{pending} calls wait for a second person already; grant or reject some",
-            reason=ErrorReason.LIMIT_REACHED,
-            metadata={"limit": "approvals_pending_max", "value": str(PENDING_MAX)},
-        )
+    _require_room(connection, new)
     connection.execute(insert(approvals).values(_row(new)))
+    return new
 
 
 def read_approval(connection: Connection, tenant_id: TenantId, approval_id: str) -> Approval | None:
@@ -49,22 +54,10 @@ def read_approval(connection: Connection, tenant_id: TenantId, approval_id: str)
     return None if row is None else _approval_of(row)
 
 
-def read_last_of_call(
-    connection: Connection, tenant_id: TenantId, method: str, idempotency_key: str
-) -> Approval | None:
-    """Return the approval that a call asked for last."""
-    statement = (
-        select(approvals)
-        .where(
-            approvals.c.tenant_id == tenant_id,
-            approvals.c.method == method,
-            approvals.c.idempotency_key == idempotency_key,
-        )
-        .order_by(approvals.c.ask_time.desc(), approvals.c.approval_id.desc())
-        .limit(1)
-    )
-    row = connection.execute(statement).first()
-    return None if row is None else _approval_of(row)
+def read_granted(connection: Connection, call: AskedCall, now: Instant) -> Approval | None:
+    """Return the approval by which a call may go on now."""
+    live = _live(connection, call, now)
+    return live[0] if live and live[0].state is ApprovalState.GRANTED else None
 
 
 def read_page(
@@ -107,6 +100,60 @@ def decide(
     if not changed.rowcount:
         return None
     return replace(before, state=state, decided_by=by, decide_time=at)
+
+
+def _lock(connection: Connection, tenant_id: TenantId) -> None:
+    """Take the lock of the tenant's head, so that nodes ask one after the other."""
+    statement = select(heads.c.tenant_id).where(heads.c.tenant_id == tenant_id)
+    connection.execute(statement.with_for_update())
+
+
+def _live(connection: Connection, call: AskedCall, now: Instant) -> list[Approval]:
+    """The approvals of a call that are granted or may be yet: the granted first, then the last."""
+    statement = (
+        select(approvals)
+        .where(
+            approvals.c.tenant_id == call.tenant_id,
+            approvals.c.method == call.method,
+            approvals.c.idempotency_key == call.idempotency_key,
+            approvals.c.payload_hash == call.payload_hash,
+            approvals.c.asked_by == call.asked_by,
+            approvals.c.state != int(ApprovalState.REJECTED),
+            approvals.c.expire_time > now,
+        )
+        .order_by(approvals.c.ask_time.desc(), approvals.c.approval_id.desc())
+    )
+    found = [_approval_of(row) for row in connection.execute(statement)]
+    return sorted(found, key=lambda one: one.state is not ApprovalState.GRANTED)
+
+
+def _require_room(connection: Connection, new: Approval) -> None:
+    pending = (
+        select(func.count())
+        .select_from(approvals)
+        .where(
+            approvals.c.tenant_id == new.tenant_id,
+            approvals.c.state == int(ApprovalState.PENDING),
+            approvals.c.expire_time > new.ask_time,
+        )
+    )
+    bounds = (
+        (
+            "approvals_of_principal_pending_max",
+            PENDING_OF_PRINCIPAL_MAX,
+            pending.where(approvals.c.asked_by == new.asked_by),
+            f"{new.asked_by!r}",
+        ),
+        ("approvals_pending_max", PENDING_MAX, pending, "this tenant"),
+    )
+    for limit, most, statement, whose in bounds:
+        count = connection.execute(statement).scalar() or 0
+        if count >= most:
+            raise ExhaustedError(
+                f"{count} calls of {whose} wait for a second person already; grant or reject some",
+                reason=ErrorReason.LIMIT_REACHED,
+                metadata={"limit": limit, "value": str(most)},
+            )
 
 
 def _place_of(cursor: str) -> tuple[int, str]:

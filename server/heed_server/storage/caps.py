@@ -5,10 +5,12 @@ Laws:
   another node gives anybody more, and two writes at once cannot both take the last of it.
 - A write that would go over its cap is refused whole and leaves the group; what was replayed, or
   changed nothing, uses nothing.
+- The first part of a call is refused where the cap has no room for the parts after it; each takes
+  what is its own.
 - An hour is the sixty minutes before: rows are of a minute each, and go when they no longer count.
 - They are minutes of the database's clock, or of the boot clock where it has none of its own: the
   hour passes also while commit times stand still, so that a wrong clock holds no stop up.
-Source: ADR 0034.
+Source: ADR 0034 and ADR 0038.
 """
 
 from collections.abc import Sequence
@@ -16,12 +18,13 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
+from heed.acts import ReleaseSuppressions
 from heed.errors import ConflictError, ErrorReason
 from heed.judge import Ruling
-from heed.model import Instant, RecordKind, TenantId
+from heed.model import ChangeKind, Instant, RecordKind, SubjectKey, TenantId
 from heed_server.storage.schema import cap_uses
 from heed_server.storage.statements import AmongSelect, Dialect, Statement, parameter
-from heed_server.writes import Cap, Write, is_bulk
+from heed_server.writes import Cap, Spender, Write, is_bulk
 
 MINUTES: Final = 60
 """The hour that a cap is of."""
@@ -114,8 +117,9 @@ def spend(write: Write, ruling: Ruling, used: Used, now: Instant) -> dict[CapUse
         most = spender.most.get(cap)
         if most is None:
             continue
-        if before + amount > most:
-            raise over_the_cap(use, before=before, amount=amount, most=most)
+        needed = amount + _people_after(write, cap)
+        if before + needed > most:
+            raise over_the_cap(spender, cap, before=before, amount=needed)
         taken[use] = amount
     return taken
 
@@ -125,16 +129,20 @@ def minute_of(now: Instant) -> int:
     return now // _MICROSECONDS_A_MINUTE
 
 
-def over_the_cap(use: CapUse, *, before: int, amount: int, most: int) -> ConflictError:
-    """Return the refusal of a write that needs a second person."""
-    what = "consents" if use.cap is Cap.CONSENTS else "people stopped by bulk"
+def over_the_cap(spender: Spender, cap: Cap, *, before: int, amount: int) -> ConflictError:
+    """Return the refusal of a write that needs a second person, or more than one approved of it."""
+    most = spender.most[cap]
+    if cap in spender.approved:
+        whose, then = f"{spender.principal!r}, by {spender.of(cap)},", "send it again in an hour"
+    else:
+        whose = repr(spender.principal)
+        then = "have a second person approve it, then send the same call with the same key again"
     return ConflictError(
-        f"{use.principal!r} may do {most} {what} an hour, has done {before}, and this write is "
-        f"{amount} more: nothing was written; have a second person approve it, then send the same "
-        "call with the same key again",
+        f"{whose} may do {most} {_WHAT[cap]} an hour, has done {before}, and this write is "
+        f"{amount} more: nothing of it was written; {then}",
         reason=ErrorReason.APPROVAL_REQUIRED,
         metadata={
-            "cap": use.cap.name.lower(),
+            "cap": cap.name.lower(),
             "cap_max": str(most),
             "used": str(before),
             "amount": str(amount),
@@ -144,15 +152,34 @@ def over_the_cap(use: CapUse, *, before: int, amount: int, most: int) -> Conflic
 
 def _amounts(write: Write, ruling: Ruling) -> dict[Cap, int]:
     """How many people a write changes something for, by the cap that it is under."""
-    consents, stops = set[bytes](), set[bytes]()
+    consents, stops, releases = set[SubjectKey](), set[SubjectKey](), set[SubjectKey]()
     for draft in ruling.drafts:
-        if draft.subject is None or draft.asked is None:
+        if draft.key is None or draft.asked is None:
             continue
-        is_consent = draft.asked.kind is RecordKind.OPT_IN
-        (consents if is_consent else stops).add(draft.subject.key)
+        if draft.kind is ChangeKind.RELEASE:
+            releases.add(draft.key)
+        elif draft.asked.kind is RecordKind.OPT_IN:
+            consents.add(draft.key)
+        else:
+            stops.add(draft.key)
     amounts: dict[Cap, int] = {}
     if consents:
         amounts[Cap.CONSENTS] = len(consents)
     if stops and is_bulk(write.act):
         amounts[Cap.BULK] = len(stops)
+    if releases:
+        amounts[Cap.RELEASES] = len(releases)
     return amounts
+
+
+def _people_after(write: Write, cap: Cap) -> int:
+    if cap is Cap.RELEASES and isinstance(write.act, ReleaseSuppressions):
+        return write.act.people_after
+    return 0
+
+
+_WHAT: Final = {
+    Cap.BULK: "people stopped by bulk",
+    Cap.CONSENTS: "consents",
+    Cap.RELEASES: "people released from suppressions",
+}

@@ -19,7 +19,7 @@ from heed.model import (
     SubjectKey,
     TenantId,
 )
-from heed_server.approvals import Approval
+from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
 from heed_server.storage import (
     admin,
@@ -369,21 +369,17 @@ class SqlStore:
         """Whether a call with this key was answered (see `BatchReader.has_answer`)."""
         return await self._read(lambda c: admin.has_key(c, tenant_id, idempotency_key))
 
-    async def put_approval(self, new: Approval) -> None:
-        """Add one. Raises ExhaustedError LIMIT_REACHED, as many are pending as may be."""
-        await self._write(lambda c: approvals.insert_approval(c, new))
+    async def ask_approval(self, new: Approval, granted_from: Instant) -> Approval:
+        """Return a live one of the same call, or add this one (see `ApprovalStore`)."""
+        return await self._write(lambda c: approvals.ask(c, new, granted_from))
 
     async def approval(self, tenant_id: TenantId, approval_id: str) -> Approval | None:
         """Return one."""
         return await self._read(lambda c: approvals.read_approval(c, tenant_id, approval_id))
 
-    async def approval_of_call(
-        self, tenant_id: TenantId, method: str, idempotency_key: str
-    ) -> Approval | None:
-        """Return the one that a call asked for last."""
-        return await self._read(
-            lambda c: approvals.read_last_of_call(c, tenant_id, method, idempotency_key)
-        )
+    async def granted_approval(self, call: AskedCall, now: Instant) -> Approval | None:
+        """Return the one by which a call may go on now, the last if there are several."""
+        return await self._read(lambda c: approvals.read_granted(c, call, now))
 
     async def approvals(self, tenant_id: TenantId, cursor: str, limit: int) -> Page[Approval]:
         """Return a page of a tenant's, the newest first."""
