@@ -269,6 +269,7 @@ def test_the_ledger_is_exported_while_the_server_runs(
     assert (told.returncode, kept.returncode) == (0, 0), told.stderr + kept.stderr
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     assert [set(line) for line in lines] == [{"v", "tenant_id", "subject", "us"}] * 2
+    assert "l.jsonl: 2 erasures" in kept.stdout
     assert (tmp_path / "l.jsonl").read_text() == told.stdout
     assert (tmp_path / "l.jsonl").stat().st_mode & 0o777 == 0o600
 

@@ -222,3 +222,28 @@ def test_what_the_disk_does_not_take_is_counted_and_said_once(held: HeldFile) ->
     assert log.dropped == 1 + 20 * 20
     assert log.written == 1
     assert [one["event"] for one in said] == ["decisions_dropped"]
+
+
+class BrokenFile(RotatingFile):
+    """A file whose writing fails as nobody foresaw."""
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        raise ValueError(f"{len(lines)} lines that nothing takes")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_thread_that_ends_says_so_and_all_is_counted_from_then_on(tmp_path: Path) -> None:
+    file = BrokenFile(tmp_path / "decisions.jsonl", bytes_max=1 << 20, files_max=2)
+    with structlog.testing.capture_logs() as lines:
+        log = DecisionLog(file, lines_queued_max=100)
+        log.note(noted(ALLOWED, STOPPED))
+        log.close()  # returns when the thread has ended
+
+        log.note(noted(ALLOWED))
+        log.note(noted(ALLOWED))
+
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("decision_log_ended", "error"),
+        ("decisions_dropped", "warning"),
+    ]
+    assert (log.written, log.dropped) == (0, 4)

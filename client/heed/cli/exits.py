@@ -120,7 +120,9 @@ _HINTS: Final = {
         "ID`; then give the very same command again"
     ),
     ErrorReason.CREDENTIAL_INVALID: (
-        "give a key with --api-key-file or HEED_API_KEY; `heed-server keys create` makes one"
+        "put a key into HEED_API_KEY, or name the file that holds it with --api-key-file; on the "
+        "server's host `heed-server keys create NAME --right check --right write` makes one, and "
+        "shows it once. If you gave one: it is mistyped, revoked, past its end or of another server"
     ),
     ErrorReason.SERVER_UNREACHABLE: (
         "`heed doctor` looks into it; --address and HEED_ADDRESS say where the server is, "

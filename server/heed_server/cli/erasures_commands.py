@@ -1,6 +1,7 @@
 """The command `heed-server erasures export`."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,8 +46,13 @@ def export(
         lines = asyncio.run(_lines(effective.config))
         if output is None:
             sys.stdout.buffer.write(lines)
-        else:
-            _write(output, lines)
+            return
+        _write(output, lines)
+    erasures = lines.count(b"\n")
+    if as_json:
+        print(json.dumps({"file": str(output), "erasures": erasures}))
+    else:
+        print(f"{output}: {erasures:,} erasures, to restore by: heed-server restore --erasures")
 
 
 async def _lines(config: "Config") -> bytes:

@@ -3,6 +3,8 @@
 Laws:
 - Noting appends and returns. What there is no room for is dropped whole and counted, and so is what
   the disk does not take; the server's log says so, once a minute at most.
+- Whatever ends the thread, Checks go on: it is said once, loudly, and all that is noted from then
+  on is counted as dropped.
 - It is an aid, not the log of changes: what waits is lost with its process.
 """
 
@@ -62,6 +64,7 @@ class DecisionLog:
         self._failed = 0
         self.written = 0
         """Lines that are in a file."""
+        self._has_ended = False
         self._said_at = -SAID_SECONDS
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heed-decisions", daemon=True)
@@ -70,11 +73,17 @@ class DecisionLog:
     @property
     def dropped(self) -> int:
         """Lines that were noted and are in no file."""
-        return self._refused + self._failed
+        # What waited when the thread ended is in no file either.
+        lost = self._noted - self.written if self._has_ended else self._failed
+        return self._refused + lost
 
     def note(self, noted: Noted) -> None:
         """Take what a request was answered. Called on the event loop; it never waits."""
         count = len(noted.decisions)
+        if self._has_ended:
+            self._refused += count
+            self._say_dropped("its thread has ended (decision_log_ended); start the server again")
+            return
         if self._noted - self._taken + count > self._lines_queued_max:
             self._refused += count
             self._say_dropped("more than decision_log.lines_queued_max wait to be written")
@@ -88,6 +97,13 @@ class DecisionLog:
         self._thread.join(CLOSE_SECONDS_MAX)
 
     def _run(self) -> None:
+        try:
+            self._write_until_closed()
+        except Exception:  # noqa: BLE001 - the root of the thread
+            self._has_ended = True
+            _log.exception("decision_log_ended", written=self.written)
+
+    def _write_until_closed(self) -> None:
         is_closing = False
         while not is_closing:
             is_closing = self._closing.wait(PAUSE_SECONDS)

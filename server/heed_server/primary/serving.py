@@ -136,9 +136,13 @@ def say_first_words(node: Serving) -> None:
     """Say where it listens and what to try: to a person on a terminal, to the log elsewhere."""
     config = node.config
     addresses = shown(node.addresses)
-    command, where_to = _heed_command(), ""
-    if str(node.addresses[0]) != _DEFAULT_ADDRESS:
-        where_to = f" --address {node.addresses[0]}"
+    command = _heed_command()
+    where_to = how_to_reach(
+        str(node.addresses[0]),
+        tls=config.tls.certificate_file is not None,
+        asks_for_certificates=config.tls.client_ca_file is not None,
+        asks_for_keys=node.keys_required,
+    )
     _log.info(
         "serving",
         version=version("heed-server"),
@@ -166,6 +170,27 @@ def say_first_words(node: Serving) -> None:
     )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def how_to_reach(
+    address: str, *, tls: bool, asks_for_certificates: bool, asks_for_keys: bool
+) -> str:
+    """Return the options by which `heed` calls a server from its own host; words in capitals are
+    for whoever reads them to fill in.
+    """
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - a name, no listening
+    options = ""
+    if tls:
+        # A certificate is of a name, and seldom of the address that is listened on.
+        options = f" --address NAME_IN_CERTIFICATE:{port} --ca-file CA_FILE"
+    elif f"{host}:{port}" != _DEFAULT_ADDRESS:
+        options = f" --address {host}:{port}"
+    if asks_for_certificates:
+        options += " --certificate-file FILE --certificate-key-file FILE"
+    elif asks_for_keys:
+        options += " --api-key-file KEY_FILE"
+    return options
 
 
 def _open(config: Config, stop: Stop) -> AbstractAsyncContextManager[Serving]:
