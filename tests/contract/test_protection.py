@@ -14,7 +14,8 @@ from heed.judge import Ruling, Said, choices, erasures, protections, reverting
 from heed.model import Cause, ChoiceKind, Hold, Method, Reach, Record
 from heed_server.storage import epochs, restoring
 from tests.support.postgres import Postgres
-from tests.support.protection_machine import FUTURE, PAST, SCOPES, Protection
+from tests.support.protection_machine import Protection
+from tests.support.protection_words import FUTURE, PAST, SCOPES
 from tests.support.stores import DAY
 
 

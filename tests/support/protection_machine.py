@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -36,12 +36,10 @@ from heed.judge import slot_key
 from heed.model import (
     ACTS_OF_THE_PERSON,
     Cause,
-    Channel,
     Choice,
     ChoiceKind,
     Instant,
     Method,
-    Query,
     Reach,
     Record,
     Revision,
@@ -61,7 +59,24 @@ from heed_server.erasures import Erased
 from heed_server.storage import SqlStore, StorageLimits
 from tests.support.naive_decision import Scenario, verdict
 from tests.support.postgres import Postgres
-from tests.support.protection_model import Model, slot_of, told
+from tests.support.protection_model import Kept, Model, protects, slot_of, told
+from tests.support.protection_words import (
+    BATCHES,
+    FUTURE,
+    KEYS,
+    MANDATORY,
+    NAMES,
+    QUERIES,
+    REFUSALS,
+    SECURITY,
+    batches,
+    causes,
+    decided_times,
+    ends,
+    methods,
+    names,
+    scopes,
+)
 from tests.support.roots import root_file_for
 from tests.support.stores import (
     DAY,
@@ -85,57 +100,9 @@ from tests.support.stores import (
     retires,
 )
 
-NAMES = ("ada", "bob")
-KEYS = {name: keyed(name).key for name in NAMES}
-BATCHES = ("list-1", "list-2")
-PAST = 1_700_000_000_000_000
-FUTURE = 2_000_000_000_000_000
-SCOPES = (Scope(channel=Channel.EMAIL), Scope(channel=Channel.ANY, topic="news"))
-QUERIES = tuple(
-    Query(channel=channel, topic=topic)
-    for channel in (Channel.EMAIL, Channel.SMS)
-    for topic in ("", "news", "news.weekly", "receipts")
-)
-SECURITY = Topic(
-    name="security",
-    topic_class=TopicClass.MANDATORY,
-    mandatory_channels=frozenset({Channel.EMAIL}),
-)
-MANDATORY = Query(channel=Channel.EMAIL, topic=SECURITY.name)
 LIMITS = StorageLimits()
 RESTORES_MAX = 2
 """Of one machine; each takes some hundred milliseconds."""
-REFUSALS = frozenset(
-    {
-        ErrorReason.CONSENT_REQUIRED,
-        ErrorReason.SUPPRESSION_UNKNOWN,
-        ErrorReason.HOLD_UNKNOWN,
-        ErrorReason.TOPIC_UNKNOWN,
-        ErrorReason.TOPIC_RETIRED,
-        ErrorReason.TOPIC_WOULD_LOOSEN,
-        ErrorReason.BATCH_UNKNOWN,
-        ErrorReason.BATCH_REVERTED,
-        ErrorReason.CLOCK_UNTRUSTED,
-        ErrorReason.INVALID_FIELD,
-    }
-)
-
-names = st.sampled_from(NAMES)
-scopes = st.sampled_from(SCOPES)
-decided_times = st.sampled_from([PAST + day * DAY for day in range(5)])
-ends = st.sampled_from([None, PAST + 2 * DAY, FUTURE, FUTURE + DAY])
-methods = st.sampled_from([Method.WEB_FORM, Method.OPERATOR, Method.IMPORT, Method.REPLY])
-causes = st.sampled_from([Cause.NONE, Cause.BOUNCE, Cause.MANUAL])
-batches = st.sampled_from(BATCHES)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A backup, and what was said until it was taken."""
-
-    path: Path
-    model: Model
-    asked: list[tuple[Act, str]]
 
 
 class Protection(RuleBasedStateMachine):
@@ -388,7 +355,7 @@ class Protection(RuleBasedStateMachine):
             for slot in stands.keys() | held.keys():
                 if self.model.undone and len(self.model.batches_at(name, slot)) > 1:
                     # What several lists asked for without a change is kept as one: never less.
-                    assert _protects(held.get(slot), stands.get(slot)), (name, slot)
+                    assert protects(held.get(slot), stands.get(slot)), (name, slot)
                 else:
                     assert held.get(slot) == stands.get(slot), (name, slot)
 
@@ -448,8 +415,7 @@ class Protection(RuleBasedStateMachine):
         return self._run(self.store.standing(self.shop.tenant_id, list(KEYS.values())))
 
     def _records(self, name: str) -> list[Record]:
-        standing = self._seen()
-        return [one.record for one in standing.records if one.key == KEYS[name]]
+        return [one.record for one in self._seen().records if one.key == KEYS[name]]
 
     def _verdicts(self, standing: Any) -> list[Verdict]:
         now = max(self.clock.now(), standing.head.commit_time)
@@ -532,10 +498,3 @@ class Protection(RuleBasedStateMachine):
 
 def _choices(standing: Any) -> list[tuple[SubjectKey, Record]]:
     return [(one.key, one.record) for one in standing.records if one.record.cause is Cause.NONE]
-
-
-def _protects(held: tuple[int, int, int] | None, least: tuple[int, int, int] | None) -> bool:
-    """Whether what is held is at least what is to stand."""
-    if least is None:
-        return True
-    return held is not None and all(one >= other for one, other in zip(held, least, strict=True))

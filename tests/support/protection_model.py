@@ -5,8 +5,9 @@ says in one sentence a kind what stands. It is slow and flat on purpose.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from heed.acts import Protection
+from heed.acts import Act, Protection
 from heed.model import Cause, Choice, ChoiceKind, Reach, Record, RecordKind, Scope
 
 Slot = tuple[int, int, int, int, str]
@@ -123,6 +124,15 @@ class Model:
         self.said.setdefault(name, []).append(Stop(slot, decided, end, int(reach), batch))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A backup, and what was said until it was taken."""
+
+    path: Path
+    model: Model
+    asked: list[tuple[Act, str]]
+
+
 def slot_of(record: Record) -> Slot:
     """The slot of a record."""
     reach = 0 if record.kind is RecordKind.PAUSE else int(record.reach)
@@ -143,3 +153,10 @@ def _standing(some: list[Stop]) -> Stands:
     ends = [one.end for one in some]
     end = min(ends) if some[0].slot[0] == RecordKind.OPT_IN else max(ends)
     return (max(one.decided for one in some), end, max(one.reach for one in some))
+
+
+def protects(held: Stands | None, least: Stands | None) -> bool:
+    """Whether what is held is at least what is to stand."""
+    if least is None:
+        return True
+    return held is not None and all(one >= other for one, other in zip(held, least, strict=True))

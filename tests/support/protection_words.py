@@ -1,0 +1,47 @@
+"""What the machine of all write paths says: of whom, where, when, and what may refuse it."""
+
+from hypothesis import strategies as st
+
+from heed.errors import ErrorReason
+from heed.model import Cause, Channel, Method, Query, Scope, Topic, TopicClass
+from tests.support.stores import DAY, keyed
+
+NAMES = ("ada", "bob")
+KEYS = {name: keyed(name).key for name in NAMES}
+BATCHES = ("list-1", "list-2")
+PAST = 1_700_000_000_000_000
+FUTURE = 2_000_000_000_000_000
+SCOPES = (Scope(channel=Channel.EMAIL), Scope(channel=Channel.ANY, topic="news"))
+QUERIES = tuple(
+    Query(channel=channel, topic=topic)
+    for channel in (Channel.EMAIL, Channel.SMS)
+    for topic in ("", "news", "news.weekly", "receipts")
+)
+SECURITY = Topic(
+    name="security",
+    topic_class=TopicClass.MANDATORY,
+    mandatory_channels=frozenset({Channel.EMAIL}),
+)
+MANDATORY = Query(channel=Channel.EMAIL, topic=SECURITY.name)
+REFUSALS = frozenset(
+    {
+        ErrorReason.CONSENT_REQUIRED,
+        ErrorReason.SUPPRESSION_UNKNOWN,
+        ErrorReason.HOLD_UNKNOWN,
+        ErrorReason.TOPIC_UNKNOWN,
+        ErrorReason.TOPIC_RETIRED,
+        ErrorReason.TOPIC_WOULD_LOOSEN,
+        ErrorReason.BATCH_UNKNOWN,
+        ErrorReason.BATCH_REVERTED,
+        ErrorReason.CLOCK_UNTRUSTED,
+        ErrorReason.INVALID_FIELD,
+    }
+)
+
+names = st.sampled_from(NAMES)
+scopes = st.sampled_from(SCOPES)
+decided_times = st.sampled_from([PAST + day * DAY for day in range(5)])
+ends = st.sampled_from([None, PAST + 2 * DAY, FUTURE, FUTURE + DAY])
+methods = st.sampled_from([Method.WEB_FORM, Method.OPERATOR, Method.IMPORT, Method.REPLY])
+causes = st.sampled_from([Cause.NONE, Cause.BOUNCE, Cause.MANUAL])
+batches = st.sampled_from(BATCHES)
