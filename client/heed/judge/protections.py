@@ -14,6 +14,7 @@ from typing import Final
 
 from heed.acts import (
     AddProtections,
+    KeyedSubject,
     Protection,
     ReleaseSuppression,
     ReleaseSuppressions,
@@ -112,22 +113,7 @@ def judge_release(act: ReleaseSuppression, ruling: Ruling) -> None:
             or (record.channel, record.topic) not in scopes
         ):
             continue
-        commit_time = ruling.commit_time
-        ruling.drafts.append(
-            Draft(
-                ChangeKind.RELEASE,
-                Effect.APPLIED,
-                commit_time,
-                act.origin,
-                act.subject,
-                record,
-                record,
-                reason=act.reason,
-                approved=act.approved,
-            )
-        )
-        ruling.hold_slot(key, slot, Held(record, False, commit_time))
-        ruling.released.append(record)
+        _release(key, slot, record, act, ruling, subject=act.subject)
     if not ruling.released:
         cause = act.cause.name.lower()
         raise NotFoundError(
@@ -152,22 +138,36 @@ def judge_releases(act: ReleaseSuppressions, ruling: Ruling) -> None:
         record = held.record
         if record.kind is not RecordKind.SUPPRESSION:
             continue
-        commit_time = ruling.commit_time
-        ruling.drafts.append(
-            Draft(
-                ChangeKind.RELEASE,
-                Effect.APPLIED,
-                commit_time,
-                act.origin,
-                asked=record,
-                stands=record,
-                reason=act.reason,
-                whose=key,
-                approved=act.approved,
-            )
+        _release(key, slot, record, act, ruling)
+
+
+def _release(
+    key: SubjectKey,
+    slot: SlotKey,
+    record: Record,
+    act: ReleaseSuppression | ReleaseSuppressions,
+    ruling: Ruling,
+    *,
+    subject: KeyedSubject | None = None,
+) -> None:
+    """Release what stands in a slot; without a readable subject it is known by its key alone."""
+    commit_time = ruling.commit_time
+    ruling.drafts.append(
+        Draft(
+            ChangeKind.RELEASE,
+            Effect.APPLIED,
+            commit_time,
+            act.origin,
+            subject,
+            record,
+            record,
+            reason=act.reason,
+            whose=key if subject is None else None,
+            approved=act.approved,
         )
-        ruling.hold_slot(key, slot, Held(record, False, commit_time))
-        ruling.released.append(record)
+    )
+    ruling.hold_slot(key, slot, Held(record, False, commit_time))
+    ruling.released.append(record)
 
 
 def _note_reserve(

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 from heed.acts import AddProtections, Approved, Outcome, ReleaseSuppression, SetPreferences
 from heed.errors import ConflictError, UnavailableError
 from heed.wire.asked import WriteCall
-from heed_server.approvals import EXPIRES_MICROSECONDS
+from heed_server.approvals import EXPIRES_MICROSECONDS, HOUR_MICROSECONDS
 from heed_server.auth.policy import Principal
 from heed_server.service.approvals import Approvals
 from heed_server.service.tenants import TenantContext
@@ -30,8 +30,6 @@ APPROVED_IMPORT_PEOPLE_MAX: Final = 10_000_000
 by deceit does more. Lower: larger lists are approved several times."""
 APPROVED_CONSENTS_FACTOR: Final = 10
 """How many times the cap one approval of consents lets through, in its hour."""
-
-_HOUR: Final = 3_600_000_000
 
 Attempt: TypeAlias = Callable[[Spender | None, Approved | None], Awaitable[Appended]]
 """Makes a write under these caps, naming who approved it; what it raises changed nothing."""
@@ -103,7 +101,7 @@ class Capped(Approvals):
             if cap is Cap.CONSENTS:
                 asked = _named(call, f"consents/{principal.name}")
                 people = spender.most[cap] * APPROVED_CONSENTS_FACTOR
-                what, good_for = f"consents of {principal.name} for an hour", _HOUR
+                what, good_for = f"consents of {principal.name} for an hour", HOUR_MICROSECONDS
             elif batch_id:
                 asked = _named(call, f"batch/{principal.name}/{batch_id}")
                 people = APPROVED_IMPORT_PEOPLE_MAX
