@@ -14,6 +14,7 @@ from heed.errors import InvalidArgumentError, UnavailableError
 from heed_server.storage import SchemaError, apsw_driver, migrate, open_store
 from heed_server.storage.schema import SCHEMA_VERSION, metadata
 from heed_server.storage.sqlite import SqliteBackend, is_safe_engine
+from heed_server.store import LogDamagedError
 from tests.support.postgres import Postgres
 from tests.support.roots import root_file_for, shared_root_file
 from tests.support.stores import Database, chooses, new_database, new_shop
@@ -254,3 +255,30 @@ async def test_a_session_whose_commits_would_not_wait_is_made_to_wait(
         )
 
         assert found == "on"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE heads SET revision = revision + 1",
+        "UPDATE heads SET revision = revision - 1",
+        "UPDATE heads SET revision = 0",
+        "UPDATE heads SET commit_time = commit_time + 86400000000",
+        "UPDATE heads SET running_hash = (SELECT running_hash FROM changes WHERE revision = 1)",
+        "DELETE FROM changes WHERE revision = 2",
+    ],
+)
+async def test_a_log_that_does_not_end_where_its_head_says_is_not_written_on(
+    database: Database, change: str
+) -> None:
+    store = await database.open()
+    await new_shop(store, "nobody said anything")
+    shop = await new_shop(store)
+    for name in ("ada", "bob"):
+        await shop.ask(chooses(name))
+    await store.close()
+    await (await database.open()).close()  # as it is, it opens
+    await database.execute(change)
+
+    with pytest.raises(LogDamagedError, match=r"the log ends at|another hash"):
+        await database.open()

@@ -15,6 +15,7 @@ from heed_server.storage import rotation
 from heed_server.storage.admin import ensure_epoch
 from heed_server.storage.backend import StorageLimits
 from heed_server.storage.clock import Clock, ClockStart, SystemClock
+from heed_server.storage.ends import require_ends
 from heed_server.storage.entries import RandomBytes
 from heed_server.storage.group import GroupRules
 from heed_server.storage.heights import Heights
@@ -55,6 +56,7 @@ async def open_store(
         InvalidArgumentError: the URL is of no database that heed knows, or names no root file.
         SchemaError: the schema is missing, older or later; says what to do.
         SecretsError: the root keys are missing, or not those of this database.
+        LogDamagedError: a log does not end where its head says.
         UnavailableError: the database cannot be opened, or another process owns it.
     """
     found = parse_url(url)
@@ -70,6 +72,7 @@ async def open_store(
         if is_sqlite and migrates is not False:
             upgrade(connection)
         require_schema(connection)
+        require_ends(connection)
         epochs.append(ensure_epoch(connection, clock.now(), random_bytes))
         if is_sqlite:
             _make_root_of_new(connection, keyring)
