@@ -474,3 +474,11 @@ class CacheStats:
     """Snapshots that came or were asked for, by reason."""
     last_error: str
     """Why the last stream ended, or the folder could not be used."""
+    proved_revision: int
+    """With `verify`: up to here all that it took is what the log's key signed. 0 in a process that
+    only reads."""
+    told_by_hash: int
+    """With `verify`: changes that were told by their hash alone, since they are beyond the filter,
+    did nothing, or were erased: that they are in the log is proved, and not what they say."""
+    disproved: int
+    """With `verify`: how often what was told was not what was signed. To be alarmed on: it is 0."""

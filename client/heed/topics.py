@@ -155,6 +155,20 @@ def covers_topic(ancestor: str, topic: str) -> bool:
     return not ancestor or ancestor == topic or topic.startswith(f"{ancestor}.")
 
 
+def widest(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some topics that are beneath no other, sorted; none if the root is one."""
+    named = set(names)
+    if TOPIC_ROOT in named:
+        return ()
+    return tuple(
+        sorted(
+            name
+            for name in named
+            if not any(other != name and covers_topic(other, name) for other in named)
+        )
+    )
+
+
 def covers_channel(wider: Channel, channel: Channel) -> bool:
     """Whether a scope's channel is another's, or ANY where the other is no PROCESSING."""
     return wider == channel or (wider == Channel.ANY and channel in MESSAGE_CHANNELS)

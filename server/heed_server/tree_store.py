@@ -60,6 +60,15 @@ class TreeStore(Protocol):
         """Return one change; None: there is none. Raises: as `leaves`."""
         ...
 
+    async def logged_changes(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[LoggedChange]:
+        """Return up to `limit` changes from revision `after` + 1 on, ascending.
+
+        An erased one has no salt, and its residue in the place of its content. Raises: as `leaves`.
+        """
+        ...
+
     async def signed(self, tenant_id: TenantId) -> Signed | None:
         """Return the last signed checkpoint; None: there is none yet. Raises: as `leaves`."""
         ...

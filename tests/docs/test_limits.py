@@ -11,6 +11,7 @@ from heed.formats import streams, tables
 from heed.importing import chunks
 from heed.index import hashes
 from heed.judge import operations
+from heed.replica import contradictions, proving
 from heed.wire import limits
 from heed_server import rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
@@ -18,10 +19,14 @@ from heed_server.backup import file
 from heed_server.rpc import check_streams
 from heed_server.service import admission, capped, checks, node
 from heed_server.storage import clock, copying, writer
+from heed_server.watch import verifiable
 from tests.docs.pages import DOCS
 
 OTHERS = (
     keys,
+    proving,
+    contradictions,
+    verifiable,
     asking,
     check_streams,
     checks,

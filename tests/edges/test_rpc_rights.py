@@ -239,6 +239,19 @@ async def test_an_opt_in_needs_consent_besides(guarded: tuple[Running, Keys], na
     assert answer.position.revision == 1
 
 
+async def test_a_verifiable_stream_needs_audit_besides(guarded: tuple[Running, Keys]) -> None:
+    """What it tells of each change is what a receipt does."""
+    server, keys = guarded
+    asked = ask.watch_changes()
+    asked.tenant, asked.verifiable = "default", True
+
+    for lacking, rights in (("audit", ["watch"]), ("watch", ["audit"])):
+        with pytest.raises(RightRequiredError) as refused:
+            await server.call("WatchChanges", asked, key=await keys.of(*rights))
+        assert refused.value.metadata == {"right": lacking}
+    await server.call("WatchChanges", asked, key=await keys.of("watch", "audit"))
+
+
 async def test_importing_opt_outs_needs_write_besides(guarded: tuple[Running, Keys]) -> None:
     server, keys = guarded
     key = await keys.of("suppress")

@@ -11,10 +11,11 @@ from typing import Any
 import heed
 from heed.connection.blocking import GrpcCalls
 from heed.connection.caching import cache_spec, make_cache
-from heed.connection.target import target_of
+from heed.connection.target import Target, target_of
 from heed.connection.watching import WatchCalls
 from heed.replica.cache import Cache
 from heed.replica.clock import boot_clock
+from heed.replica.upstream import Upstream
 
 WAIT_SECONDS_MAX = 30
 _TICK = threading.Event()
@@ -69,6 +70,8 @@ class CachedSyncClient(heed.SyncClient):
         channels: Iterable[str] = (),
         topics: Iterable[str] = (),
         timeout: float = 5.0,
+        upstream: Callable[[Target], Upstream] = WatchCalls,
+        verify: Iterable[str] = (),
         **said: Any,
     ) -> None:
         self.clock = clock or BootClock()
@@ -81,12 +84,13 @@ class CachedSyncClient(heed.SyncClient):
             channels=channels,
             topics=topics,
             max_staleness=said.get("max_staleness"),
+            verify=verify,
         )
 
         def open_cache() -> UsedAlone:
             cache = make_cache(
                 spec,
-                WatchCalls(target),
+                upstream(target),
                 clock=self.clock,
                 sampled_share=sampled_share,
                 pace_seconds_max=0.01,

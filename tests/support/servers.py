@@ -294,11 +294,12 @@ async def _answering(
         boot_seconds=clock.boot,
         max_staleness_seconds=60.0,
     )
-    async with Watches(store, folder, registry, limits=watch_limits) as watches:
+    prover = Prover(store, CHECKPOINT_KEY, boot_seconds=_impatient())
+    async with Watches(store, folder, registry, prover, limits=watch_limits) as watches:
         service = (Service if decisions is None else LoggedService)(
             store=store,
             registry=registry,
-            prover=Prover(store, CHECKPOINT_KEY, boot_seconds=_impatient()),
+            prover=prover,
             tenants=tenants,
             watches=watches,
             now=clock.now,

@@ -17,6 +17,7 @@ from heed_server.propagation import Registry
 from heed_server.store import SubscriberStore
 from heed_server.watch import EVERYTHING, Reader, Stream, Watches, WatchFilter, WatchLimits, stream
 from heed_server.watch.hub import token_of
+from heed_server.watch.verifiable import Proofs
 from tests.support.followers import Clock, running
 from tests.support.memory_log import MemoryLog
 from tests.support.watching import WAIT_SECONDS_MAX, Knowledge
@@ -118,6 +119,7 @@ class Station:
                 instance="",
                 filter=EVERYTHING if wanted.leaves_nothing_out else wanted,
                 max_staleness_seconds=5,
+                is_verifiable=False,
                 require_may_watch=may_watch,
             ),
             hearer.token,
@@ -148,7 +150,14 @@ async def station(
     clock = Clock()
     async with (
         running(log, folder, clock=clock) as follower,
-        Watches(log, folder, unread_registry(), limits=limits, chance=random.Random(1)) as watches,
+        Watches(
+            log,
+            folder,
+            unread_registry(),
+            cast("Proofs", None),  # no stream here verifies
+            limits=limits,
+            chance=random.Random(1),
+        ) as watches,
     ):
         yield Station(log, follower, watches, clock)
 

@@ -154,7 +154,7 @@ async def served(worlds: Sequence[World], folder: Path) -> AsyncGenerator[str]:
             log, folder / "index", boot_seconds=clock.boot, limits=FollowLimits()
         ) as followers,
         Background() as background,
-        Watches(log, folder, unread_registry()) as watches,
+        Watches(log, folder, unread_registry(), cast("Any", None)) as watches,
     ):
         tenants = Tenants(lambda one: followers.follow(one, background))
         await tenants.learn(log.tenants)

@@ -20,6 +20,7 @@ from heed.client.propagation import PropagationMethods
 from heed.client.ways_back import WaysBackMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
+from heed.errors import invalid_field
 from heed.model import Channel, TopicClass
 
 
@@ -62,6 +63,7 @@ class Client(
         topics: Iterable[str] = (),
         max_staleness: Mapping[TopicClass | str, timedelta] | None = None,
         subscriber: str = "",
+        verify: Iterable[str] = (),
     ) -> None:
         """Say where the server is; nothing is connected before the first call.
 
@@ -77,6 +79,8 @@ class Client(
         name it share it. `channels` and `topics`: what of it is kept, all if empty; a check beyond
         them asks a server. `max_staleness`: how old "allowed" may be, by class of topic.
         `subscriber` names this cache to operators, the host's name and the folder's if empty.
+        `verify`: verifier keys of the log; what is kept is then held against its signed checkpoints
+        (docs/audit.md), which needs `heed[audit]`, and the right `audit`.
 
         Raises:
             InvalidArgumentError: the address or the key is none, `tls` contradicts `insecure`,
@@ -95,8 +99,11 @@ class Client(
                 channels=channels,
                 topics=topics,
                 max_staleness=max_staleness,
+                verify=verify,
             )
             open_cache = functools.partial(caching.use, spec)
+        elif tuple(verify):
+            raise invalid_field("verify", "is what a cache holds to; give cache=path too")
         super().__init__(
             AioCalls(target, timeout=timeout),
             tenant=tenant,

@@ -16,6 +16,9 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from heed.audit.failing import ProofError
+from heed.audit.notes import VerifierKey, read_verifier_key
+from heed.audit.snapshots import filter_hash
 from heed.connection.target import Target
 from heed.connection.watching import WatchCalls
 from heed.errors import invalid_field
@@ -27,12 +30,13 @@ from heed.replica.clock import boot_clock
 from heed.replica.follower import PACE_SECONDS_MAX, Follower
 from heed.replica.following import Subscription
 from heed.replica.freshness import Bounds, bounds_of
+from heed.replica.proving import Proving
 from heed.replica.reading import Filter
 from heed.replica.replica import BootClock, Replica
 from heed.replica.sampler import SHARE, Sampler
 from heed.replica.shared_state import IDENTITY_BYTES
 from heed.replica.upstream import Upstream
-from heed.topics import validate_topic
+from heed.topics import validate_topic, widest
 from heed.wire.limits import SUBSCRIBER_CHARACTERS_MAX, WATCH_TOPICS_MAX
 from heed.wire.values import ascii_name
 from heed.wire.violations import Violations
@@ -48,6 +52,8 @@ class CacheSpec:
     subscriber: str
     covered: Filter
     bounds: Bounds
+    verify: tuple[VerifierKey, ...] = ()
+    """Of the logs that are believed; empty: the server is."""
 
     @property
     def identity(self) -> bytes:
@@ -60,7 +66,7 @@ class CacheSpec:
                 self.covered.channels,
                 self.covered.topics,
             )
-        )
+        ) + ("verifiable" if self.verify else "")
         return hashlib.blake2b(said.encode(), digest_size=IDENTITY_BYTES).digest()
 
 
@@ -73,11 +79,12 @@ def cache_spec(
     channels: Iterable[Channel | str],
     topics: Iterable[str],
     max_staleness: Mapping[TopicClass | str, timedelta] | None,
+    verify: Iterable[str] = (),
 ) -> CacheSpec:
     """Return what is asked, checked.
 
     Raises:
-        InvalidArgumentError: a channel, topic, class, time or the subscriber's name is none.
+        InvalidArgumentError: a channel, topic, class, time, key or the subscriber's name is none.
     """
     wanted = tuple(sorted({named(Channel, channel, "channels") for channel in channels}))
     if Channel.ANY in wanted:
@@ -101,6 +108,7 @@ def cache_spec(
         subscriber=name,
         covered=Filter(channels=wanted, topics=beneath),
         bounds=bounds_of(max_staleness),
+        verify=_verifier_keys(verify),
     )
 
 
@@ -137,6 +145,7 @@ def make_follower(
         channels=spec.covered.channels,
         topics=spec.covered.topics,
         max_staleness=_duration(spec.bounds.least_time),
+        verifiable=bool(spec.verify),
     )
     follower = Follower(
         replica,
@@ -145,6 +154,7 @@ def make_follower(
         probe_ns=spec.bounds.least // 3,
         on_pace=on_pace,
         pace_seconds_max=pace_seconds_max,
+        proving=_proving(spec, upstream, clock) if spec.verify else None,
     )
     return replica, follower
 
@@ -203,10 +213,33 @@ def use(spec: CacheSpec) -> CacheUse:
             raise invalid_field(
                 "cache",
                 f"is at {spec.path}, where this process has one of another server, tenant, "
-                "filter or max_staleness; give each a folder of its own",
+                "filter, max_staleness or verify; give each a folder of its own",
             )
         shared.uses += 1
         return CacheUse(key, shared.cache)
+
+
+def _proving(spec: CacheSpec, upstream: Upstream, clock: BootClock) -> Proving:
+    from heed.audit.signing import verify  # it brings cryptography
+
+    return Proving(
+        spec.verify,
+        verify,
+        spec.path,
+        upstream,
+        tenant=spec.tenant,
+        filter_hash=filter_hash(spec.covered.channels, widest(spec.covered.topics)),
+        clock=clock,
+    )
+
+
+def _verifier_keys(said: Iterable[str]) -> tuple[VerifierKey, ...]:
+    if isinstance(said, str):
+        raise invalid_field("verify", "is one text; give a list of verifier keys")
+    try:
+        return tuple(sorted({read_verifier_key(one.strip()) for one in said}))
+    except ProofError as error:
+        raise invalid_field("verify", f"has what is no verifier key: {error}") from error
 
 
 def _duration(time: timedelta) -> Duration:

@@ -19,17 +19,29 @@ from grpc.experimental import ChannelOptions
 from heed.answers import CheckAnswer
 from heed.connection.blocking import channel_credentials
 from heed.connection.failures import Failed, decoded, failure, unreachable
-from heed.connection.methods import CHECK, REPORT_APPLIED, WATCH_CHANGES, A, MethodSpec, Q
+from heed.connection.methods import (
+    CHECK,
+    GET_CHECKPOINT,
+    GET_CONSISTENCY_PROOF,
+    REPORT_APPLIED,
+    WATCH_CHANGES,
+    A,
+    MethodSpec,
+    Q,
+)
 from heed.connection.options import channel_options
 from heed.connection.target import Target
 from heed.errors import HeedError
 from heed.replica.upstream import Stream
 from heed.wire import read
+from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import watch_service_pb2 as pb
 
 CALL_SECONDS: Final = 1.0
 """How long a probe or a sampled check may take."""
+PROOF_SECONDS: Final = 5.0
+"""How long a checkpoint or a proof of one may take."""
 RECONNECT_MAX_MILLISECONDS: Final = 5_000
 """The longest between two attempts to connect; streams wait longer by themselves."""
 
@@ -71,6 +83,16 @@ class WatchCalls:
         """Ask a server."""
         return read.check(self._unary(CHECK, request))
 
+    def checkpoint(self, request: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
+        """Ask for the last checkpoint."""
+        return self._unary(GET_CHECKPOINT, request, PROOF_SECONDS)
+
+    def consistency(
+        self, request: audit.GetConsistencyProofRequest
+    ) -> audit.GetConsistencyProofResponse:
+        """Ask for the proof that a log begins with what it was."""
+        return self._unary(GET_CONSISTENCY_PROOF, request, PROOF_SECONDS)
+
     def close(self) -> None:
         """Close the channel; closing twice does nothing."""
         with self._opening:
@@ -79,20 +101,22 @@ class WatchCalls:
         if channel is not None:
             channel.close()
 
-    def _unary(self, spec: MethodSpec[Q, A], request: Q) -> A:
+    def _unary(
+        self, spec: MethodSpec[Q, A], request: Q, timeout_seconds: float = CALL_SECONDS
+    ) -> A:
         channel = self._opened(spec)
         call = self._callables.get(spec.name)
         if call is None:
             call = self._callables[spec.name] = channel.unary_unary(spec.path)
         metadata = self._target.metadata
         try:
-            answer = call(request.SerializeToString(), timeout=CALL_SECONDS, metadata=metadata)
+            answer = call(request.SerializeToString(), timeout=timeout_seconds, metadata=metadata)
         except grpc.RpcError as error:
             raise failure(
                 cast("Failed", error),
                 spec,
                 address=self._target.address,
-                timeout_seconds=CALL_SECONDS,
+                timeout_seconds=timeout_seconds,
                 idempotency_key="",
             ) from error
         except ValueError:

@@ -77,6 +77,7 @@ _META: Final = b"m"
 """What the keys of each kind of entry begin with."""
 _PLACE: Final = _META + PLACE_KEY
 _SOURCE: Final = _META + SOURCE_KEY
+_TREE: Final = _META + b"tree"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +178,17 @@ class SharedIndex:
                 known = self._view(transaction, place_entry, known)
             return known, [transaction.get(_RECORDS + key) for key in keys]
 
-    def apply(self, changes: Sequence[Change], *, before: Place, after: Place) -> None:
+    def apply(
+        self,
+        changes: Sequence[Change],
+        *,
+        before: Place,
+        after: Place,
+        tree: bytes | None = None,
+    ) -> None:
         """Take changes that lead from one place to another: all or none of them.
+
+        `tree` is kept with the place: what a cache that verifies grows the log's tree from.
 
         Raises:
             IndexGapError: the index does not stand at `before`.
@@ -190,6 +200,8 @@ class SharedIndex:
                 raise IndexGapError(f"the cache does not stand at {before.revision} any more")
             write_changes(_PARTS, _Parted(transaction), changes)
             transaction.put(_PLACE, after.encode())
+            if tree is not None:
+                transaction.put(_TREE, tree)
 
         self._write(write)
 
@@ -205,6 +217,19 @@ class SharedIndex:
             transaction.put(_SOURCE, source.encode())
 
         self._write(write)
+
+    def tree(self) -> bytes | None:
+        """Return the tree that is kept with the place; None: none is.
+
+        Raises:
+            IndexUnusableError: DAMAGED.
+        """
+        with lmdb_errors_as(Fault.DAMAGED, "be read"), self._begin() as transaction:
+            return transaction.get(_TREE)
+
+    def forget_tree(self) -> None:
+        """Keep no tree any more. Raises as `amend`."""
+        self._write(lambda transaction: transaction.delete(_TREE))
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add the records of further subjects, ascending by key over all calls.
@@ -224,7 +249,12 @@ class SharedIndex:
         self._write(write)
 
     def complete(
-        self, place: Place, source: Source, topics: Iterable[Topic], holds: Iterable[Hold]
+        self,
+        place: Place,
+        source: Source,
+        topics: Iterable[Topic],
+        holds: Iterable[Hold],
+        tree: bytes | None = None,
     ) -> None:
         """Add all that is not records, and with it the place: the index is whole.
 
@@ -237,6 +267,8 @@ class SharedIndex:
                 transaction.put(_TOPICS + topic_entry_key(topic.name), encode_topic(topic))
             for hold in holds:
                 transaction.put(_HOLDS + hold_entry_key(hold.hold_id), encode_hold(hold))
+            if tree is not None:
+                transaction.put(_TREE, tree)
             transaction.put(_SOURCE, source.encode())
             transaction.put(_PLACE, place.encode())
 
@@ -272,7 +304,7 @@ class SharedIndex:
         """Remove the files of an index; those who read it go on reading it."""
         shutil.rmtree(directory, ignore_errors=True)
 
-    def _write(self, write: "Callable[[lmdb.Transaction[bytes]], None]") -> None:
+    def _write(self, write: "Callable[[lmdb.Transaction[bytes]], object]") -> None:
         with lmdb_errors_as(Fault.REFUSED, "be written"), self._begin(write=True) as transaction:
             write(transaction)
         fill_up(self._env, self.directory)

@@ -39,6 +39,7 @@ from heed.records import DamagedRecordError
 from heed.replica.follower import Follower
 from heed.replica.freshness import Bounds, state_of
 from heed.replica.moment import Moment, Unanswered, judged
+from heed.replica.proving import ProofCounts
 from heed.replica.reading import Filter, Reading, are_askable, query_of
 from heed.replica.replica import Replica
 from heed.replica.sampler import Sample, Sampler
@@ -106,6 +107,8 @@ class Cache:
         state, age = self._now(shared)
         counts = self._follower.counts
         sampled = self._sampler.counts
+        proving = self._follower.proving
+        proved = ProofCounts() if proving is None else proving.counts
         return CacheStats(
             state=state,
             age=age,
@@ -121,6 +124,9 @@ class Cache:
             streams=counts.streams,
             resyncs={reason.value: count for reason, count in counts.resyncs.by_reason.items()},
             last_error=counts.last_error,
+            proved_revision=proved.proved_revision,
+            told_by_hash=proved.told_by_hash,
+            disproved=proved.disproved,
         )
 
     def has(self, revision: int) -> bool:

@@ -22,6 +22,7 @@ from typing import Final
 from heed.errors import ErrorReason, HeedError
 from heed.replica.following import Following, Reason, ResyncError, Resyncs, Subscription
 from heed.replica.owned import Owned
+from heed.replica.proving import Proving
 from heed.replica.replica import Replica
 from heed.replica.upstream import Stream, Upstream
 
@@ -94,8 +95,12 @@ class Follower:
         on_pace: Callable[[Upstream], None] = lambda _: None,
         uniform: Callable[[float, float], float] = random.uniform,
         pace_seconds_max: float = PACE_SECONDS_MAX,
+        proving: Proving | None = None,
     ) -> None:
-        """`probe_ns` is the longest between two probes; `on_pace` is called between them."""
+        """`probe_ns` is the longest between two probes; `on_pace` is called between them.
+
+        `proving` holds what is followed against what was signed; None: nothing does.
+        """
         self.counts = FollowerCounts()
         self._replica = replica
         self._upstream = upstream
@@ -104,6 +109,7 @@ class Follower:
         self._on_pace = on_pace
         self._pace_seconds_max = pace_seconds_max
         self._backoff = Backoff(uniform)
+        self.proving = proving
         self._closing = threading.Event()
         self._paced = threading.Event()
         # Written by the follower's thread; the pacer reads it.
@@ -193,6 +199,7 @@ class Follower:
             resumes=resumes,
             clock=self._replica.clock,
             resyncs=self.counts.resyncs,
+            proving=self.proving,
         )
         self.counts.streams += 1
         try:
@@ -251,6 +258,8 @@ class Follower:
             try:
                 self._beat()
                 self._on_pace(self._upstream)
+                if self.proving is not None:
+                    self.proving.ask()
             except HeedError as error:
                 self.counts.probes_failed += 1
                 # Read once: the other thread may end the stream meanwhile.

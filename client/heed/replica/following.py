@@ -17,11 +17,17 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from heed.audit.checkpoints import origin_of
+from heed.audit.failing import ProofError
+from heed.audit.ranges import decode_range
+from heed.audit.snapshots import stops_hash
+from heed.errors import HeedError
 from heed.index.place import Place, Source
 from heed.keys import LOOKUP_KEY_BYTES
-from heed.model import NORMALISER_VERSION, RULE_VERSION, Channel, Revision, TenantId
+from heed.model import NORMALISER_VERSION, RULE_VERSION, Change, Channel, Revision, TenantId
 from heed.proof import HASH_BYTES
 from heed.replica.owned import Draft, Owned
+from heed.replica.proving import Proving
 from heed.replica.shared_state import NEVER
 from heed.tokens import EPOCH_BYTES
 from heed.wire import watched
@@ -59,6 +65,10 @@ class Reason(enum.StrEnum):
     """What came is of a later version."""
     DAMAGED = "damaged"
     """A snapshot that is not what it says, or an index that could not take a change."""
+    DISPROVED = "disproved"
+    """What came is not what the log's key signed."""
+    UNPROVED = "unproved"
+    """Nothing was told by which it could be: no key of this log was given, or no proof came."""
 
 
 class ResyncError(Exception):
@@ -79,6 +89,7 @@ class Subscription:
     channels: tuple[Channel, ...]
     topics: tuple[str, ...]
     max_staleness: Duration
+    verifiable: bool = False
 
     def request(self, token: str) -> pb.WatchChangesRequest:
         """Return what opens a stream after a token; empty: with a snapshot."""
@@ -92,6 +103,7 @@ class Subscription:
             max_staleness=self.max_staleness,
             rule_version=RULE_VERSION,
             normaliser_version=NORMALISER_VERSION,
+            verifiable=self.verifiable,
         )
 
 
@@ -117,13 +129,18 @@ class Following:
         resumes: bool,
         clock: Callable[[], int],
         resyncs: Resyncs,
+        proving: Proving | None = None,
     ) -> None:
-        """Begin before the stream is opened; `resumes` says whether a token was given."""
+        """Begin before the stream is opened; `resumes` says whether a token was given.
+
+        `proving` holds what comes against what was signed; None: nothing does.
+        """
         self._owned = owned
         self._resumes = resumes
         self._tenant = tenant
         self._clock = clock
         self._resyncs = resyncs
+        self._proving = proving
         self._opened: pb.Opened | None = None
         self._source = Source(tenant="", lookup_keys=())
         self._needs_snapshot = True
@@ -196,8 +213,20 @@ class Following:
                     self.reconnect_ns = self._last_ns + asked_ns
                 case _:
                     raise ResyncError(Reason.UNKNOWN, "an event is of a later version")
+            if self._proving is not None:
+                self._proving.compare()
         except watched.LaterVersionError as error:
             raise ResyncError(Reason.UNKNOWN, error.message) from error
+        except ProofError as error:
+            raise self._disproved(error) from error
+
+    def _disproved(self, error: ProofError) -> ResyncError:
+        """Allow nothing by what is there, and have it made anew, also after a restart."""
+        if self._proving is not None:
+            self._proving.disproved(error)
+        self._owned.distrust()
+        self._owned.forget_tree()
+        return ResyncError(Reason.DISPROVED, str(error))
 
     def _open(self, opened: pb.Opened) -> None:
         if self._opened is not None:
@@ -212,17 +241,36 @@ class Following:
         self._source = Source(tenant=opened.tenant, lookup_keys=keys)
         interval_ns = opened.heartbeat_interval.ToNanoseconds()
         self._interval_ns = min(interval_ns, HEARTBEAT_NS_MAX) if interval_ns > 0 else HEARTBEAT_NS
+        self._begin_proving(opened)
         place = self._owned.place
         if place is None or (place.epoch, place.tenant_id) != (opened.epoch, opened.tenant_id):
             self._owned.distrust()
         else:
             self._needs_snapshot = not self._resumes
+            self._resume_proving(place)
             self._owned.amend(
                 self._source,
                 rule_version=max(place.rule_version, opened.rule_version),
                 normaliser_version=max(place.normaliser_version, opened.normaliser_version),
             )
         self._opened = opened
+
+    def _begin_proving(self, opened: pb.Opened) -> None:
+        if self._proving is None:
+            return
+        if not self._proving.open(opened.epoch, TenantId(opened.tenant_id)):
+            self._owned.distrust()
+            log = origin_of(opened.epoch, TenantId(opened.tenant_id))
+            raise ResyncError(Reason.UNPROVED, f"no key was given of the log {log}")
+
+    def _resume_proving(self, place: Place) -> None:
+        if self._proving is None or self._needs_snapshot:
+            return
+        kept = self._owned.tree()
+        tree = None if kept is None else decode_range(kept)
+        if tree is None or tree.size != place.revision:
+            raise ResyncError(Reason.UNPROVED, "the index has no tree of where it stands")
+        self._proving.resume(tree)
 
     def _begin_snapshot(self, begin: pb.SnapshotBegin) -> None:
         reason = _REASONS.get(begin.reason, Reason.UNSPECIFIED)
@@ -248,6 +296,7 @@ class Following:
         if begin is None or opened is None or len(end.running_hash) != HASH_BYTES:
             raise ResyncError(Reason.DAMAGED, "a snapshot does not say where it stands")
         _require_short(end.token)
+        tree = self._proved_snapshot(end, begin, draft)
         place = Place(
             tenant_id=TenantId(opened.tenant_id),
             epoch=opened.epoch,
@@ -258,8 +307,26 @@ class Following:
             normaliser_version=opened.normaliser_version,
             token=end.token,
         )
-        self._owned.install(draft, place, self._source)
+        self._owned.install(draft, place, self._source, tree)
         self._needs_snapshot = False
+
+    def _proved_snapshot(
+        self, end: pb.SnapshotEnd, begin: pb.SnapshotBegin, draft: Draft
+    ) -> bytes | None:
+        """The tree that a snapshot stands at, once its log vouches for it."""
+        if self._proving is None:
+            return None
+        stops = [watched.serialised(one) for group in (begin.topics, begin.holds) for one in group]
+        try:
+            tree = self._proving.take_snapshot(
+                end,
+                revision=Revision(begin.revision),
+                records=draft.checksum,
+                stops=stops_hash(stops),
+            )
+        except HeedError as error:
+            raise ResyncError(Reason.UNPROVED, error.message) from error
+        return tree.encode()
 
     def _apply(self, message: pb.Changes) -> None:
         place = self._owned.place
@@ -279,8 +346,10 @@ class Following:
             return
         _require_short(message.token)
         changes = [watched.change_from(change) for change in message.changes]
-        self._owned.apply(
+        self._take(
+            message,
             changes,
+            place,
             Place(
                 tenant_id=place.tenant_id,
                 epoch=place.epoch,
@@ -294,6 +363,19 @@ class Following:
                 token=message.token,
             ),
         )
+
+    def _take(
+        self, message: pb.Changes, changes: Sequence[Change], before: Place, after: Place
+    ) -> None:
+        proving = self._proving
+        if proving is None:
+            self._owned.apply(changes, after)
+            return
+        leaves, taken = proving.take_changes(message, changes, running=before.running_hash)
+        tree = proving.grown(leaves)
+        self._owned.apply(taken, after, tree.encode())
+        by_hash = sum(1 for leaf in message.leaves if leaf.HasField("hash"))
+        proving.applied(tree, leaves, by_hash)
 
     def _hear(self, heartbeat: pb.Heartbeat) -> None:
         place = self._owned.place
@@ -309,7 +391,8 @@ class Following:
         self._heard_ns = self._heard_ns or self._last_ns
         sent_ns = self._sent.get(heartbeat.probe)
         known_ns = NEVER
-        if sent_ns is not None and heartbeat.source_age_ms >= 0:
+        is_fresh = self._proving is None or self._proving.is_fresh
+        if sent_ns is not None and heartbeat.source_age_ms >= 0 and is_fresh:
             known_ns = sent_ns - heartbeat.source_age_ms * 1_000_000
             for probe in [one for one in self._sent if one < heartbeat.probe]:
                 self._sent.pop(probe, None)

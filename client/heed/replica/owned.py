@@ -68,10 +68,10 @@ class Draft:
         if len(self._entries) >= _SUBJECTS_A_WRITE:
             self._write()
 
-    def complete(self, place: Place, source: Source) -> None:
+    def complete(self, place: Place, source: Source, tree: bytes | None) -> None:
         """Make the index whole. Raises as `add`."""
         self._write()
-        self.index.complete(place, source, self.topics, self.holds)
+        self.index.complete(place, source, self.topics, self.holds, tree)
 
     def _write(self) -> None:
         if self._entries:
@@ -155,13 +155,15 @@ class Owned:
         index = SharedIndex.create(folder.generation_path(generation))
         return Draft(generation, index, topics, holds)
 
-    def install(self, draft: Draft, place: Place, source: Source) -> None:
-        """Put a snapshot in the place of what is there.
+    def install(
+        self, draft: Draft, place: Place, source: Source, tree: bytes | None = None
+    ) -> None:
+        """Put a snapshot in the place of what is there, and keep a tree with its place.
 
         Raises:
             IndexUnusableError: REFUSED; what is there goes on serving.
         """
-        draft.complete(place, source)
+        draft.complete(place, source, tree)
         old = self.place
         self._whole = _Whole(
             generation=draft.generation, index=draft.index, place=place, source=source
@@ -181,8 +183,8 @@ class Owned:
         )
         self._replica.folder.remove_others(draft.generation)
 
-    def apply(self, changes: Sequence[Change], after: Place) -> None:
-        """Take changes that lead to `after`, whose `stops_revision` is set here.
+    def apply(self, changes: Sequence[Change], after: Place, tree: bytes | None = None) -> None:
+        """Take changes that lead to `after`, whose `stops_revision` is set here, and keep a tree.
 
         Raises:
             IndexGapError: another process moved the index.
@@ -191,9 +193,26 @@ class Owned:
         whole = self._required()
         stops = [change.revision for change in changes if change.kind in _STOPS]
         after = replace(after, stops_revision=stops[-1] if stops else whole.place.stops_revision)
-        whole.index.apply(changes, before=whole.place, after=after)
+        whole.index.apply(changes, before=whole.place, after=after, tree=tree)
         self._whole = replace(whole, place=after)
         self._tell(revision=after.revision)
+
+    def tree(self) -> bytes | None:
+        """Return the tree that is kept with the place; None: none is.
+
+        Raises:
+            IndexUnusableError: DAMAGED.
+        """
+        return self._required().index.tree()
+
+    def forget_tree(self) -> None:
+        """Keep none any more, so that who verifies asks for a snapshot, also after a restart.
+
+        Raises:
+            IndexUnusableError: REFUSED.
+        """
+        if self._whole is not None:
+            self._whole.index.forget_tree()
 
     def heard(self, *, known_ns: int, source_now_us: int, heard_ns: int) -> None:
         """Tell what a heartbeat said. What was known once stays known."""

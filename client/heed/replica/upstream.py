@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from heed.answers import CheckAnswer
+from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import watch_service_pb2 as pb
 
@@ -45,6 +46,20 @@ class Upstream(Protocol):
         Raises:
             HeedError: there is no answer.
         """
+        ...
+
+    def checkpoint(self, request: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
+        """Ask for the last checkpoint; waits five seconds at most.
+
+        Raises:
+            HeedError: there is none, or no answer.
+        """
+        ...
+
+    def consistency(
+        self, request: audit.GetConsistencyProofRequest
+    ) -> audit.GetConsistencyProofResponse:
+        """Ask for the proof that a log begins with what it was. As `checkpoint`."""
         ...
 
     def close(self) -> None:

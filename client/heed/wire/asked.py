@@ -304,6 +304,7 @@ class WatchAsked:
     max_staleness_seconds: float
     rule_version: int
     normaliser_version: int
+    verifiable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from heed.model import TOPIC_ROOT, Channel, Revision
-from heed.topics import covers_topic
+from heed.model import Channel, Revision
+from heed.topics import widest
 from heed.wire import limits, values
 from heed.wire.asked import AppliedAsked, WatchAsked
 from heed.wire.parse import message
@@ -35,6 +35,7 @@ def watch_changes(data: bytes) -> WatchAsked:
         normaliser_version=_not_negative(
             asked.normaliser_version, "normaliser_version", violations
         ),
+        verifiable=asked.verifiable,
     )
     violations.raise_if_any()
     return read
@@ -85,17 +86,8 @@ def _topics(asked: pb.WatchChangesRequest, violations: Violations) -> tuple[str,
             "name what is above them",
         )
         return ()
-    named = {
+    return widest(
         values.topic_name(name, f"topics[{at}]", violations) for at, name in enumerate(asked.topics)
-    }
-    if TOPIC_ROOT in named:
-        return ()
-    return tuple(
-        sorted(
-            name
-            for name in named
-            if not any(other != name and covers_topic(other, name) for other in named)
-        )
     )
 
 

@@ -263,6 +263,21 @@ def changes_message(
     return b"".join((_EVENT_CHANGES, varint(len(encoded) + len(parts)), encoded, parts))
 
 
+def leaf_hash_part(hashed: bytes) -> bytes:
+    """Return the hash of a leaf as a part of a Changes, serialised, as `change_part` does."""
+    return _leaf_part(pb.LoggedLeaf(hash=hashed))
+
+
+def leaf_content_part(salt: bytes, content: bytes) -> bytes:
+    """Return what a leaf is made of as a part of a Changes, likewise."""
+    return _leaf_part(pb.LoggedLeaf(content=pb.LeafContent(salt=salt, content=content)))
+
+
+def serialised(stop: types.Topic | types.Hold) -> bytes:
+    """Return a topic or a hold as it is hashed for a snapshot: its fields in their order."""
+    return stop.SerializeToString(deterministic=True)
+
+
 def chunk_message(records: bytes) -> bytes:
     """Return a message with a chunk of a snapshot, serialised; `records` are of `subjects_to`."""
     return pb.WatchChangesResponse(
@@ -300,6 +315,11 @@ def subjects_from(chunk: bytes) -> list[tuple[SubjectKey, tuple[Record, ...]]]:
         (_subject_key(one.subject_key), tuple(map(record_from, one.records)))
         for one in message.subjects
     ]
+
+
+def _leaf_part(message: pb.LoggedLeaf) -> bytes:
+    encoded = message.SerializeToString()
+    return _CHANGES_LEAF + varint(len(encoded)) + encoded
 
 
 def _record_bytes(value: Record) -> bytes:
@@ -355,6 +375,7 @@ def _tag(described: Descriptor, name: str, *, has_length: bool = True) -> bytes:
 
 
 _CHANGES_CHANGE: Final = _tag(pb.Changes.DESCRIPTOR, "changes")
+_CHANGES_LEAF: Final = _tag(pb.Changes.DESCRIPTOR, "leaves")
 _EVENT_CHANGES: Final = _tag(pb.WatchChangesResponse.DESCRIPTOR, "changes")
 _RECORDS_SUBJECT: Final = _tag(pb.SnapshotRecords.DESCRIPTOR, "subjects")
 _SUBJECT_KEY: Final = _tag(pb.SubjectRecords.DESCRIPTOR, "subject_key") + varint(SUBJECT_KEY_BYTES)

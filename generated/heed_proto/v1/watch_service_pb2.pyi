@@ -111,6 +111,7 @@ class WatchChangesRequest(_message.Message):
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     NORMALISER_VERSION_FIELD_NUMBER: _builtins.int
     INSTANCE_FIELD_NUMBER: _builtins.int
+    VERIFIABLE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """As in CheckSuppressionRequest."""
     subscriber: _builtins.str
@@ -129,6 +130,12 @@ class WatchChangesRequest(_message.Message):
     """Which run of the subscriber this is: a random name made at its start, at most 64 printable
     ASCII characters. Of the streams of one run only the last one counts in the propagation. Empty:
     each stream is a run of its own.
+    """
+    verifiable: _builtins.bool
+    """Whether the caller holds what it is told against signed checkpoints (docs/audit.md). Then
+    `changes` come with `leaves`, and `snapshot_end` with a `checkpoint`. The contents of changes
+    are among that, and who said so and by what evidence is in those: so it needs the right `audit`
+    besides. False: the stream says none of it.
     """
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Channel.ValueType]:
@@ -161,10 +168,11 @@ class WatchChangesRequest(_message.Message):
         rule_version: _builtins.int = ...,
         normaliser_version: _builtins.int = ...,
         instance: _builtins.str = ...,
+        verifiable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "instance", b"instance", "max_staleness", b"max_staleness", "normaliser_version", b"normaliser_version", "rule_version", b"rule_version", "subscriber", b"subscriber", "tenant", b"tenant", "token", b"token", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "instance", b"instance", "max_staleness", b"max_staleness", "normaliser_version", b"normaliser_version", "rule_version", b"rule_version", "subscriber", b"subscriber", "tenant", b"tenant", "token", b"token", "topics", b"topics", "verifiable", b"verifiable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,6 +506,8 @@ class SnapshotEnd(_message.Message):
     CHECKSUM_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     RUNNING_HASH_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    SUBTREE_HASHES_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """How many records it had."""
     checksum: _builtins.bytes
@@ -508,6 +518,18 @@ class SnapshotEnd(_message.Message):
     """Where the log stands after it: what to resume by."""
     running_hash: _builtins.bytes
     """The running hash of the log there, 32 bytes."""
+    checkpoint: _builtins.str
+    """Of a verifiable stream: a checkpoint of the log (c2sp.org/tlog-checkpoint) of exactly the
+    snapshot's revision, whose extension line names the snapshot (docs/audit.md has its form).
+    Otherwise empty.
+    """
+    @_builtins.property
+    def subtree_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of a verifiable stream: the hashes, 32 bytes each, of the complete subtrees that the log's tree
+        is made of at that revision, from the left: what the caller's own tree grows from, once they
+        give the checkpoint's root. At most 63.
+        """
+
     def __init__(
         self,
         *,
@@ -515,10 +537,12 @@ class SnapshotEnd(_message.Message):
         checksum: _builtins.bytes = ...,
         token: _builtins.str = ...,
         running_hash: _builtins.bytes = ...,
+        checkpoint: _builtins.str = ...,
+        subtree_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "record_count", b"record_count", "running_hash", b"running_hash", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checksum", b"checksum", "record_count", b"record_count", "running_hash", b"running_hash", "subtree_hashes", b"subtree_hashes", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,6 +559,7 @@ class Changes(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     RUNNING_HASH_FIELD_NUMBER: _builtins.int
+    LEAVES_FIELD_NUMBER: _builtins.int
     after: _builtins.int
     """The revision that these come after. If the caller does not stand there, it resyncs."""
     through: _builtins.int
@@ -549,6 +574,12 @@ class Changes(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
         """Those that say something, ascending by revision."""
 
+    @_builtins.property
+    def leaves(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoggedLeaf]:
+        """Of a verifiable stream: the leaf of every revision after `after` up to `through`, by revision,
+        also of those that `changes` says nothing of. Otherwise empty.
+        """
+
     def __init__(
         self,
         *,
@@ -557,14 +588,73 @@ class Changes(_message.Message):
         changes: _abc.Iterable[Global___Change] | None = ...,
         token: _builtins.str = ...,
         running_hash: _builtins.bytes = ...,
+        leaves: _abc.Iterable[Global___LoggedLeaf] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "changes", b"changes", "running_hash", b"running_hash", "through", b"through", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "changes", b"changes", "leaves", b"leaves", "running_hash", b"running_hash", "through", b"through", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Changes: _TypeAlias = Changes  # noqa: Y015
+
+@_typing.final
+class LoggedLeaf(_message.Message):
+    """A leaf of the log's tree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    hash: _builtins.bytes
+    """The leaf hash, 32 bytes: of a change that the stream's filter leaves out, that did nothing, or
+    that an erasure took the salt of. It says that the log has it, and not what it says.
+    """
+    @_builtins.property
+    def content(self) -> Global___LeafContent:
+        """What the leaf is made of beside what `changes` tells of the same revision."""
+
+    def __init__(
+        self,
+        *,
+        hash: _builtins.bytes = ...,
+        content: Global___LeafContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "hash", b"hash", "leaf", b"leaf"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "hash", b"hash", "leaf", b"leaf"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_leaf: _TypeAlias = _typing.Literal["hash", "content"]  # noqa: Y015
+    _WhichOneofArgType_leaf: _TypeAlias = _typing.Literal["leaf", b"leaf"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_leaf) -> _WhichOneofReturnType_leaf | None: ...
+
+Global___LoggedLeaf: _TypeAlias = LoggedLeaf  # noqa: Y015
+
+@_typing.final
+class LeafContent(_message.Message):
+    """What a change committed to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    salt: _builtins.bytes
+    """16 bytes."""
+    content: _builtins.bytes
+    """The change as compact JSON, as it was written."""
+    def __init__(
+        self,
+        *,
+        salt: _builtins.bytes = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "salt", b"salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeafContent: _TypeAlias = LeafContent  # noqa: Y015
 
 @_typing.final
 class Change(_message.Message):

@@ -74,12 +74,14 @@ class WatchServiceServicer(object):
 
         The first message is always `opened`. Then, in one order: a snapshot where one is needed, and
         `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
-        ended is opened again with the token of what was applied. Needs the right `watch`.
+        ended is opened again with the token of what was applied. Needs the right `watch`, and `audit`
+        besides where it is to be verifiable.
 
         Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
         too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
         (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
-        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING;
+        of a verifiable stream CHECKPOINT_UNKNOWN too (none has the snapshot's revision yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,12 +41,14 @@ class WatchServiceStub:
 
     The first message is always `opened`. Then, in one order: a snapshot where one is needed, and
     `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
-    ended is opened again with the token of what was applied. Needs the right `watch`.
+    ended is opened again with the token of what was applied. Needs the right `watch`, and `audit`
+    besides where it is to be verifiable.
 
     Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
     too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
     (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
-    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING;
+    of a verifiable stream CHECKPOINT_UNKNOWN too (none has the snapshot's revision yet).
     """
     ReportApplied: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -87,12 +89,14 @@ class WatchServiceAsyncStub(WatchServiceStub):
 
     The first message is always `opened`. Then, in one order: a snapshot where one is needed, and
     `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
-    ended is opened again with the token of what was applied. Needs the right `watch`.
+    ended is opened again with the token of what was applied. Needs the right `watch`, and `audit`
+    besides where it is to be verifiable.
 
     Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
     too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
     (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
-    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+    is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING;
+    of a verifiable stream CHECKPOINT_UNKNOWN too (none has the snapshot's revision yet).
     """
     ReportApplied: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.ReportAppliedRequest, _watch_service_pb2.ReportAppliedResponse]  # type: ignore[assignment]
     """Says how far a stream's reader has applied it, and sends a probe, which a later heartbeat of
@@ -136,12 +140,14 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first message is always `opened`. Then, in one order: a snapshot where one is needed, and
         `changes` and `heartbeat` for ever, until `draining`, or the end of the stream. A stream that
-        ended is opened again with the token of what was applied. Needs the right `watch`.
+        ended is opened again with the token of what was applied. Needs the right `watch`, and `audit`
+        besides where it is to be verifiable.
 
         Errors: INVALID_FIELD, BAD_TOKEN, TENANT_UNKNOWN, RIGHT_REQUIRED, CREDENTIAL_INVALID (later
         too, within 60 s of a revocation), LIMIT_REACHED (streams of this node or caller), OVERLOADED
         (too many wait for a snapshot, or the reader took nothing for too long), NODE_BEHIND (the token
-        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING.
+        is from ahead of this node), STATE_STALE, STORE_UNAVAILABLE (no snapshot can be had), DRAINING;
+        of a verifiable stream CHECKPOINT_UNKNOWN too (none has the snapshot's revision yet).
         """
 
     @_abc_1.abstractmethod

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from heed.audit.checkpoints import Checkpoint
+from heed.audit.checkpoints import Checkpoint, origin_of
 from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.audit.consistency import ConsistencyProof
 from heed.audit.failing import ProofError
 from heed.audit.receipts import Receipt
+from heed.audit.snapshots import Vouched
 from heed.audit.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -26,14 +27,17 @@ from heed.audit.tiles import (
     width_of,
 )
 from heed.audit.tree import (
+    EMPTY_ROOT,
     Range,
     consistency_ranges,
     inclusion_ranges,
+    joined,
+    subtrees_of,
     verify_consistency,
     verify_inclusion,
 )
 from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, NotFoundError
-from heed.model import Revision, TenantId
+from heed.model import Head, Revision, TenantId
 from heed.proof import leaf_hash
 from heed_server.audit.errors import LogNotSignedError
 from heed_server.audit.grown import KeyOf, checked
@@ -98,6 +102,50 @@ class Prover:
         except ProofError as error:
             raise _damaged(tenant_id, f"of change {revision} {error}") from error
         return Proven(str(_receipt(index, change, hashes, signed)), self._verifier(checkpoint))
+
+    async def logged(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[LoggedChange]:
+        """Return up to `limit` rows of a log after a revision, as its readers verify them.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return await self._store.logged_changes(tenant_id, after, limit)
+
+    async def vouched(self, tenant_id: TenantId, head: Head, line: str) -> Vouched:
+        """Return a checkpoint of exactly where a log stood, with an extension line.
+
+        The last one that was signed has to begin with it: no two of them contradict each other. It
+        takes the place of none. Waits a moment for one of that size. Raises: as `receipt`.
+        """
+        origin, size = origin_of(head.epoch, tenant_id), int(head.revision)
+        hashes: list[bytes] = []
+        if size:
+            signed, checkpoint = await self._signed(tenant_id, size)
+            if checkpoint.origin != origin:
+                raise _unknown(f"no checkpoint of {origin} was signed yet")
+            ranges = [
+                Range(one.number << one.level, (one.number + 1) << one.level)
+                for one in subtrees_of(Range(0, size))
+            ]
+            hashes = await self._hashes(tenant_id, ranges, size)
+            proof = await self._hashes(
+                tenant_id, consistency_ranges(size, signed.size), signed.size
+            )
+            try:
+                verify_consistency(
+                    old_size=size,
+                    old_root=joined(hashes),
+                    new_size=signed.size,
+                    new_root=checkpoint.root,
+                    proof=proof,
+                )
+            except ProofError as error:
+                raise _damaged(tenant_id, str(error)) from error
+        root = joined(hashes) if hashes else EMPTY_ROOT
+        vouched = Checkpoint(origin=origin, size=size, root=root, extensions=(line,))
+        return Vouched(self._key(origin).sign(vouched), tuple(hashes))
 
     async def claimed_receipt(
         self, tenant_id: TenantId, claim: ReceiptClaim, revision: Revision

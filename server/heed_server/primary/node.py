@@ -234,12 +234,12 @@ async def _open_parts(
     subscribers = _subscribers(config, store, tenants, clock)
     if owning is None:  # of an owner's workers some may still answer
         after_loops.push_async_callback(subscribers.leave)
-    watches = await opened.enter_async_context(_watches(config, store, subscribers))
+    key = await checkpoint_key(store)
+    prover = prover_of(store, key, clock)
+    watches = await opened.enter_async_context(_watches(config, store, subscribers, prover))
     began = await _began(store, clock)
     # The Checks of an owner are its workers', who keep logs of their own.
     decisions = decision_log(opened, config) if owning is None else None
-    key = await checkpoint_key(store)
-    prover = prover_of(store, key, clock)
     service = _service(
         config, store, tenants, watches, subscribers, prover, clock, began, decisions
     )
@@ -334,9 +334,9 @@ def _tenants(followers: Followers, background: Background, teller: Teller | None
     return Tenants(follow)
 
 
-def _watches(config: Config, store: SqlStore, subscribers: Registry) -> Watches:
+def _watches(config: Config, store: SqlStore, subscribers: Registry, prover: Prover) -> Watches:
     limits = limits_of(WatchLimits, config.watch)
-    return Watches(store, index_directory(config), subscribers, limits=limits)
+    return Watches(store, index_directory(config), subscribers, prover, limits=limits)
 
 
 def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps | None:

@@ -1,7 +1,7 @@
 """Which right each RPC needs: one row a method of the contract, none without (I7 of the tests).
 
 What a call may need beyond its row is said by the service's method: `consent` for an opt-in, and
-`write` for the opt-outs of an import, and to
+`write` for the opt-outs of an import, `audit` for a stream of changes that is verifiable, and to
 grant an approval the right of the call that asked for it.
 """
 

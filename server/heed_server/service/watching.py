@@ -3,6 +3,7 @@
 Laws:
 - The lookup key goes out in a stream alone, to principals with the right `watch`. The right is
   judged again while the stream lives, so that a key that was revoked ends it.
+- A verifiable stream has what a receipt has of each change, so it needs the right `audit` too.
 - While the wall clock is doubted, followers are told the other time, which no one sets, and an
   endless age: they allow nothing by what they know, and ask.
 """
@@ -13,9 +14,10 @@ from contextlib import asynccontextmanager
 
 from heed.model import Instant
 from heed.wire.asked import AppliedAsked, WatchAsked
-from heed_server.auth.policy import Principal
+from heed_server.auth.policy import Principal, Right, require
 from heed_server.service.answering import INDEX_WAIT_SECONDS_MAX
 from heed_server.service.node import Node
+from heed_server.service.tenants import TenantContext
 from heed_server.watch import EVERYTHING, Reader, Stream, WatchFilter
 
 
@@ -32,10 +34,10 @@ class Watching(Node):
             UnavailableError: STATE_STALE, this node has no index; NODE_BEHIND; DRAINING.
             HeedError: as `Watches.open` and `Node.enter`.
         """
-        context = self.enter("WatchChanges", principal, asked.tenant)
+        context = self._enter_watch(principal, asked)
 
         def require_may_watch() -> None:
-            self.enter("WatchChanges", who_now(), asked.tenant)
+            self._enter_watch(who_now(), asked)
 
         stream = await self.watches.open(
             context.follower,
@@ -45,6 +47,7 @@ class Watching(Node):
                 instance=asked.instance,
                 filter=_filter(asked),
                 max_staleness_seconds=asked.max_staleness_seconds,
+                is_verifiable=asked.verifiable,
                 require_may_watch=require_may_watch,
             ),
             asked.token,
@@ -72,6 +75,12 @@ class Watching(Node):
             applied=asked.applied_revision,
             source_age_seconds=math.inf if is_doubted else context.follower.source_age_seconds(),
         )
+
+    def _enter_watch(self, principal: Principal, asked: WatchAsked) -> TenantContext:
+        context = self.enter("WatchChanges", principal, asked.tenant)
+        if asked.verifiable:  # the contents of changes say who said so, and by what evidence
+            require(principal, Right.AUDIT)
+        return context
 
     def _told_time(self) -> Instant:
         now = self.now()

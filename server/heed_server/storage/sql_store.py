@@ -336,6 +336,12 @@ class SqlStore:
         """Return one change; None: there is none."""
         return await self._read(lambda c: trees.read_change(c, tenant_id, revision))
 
+    async def logged_changes(
+        self, tenant_id: TenantId, after: Revision, limit: int
+    ) -> Sequence[LoggedChange]:
+        """Return up to `limit` changes after a revision (see `TreeStore.logged_changes`)."""
+        return await self._read(lambda c: trees.read_changes(c, tenant_id, after, limit))
+
     async def signed(self, tenant_id: TenantId) -> Signed | None:
         """Return the last signed checkpoint; None: there is none yet."""
         return await self._read(lambda c: trees.read_signed(c, tenant_id))

@@ -7,6 +7,7 @@ Laws:
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +25,7 @@ _LEAF_COLUMNS = (
     changes.c.leaf_hash,
     changes.c.running_hash,
 )
+_LOGGED_COLUMNS = (*_LEAF_COLUMNS, changes.c.salt, changes.c.subject, changes.c.content)
 
 
 def read_leaves(
@@ -39,16 +41,29 @@ def read_leaves(
     return [Leaf(*row) for row in rows]
 
 
+def read_changes(
+    connection: Connection, tenant_id: TenantId, after: Revision, limit: int
+) -> list[LoggedChange]:
+    """Return up to so many changes after a revision, ascending."""
+    rows = connection.execute(
+        select(*_LOGGED_COLUMNS)
+        .where(changes.c.tenant_id == tenant_id, changes.c.revision > after)
+        .order_by(changes.c.revision)
+        .limit(limit)
+    )
+    return [_logged(row) for row in rows]
+
+
 def read_change(
     connection: Connection, tenant_id: TenantId, revision: Revision
 ) -> LoggedChange | None:
     """Return one change; None: there is none."""
     row = connection.execute(
-        select(*_LEAF_COLUMNS, changes.c.salt, changes.c.subject, changes.c.content).where(
+        select(*_LOGGED_COLUMNS).where(
             changes.c.tenant_id == tenant_id, changes.c.revision == revision
         )
     ).first()
-    return None if row is None else LoggedChange(Leaf(*row[:4]), *row[4:])
+    return None if row is None else _logged(row)
 
 
 def read_signed(connection: Connection, tenant_id: TenantId) -> Signed | None:
@@ -115,6 +130,10 @@ def put_signed(
             ],
         )
     return True
+
+
+def _logged(row: Sequence[Any]) -> LoggedChange:
+    return LoggedChange(Leaf(*row[:4]), *row[4:])
 
 
 def _signed(connection: Connection, tenant_id: TenantId, *, is_locked: bool) -> Signed | None:

@@ -5,7 +5,7 @@ Laws:
 - What was asked for once by a filter is remembered; a batch never changes otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from heed.model import Change, Record, Revision, TenantId
@@ -91,6 +91,16 @@ class Batch:
         if len(self._messages) < FILTERS_REMEMBERED_MAX:
             self._messages[filter_] = message
         return message
+
+    def told(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield of each change its part of a message, empty where it did nothing, and its hash."""
+        return zip(self._parts, self._hashes, strict=True)
+
+    def wanted(self, filter_: WatchFilter) -> list[bool]:
+        """Return of each change whether a filter wants it."""
+        if filter_ is EVERYTHING:
+            return [True] * len(self._records)
+        return [record is None or filter_.wants(record) for record in self._records]
 
     def forget_messages(self) -> None:
         """Give the memory of the messages back."""

@@ -23,6 +23,7 @@ from heed_server.store import LogReader, Tenant
 from heed_server.watch.batch import Batch
 from heed_server.watch.limits import WatchLimits
 from heed_server.watch.pages import Pages
+from heed_server.watch.verifiable import Proofs, VerifiableBatches
 from heed_server.watch.window import Window
 
 PAUSE_SECONDS_A_STREAM: Final = 0.0002
@@ -45,7 +46,9 @@ class Member(Protocol):
 class Hub:
     """The streams of one tenant and what they share."""
 
-    def __init__(self, reader: LogReader, follower: Follower, limits: WatchLimits) -> None:
+    def __init__(
+        self, reader: LogReader, follower: Follower, proofs: Proofs, limits: WatchLimits
+    ) -> None:
         self.follower = follower
         self.tenant: Tenant = follower.tenant
         self.head = Revision(0)
@@ -54,6 +57,7 @@ class Hub:
         """Moves when what was told before may be of another log."""
         self.members: set[Member] = set()
         self.pages = Pages(reader, self.tenant_id)
+        self.verifiable = VerifiableBatches(proofs, self.tenant_id)
         self._limits = limits
         self._window = Window(limits.window_bytes_max)
         self._pending: list[Change] = []
@@ -99,6 +103,7 @@ class Hub:
         self._pending.clear()
         self._window.clear()
         self.pages.forget()
+        self.verifiable.forget()
         self.generation += 1
         self._stand_with_index()
         for member in self.members:

@@ -16,14 +16,17 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from heed.audit.snapshots import Vouched, filter_hash, snapshot_line, stops_hash
 from heed.errors import HeedError, UnavailableError
 from heed.model import Head, Hold, Record, SubjectKey, TenantId, Topic
 from heed.records import in_order
+from heed.wire import format as told
 from heed.wire.limits import SNAPSHOT_CHUNK_BYTES_MAX
-from heed.wire.watched import chunk_message, subjects_to
+from heed.wire.watched import chunk_message, serialised, subjects_to
 from heed_server.follow import within
 from heed_server.store import LogReader, Snapshot
 from heed_server.watch.filter import EVERYTHING, WatchFilter
+from heed_server.watch.verifiable import Proofs
 
 SUBJECTS_A_TURN: Final = 250
 """Subjects encoded before the loop has its turn; each takes some 4 µs."""
@@ -63,6 +66,10 @@ class SharedSnapshot:
         self.checksum = b""
         self.is_whole = False
         self.failure: HeedError | None = None
+        self.vouched: Vouched | None = None
+        """What vouches for it, once it is whole and somebody asked for that."""
+        self.vouch_failure: HeedError | None = None
+        """Why nothing does; the next who asks has it tried again."""
         self.readers: set[Wakeable] = set()
         self._hash = hashlib.sha256()
         self._ends: list[int] = []
@@ -95,6 +102,27 @@ class SharedSnapshot:
         finally:
             if not self.is_whole and self.failure is None:
                 self.failure = UnavailableError("the snapshot was given up")
+            self._wake()
+
+    async def vouch(self, proofs: Proofs, tenant_id: TenantId, filter_: WatchFilter) -> None:
+        """Have a whole one vouched for; a failure is told to the readers."""
+        head = self.head
+        if head is None or not self.is_whole:
+            raise ValueError("only what is whole is vouched for")
+        self.vouch_failure = None
+        stops = [told.topic(one) for one in self.topics], [told.hold(one) for one in self.holds]
+        line = snapshot_line(
+            records=self.checksum,
+            stops=stops_hash(serialised(one) for group in stops for one in group),
+            filter_=filter_hash(filter_.channels, filter_.topics),
+        )
+        try:
+            self.vouched = await proofs.vouched(tenant_id, head, line)
+        except HeedError as error:
+            self.vouch_failure = error
+        finally:
+            if self.vouched is None and self.vouch_failure is None:
+                self.vouch_failure = UnavailableError("the snapshot was given up")
             self._wake()
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from heed_server.watch.filter import EVERYTHING, WatchFilter
 from heed_server.watch.hub import Hub
 from heed_server.watch.limits import WatchLimits
 from heed_server.watch.snapshot import SharedSnapshot, Wakeable
+from heed_server.watch.verifiable import Proofs
 
 FRESH_CHANGES_MAX: Final = 100_000
 """A snapshot this far behind the log is not given to anybody new."""
@@ -98,7 +99,9 @@ class Turns:
 class Snapshots:
     """The snapshots of a process. Use it in `async with`; its end gives up what is being made."""
 
-    def __init__(self, reader: LogReader, directory: Path, limits: WatchLimits) -> None:
+    def __init__(
+        self, reader: LogReader, directory: Path, proofs: Proofs, limits: WatchLimits
+    ) -> None:
         """`directory` is where the files are, without names."""
         self.turns = Turns(limits)
         self.made = 0
@@ -107,10 +110,12 @@ class Snapshots:
         """How long the last one took."""
         self._reader = reader
         self._directory = directory
+        self._proofs = proofs
         self._limits = limits
         self._kept: dict[_Key, SharedSnapshot] = {}
         self._users: dict[SharedSnapshot, int] = {}
         self._makers: dict[SharedSnapshot, asyncio.Task[None]] = {}
+        self._vouchers: dict[SharedSnapshot, asyncio.Task[None]] = {}
         self._background = Background()
 
     async def __aenter__(self) -> Self:
@@ -147,6 +152,14 @@ class Snapshots:
             )
         self._users[snapshot] += 1
         return snapshot
+
+    def vouch(self, hub: Hub, filter_: WatchFilter, snapshot: SharedSnapshot) -> None:
+        """Begin to have a whole one vouched for, unless that was done or is under way."""
+        if snapshot.vouched is None and snapshot not in self._vouchers:
+            snapshot.vouch_failure = None
+            self._vouchers[snapshot] = self._background.start(
+                f"vouch-{hub.tenant.name}", self._vouch(hub.tenant_id, filter_, snapshot)
+            )
 
     def end_use(self, hub: Hub, filter_: WatchFilter, snapshot: SharedSnapshot) -> None:
         """Say that a delivery ended."""
@@ -185,6 +198,16 @@ class Snapshots:
             snapshot.close()
         else:
             maker.cancel()  # which closes it
+
+    async def _vouch(
+        self, tenant_id: TenantId, filter_: WatchFilter, snapshot: SharedSnapshot
+    ) -> None:
+        try:
+            await snapshot.vouch(self._proofs, tenant_id, filter_)
+        except Exception as error:  # noqa: BLE001 - the root of a task
+            _log.exception("snapshot_not_vouched", error=type(error).__name__)
+        finally:
+            del self._vouchers[snapshot]
 
     async def _make(self, key: _Key, snapshot: SharedSnapshot, hub: Hub) -> None:
         loop = asyncio.get_running_loop()

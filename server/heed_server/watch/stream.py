@@ -19,6 +19,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
+from heed.audit.snapshots import Vouched
 from heed.errors import ExhaustedError, UnavailableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Head, Instant, Revision
 from heed.tokens import TOKEN_HASH_BYTES
@@ -85,6 +86,8 @@ class Reader:
     instance: str
     filter: WatchFilter
     max_staleness_seconds: float
+    is_verifiable: bool
+    """Whether it is told the leaf of every revision."""
     require_may_watch: Callable[[], None] = field(repr=False)
     """Raises when the reader's credential is good no more."""
 
@@ -229,6 +232,9 @@ class Stream:
         if known is not None and self._hash is not None and known != self._hash:
             self._end_now()
             return
+        if self.reader.is_verifiable:
+            await self._tell_verifiable(batch)
+            return
         message = batch.message(self.reader.filter, self.position, self._told)
         self.position = batch.through
         self._token, self._running_hash = batch.token, batch.running_hash
@@ -238,6 +244,22 @@ class Stream:
             await self._tell(message)
         else:
             await asyncio.sleep(0)  # many pages may hold nothing for this reader
+
+    async def _tell_verifiable(self, batch: Batch) -> None:
+        """Tell a batch with its leaves; after a while nothing, where its rows cannot be read."""
+        hub = self.hub
+        try:
+            verifiable = await hub.verifiable.of(batch, self._epoch)
+        except UnavailableError:
+            await self._wait()
+            return
+        if self._generation != hub.generation:
+            return
+        for piece in verifiable.pieces(self.reader.filter, self.position):
+            self.position = self._told = piece.through
+            self._token, self._running_hash = piece.token, piece.running_hash
+            self._hash = piece.running_hash[:TOKEN_HASH_BYTES]
+            await self._tell(piece.message)
 
     async def _page(self) -> Batch | None:
         """The next changes from the log; None, after a while, when it cannot be read."""
@@ -306,6 +328,7 @@ class Stream:
             else:
                 _require_made(snapshot)
                 await self._wait_alive()
+        vouched = await self._vouched(snapshot) if self.reader.is_verifiable else _UNVOUCHED
         self._token = token_of(self.hub.tenant_id, head)
         self._running_hash, self._hash = head.running_hash, head.running_hash[:TOKEN_HASH_BYTES]
         self.position = self._told = head.revision
@@ -315,8 +338,19 @@ class Stream:
             checksum=snapshot.checksum,
             token=self._token,
             running_hash=head.running_hash,
+            checkpoint=vouched.checkpoint,
+            subtree_hashes=vouched.subtree_hashes,
         )
         await self._tell(pb.WatchChangesResponse(snapshot_end=end).SerializeToString())
+
+    async def _vouched(self, snapshot: SharedSnapshot) -> Vouched:
+        """What vouches for a whole snapshot, made once for all who verify."""
+        self._snapshots.vouch(self.hub, self.reader.filter, snapshot)
+        while snapshot.vouched is None:
+            if snapshot.vouch_failure is not None:
+                raise snapshot.vouch_failure
+            await self._wait_alive()
+        return snapshot.vouched
 
     async def _wait_alive(self) -> None:
         """Wait for somebody else, saying from time to time that the stream is alive."""
@@ -407,6 +441,9 @@ def _begin(snapshot: SharedSnapshot, head: Head, reason: "pb.ResyncReason.ValueT
             holds=map(told.hold, snapshot.holds),
         )
     ).SerializeToString()
+
+
+_UNVOUCHED: Final = Vouched("", ())
 
 
 def _duration(seconds: float) -> Duration:

@@ -28,6 +28,7 @@ from heed_server.watch.hub import Hub
 from heed_server.watch.limits import WatchLimits
 from heed_server.watch.snapshots import Snapshots
 from heed_server.watch.stream import Reader, Start, Stream
+from heed_server.watch.verifiable import Proofs
 
 JITTER: Final = 0.1
 """Heartbeats of a stream differ by so much of their interval, so that no two go on together."""
@@ -44,19 +45,22 @@ class Watches:
         reader: LogReader,
         directory: Path,
         registry: Registry,
+        proofs: Proofs,
         *,
         limits: WatchLimits | None = None,
         chance: random.Random | None = None,
     ) -> None:
         """`directory` is where snapshots are, in files without a name.
 
-        `registry` keeps what the readers of these streams say to have applied.
+        `registry` keeps what the readers of these streams say to have applied. `proofs` are for
+        those that verify.
         """
         self.limits = limits or WatchLimits()
-        self.snapshots = Snapshots(reader, directory, self.limits)
+        self.snapshots = Snapshots(reader, directory, proofs, self.limits)
         self.resyncs: Counter[tuple[str, str]] = Counter()
         """Snapshots that streams began with, by tenant and reason."""
         self._reader = reader
+        self._proofs = proofs
         self._chance = chance or random.SystemRandom()
         self._registry = registry
         self._hubs: dict[TenantId, Hub] = {}
@@ -177,7 +181,7 @@ class Watches:
         tenant_id = follower.tenant.tenant_id
         hub = self._hubs.get(tenant_id)
         if hub is None:
-            hub = self._hubs[tenant_id] = Hub(self._reader, follower, self.limits)
+            hub = self._hubs[tenant_id] = Hub(self._reader, follower, self._proofs, self.limits)
         return hub
 
     def _about(self, seconds: float) -> float:

@@ -1,0 +1,536 @@
+"""A cache that verifies believes the log's key, and finds whoever tells it otherwise."""
+
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+import heed
+from heed.audit.notes import VerifierKey, read_verifier_key
+from heed.connection.target import Target
+from heed_proto.v1 import types_pb2 as types
+from heed_proto.v1 import watch_service_pb2 as pb
+from tests.support.agents import ServedAgent
+from tests.support.cache_process import records_of
+from tests.support.caches import CachedSyncClient, GoingClock, wait_until
+from tests.support.lying import (
+    Lie,
+    LyingCalls,
+    checksum_of,
+    rehash,
+    rewritten,
+    without_first_subject,
+)
+from tests.support.served import Served, run_command
+
+pytestmark = pytest.mark.slow
+
+ORIGIN = heed.Origin(source="tests")
+PEOPLE = [f"{at}@example.com" for at in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heed.replica.proving.ASK_SECONDS", 0.01)
+    monkeypatch.setattr("heed.replica.follower.BACKOFF_MAX_SECONDS", 0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    variables = {"HEED_AUDIT_CHECKPOINT_SECONDS": "0.1"}
+    with Served(tmp_path_factory.mktemp("server"), variables=variables) as serving:
+        with serving.client() as client:
+            write_everything(client)
+        yield serving
+
+
+@pytest.fixture
+def plain(server: Served) -> Generator[heed.SyncClient]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def key(plain: heed.SyncClient) -> str:
+    return key_of_log(plain)
+
+
+def key_of_log(client: heed.SyncClient) -> str:
+    """The verifier key, once something is signed."""
+    found: list[str] = []
+
+    def is_signed() -> bool:
+        try:
+            found.append(client.get_checkpoint().verifier_key)
+        except heed.NotFoundError:
+            return False
+        return True
+
+    wait_until(is_signed)
+    return found[0]
+
+
+def write_everything(client: heed.SyncClient) -> None:
+    """Every kind of change that a log can hold."""
+    client.declare_topic("orders", topic_class="transactional", origin=ORIGIN)
+    for at, address in enumerate(PEOPLE):
+        client.opt_out(email=address, source="tests", topic="news" if at % 2 else "")
+    opt_in(client, PEOPLE[0])
+    subject = heed.email(PEOPLE[1])
+    client.add_suppressions([heed.Suppression(subject=subject, cause="bounce")], origin=ORIGIN)
+    client.release_suppression(
+        subject=subject, cause="bounce", channel="email", reason="r", origin=ORIGIN
+    )
+    hold = client.place_hold(reason="stop", origin=ORIGIN, topic="held")
+    client.place_hold(reason="stop", origin=ORIGIN, topic="held.too")
+    client.lift_hold(hold.hold.hold_id, reason="go", origin=ORIGIN)
+
+
+def opt_in(client: heed.SyncClient, address: str) -> None:
+    client.opt_in(
+        email=address,
+        source="tests",
+        channel="email",
+        topic="news",
+        evidence=heed.Evidence(notice="n", notice_version="1", act="pressed Save", language="en"),
+        method="web_form",
+        decided_time=datetime.now(UTC),
+    )
+
+
+class Told:
+    """A cache, and the upstream between it and its server."""
+
+    def __init__(self, server: Served, path: Path, *keys: str, lie: Lie | None = None) -> None:
+        self.calls: LyingCalls
+
+        def upstream(target: Target) -> LyingCalls:
+            self.calls = LyingCalls(target)
+            self.calls.lie = lie
+            return self.calls
+
+        self.client = CachedSyncClient(
+            server.address, path, clock=GoingClock(), upstream=upstream, verify=keys
+        )
+
+    def __enter__(self) -> Self:
+        self.client.cache  # noqa: B018 - opens it
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    @property
+    def stats(self) -> heed.CacheStats:
+        return self.client.cache.stats()
+
+    def wait_proved(self, revision: int) -> None:
+        wait_until(lambda: self.stats.proved_revision >= revision)
+
+    def wait_disproved(self) -> None:
+        wait_until(lambda: self.stats.disproved > 0)
+
+
+def head(plain: heed.SyncClient) -> int:
+    return plain.check(email="nobody@example.com", channel="email", topic="news").revision
+
+
+def test_what_a_cache_took_is_proved_from_its_snapshot_on_and_over_restarts(
+    server: Served, plain: heed.SyncClient, key: str, tmp_path: Path
+) -> None:
+    with Told(server, tmp_path / "cache", key) as told:
+        told.wait_proved(head(plain))
+        write_everything(plain)
+        told.wait_proved(head(plain))
+        told.client.wait_live()
+        snapshots = told.stats.resyncs
+    write_everything(plain)
+    with Told(server, tmp_path / "cache", key) as again:
+        again.wait_proved(head(plain))
+        write_everything(plain)
+        again.wait_proved(head(plain))
+
+        assert snapshots == {"new": 1}
+        assert again.stats.resyncs == {}
+        assert again.stats.disproved == 0
+        assert again.stats.told_by_hash == 0
+        answer = again.client.check(email=PEOPLE[0], channel="email", topic="news")
+        assert answer.source == "cache"
+    assert not list((tmp_path / "cache").glob("disproved-*"))
+
+
+def test_a_filtered_cache_proves_what_it_was_told_and_counts_what_it_was_not(
+    server: Served, plain: heed.SyncClient, key: str, tmp_path: Path
+) -> None:
+    with CachedSyncClient(
+        server.address,
+        tmp_path / "cache",
+        clock=GoingClock(),
+        topics=["orders", "orders.late", "held"],
+        channels=["email"],
+        verify=[key],
+    ) as cached:
+        cached.wait_live()
+        for at in range(5):
+            plain.opt_out(email=PEOPLE[at], source="tests", topic="news")
+        last = plain.opt_out(email=PEOPLE[0], source="tests", topic="orders", reach="all")
+        wait_until(lambda: cached.cache.stats().proved_revision >= last.revision)
+
+        stats = cached.cache.stats()
+        assert (stats.disproved, stats.told_by_hash) == (0, 5)
+
+
+def test_an_erasure_takes_the_material_and_leaves_the_leaves(
+    server: Served, plain: heed.SyncClient, key: str, tmp_path: Path
+) -> None:
+    """Whoever was away meanwhile is told the erased changes by their hashes alone."""
+    person = "erased@example.com"
+    with Told(server, tmp_path / "away", key) as away:
+        away.wait_proved(head(plain))
+    plain.opt_out(email=person, source="tests")
+    opt_in(plain, person)
+    subject = heed.email(person)
+    plain.add_suppressions([heed.Suppression(subject=subject, cause="complaint")], origin=ORIGIN)
+    plain.release_suppression(
+        subject=subject, cause="complaint", channel="email", reason="r", origin=ORIGIN
+    )
+    erased = plain.erase_subject([subject], reason="asked", origin=ORIGIN)
+
+    with (
+        Told(server, tmp_path / "away", key) as back,
+        Told(server, tmp_path / "new", key) as new,
+    ):
+        for one in (back, new):
+            one.wait_proved(erased.revision)
+        assert back.stats.resyncs == {}
+        assert (back.stats.disproved, back.stats.told_by_hash) == (0, 4)
+        assert records_of(back.client.cache._replica) == records_of(new.client.cache._replica)
+        assert not back.client.check(email=person, channel="email", topic="news").allowed
+
+
+def alter_effect(message: pb.WatchChangesResponse) -> None:
+    """Tell an opt-out of everything as one of something else, and its content as it is."""
+    for change in message.changes.changes:
+        change.set_record.topic = "elsewhere"
+
+
+def leave_out(message: pb.WatchChangesResponse) -> None:
+    """Leave a change out, and its leaf."""
+    changes = message.changes
+    del changes.changes[0], changes.leaves[0]
+
+
+def say_nothing(message: pb.WatchChangesResponse) -> None:
+    """Leave a change out whose content is there."""
+    del message.changes.changes[0]
+
+
+def tell_opt_in(message: pb.WatchChangesResponse) -> None:
+    for change in message.changes.changes:
+        change.set_record.kind = types.RECORD_KIND_OPT_IN
+
+
+def of_another(message: pb.WatchChangesResponse) -> None:
+    """Tell the choice as another person's."""
+    for change in message.changes.changes:
+        change.subject_key = bytes(16)
+
+
+def earlier(message: pb.WatchChangesResponse) -> None:
+    for change in message.changes.changes:
+        change.commit_time_us -= 1
+
+
+PLAIN_LIES = [alter_effect, leave_out, say_nothing, tell_opt_in, of_another, earlier]
+
+
+@pytest.mark.parametrize("lie", PLAIN_LIES, ids=lambda lie: lie.__name__)
+def test_a_change_that_was_altered_or_left_out_is_found_at_once(
+    server: Served, plain: heed.SyncClient, key: str, tmp_path: Path, lie: Lie
+) -> None:
+    with Told(server, tmp_path / "cache", key) as told:
+        told.wait_proved(head(plain))
+        told.client.wait_live()
+        told.calls.lie = _of_changes(lie)
+        plain.opt_out(email="lied@example.com", source="tests")
+
+        told.wait_disproved()
+        told.calls.lie = None
+        told.wait_proved(head(plain))
+
+        assert told.stats.resyncs["disproved"] >= 1
+        told.client.wait_live()
+
+
+def rewrite(message: pb.Changes) -> None:
+    """Tell another content, with all that follows from it."""
+    for leaf, change in zip(message.leaves, message.changes, strict=True):
+        rewritten(leaf.content, topic="elsewhere")
+        change.set_record.topic = "elsewhere"
+
+
+def make_up(message: pb.Changes) -> None:
+    """Tell a change before the first that nobody made."""
+    made = pb.Changes.FromString(message.SerializeToString())
+    for change in (*made.changes, *message.changes):
+        change.subject_key = bytes([change.revision % 256]) * 16
+    for change in message.changes:
+        change.revision += 1
+        change.set_record.revision += 1
+    del made.changes[1:], made.leaves[1:]
+    message.changes.insert(0, made.changes[0])
+    message.leaves.insert(0, made.leaves[0])
+    message.through += 1
+
+
+def swap(message: pb.Changes) -> None:
+    """Tell two changes in the other order."""
+    first, second = message.changes[0], message.changes[1]
+    one, other = first.subject_key, second.subject_key
+    first.subject_key, second.subject_key = other, one
+    salt = message.leaves[0].content.salt
+    message.leaves[0].content.salt = message.leaves[1].content.salt
+    message.leaves[1].content.salt = salt
+
+
+def hash_alone(message: pb.Changes) -> None:
+    """Tell that there is a change, and neither which nor what it says."""
+    del message.changes[:]
+    for leaf in message.leaves:
+        leaf.hash = bytes(32)
+
+
+GOOD_LIES = [rewrite, make_up, swap, hash_alone]
+
+
+@pytest.mark.parametrize("lie", GOOD_LIES, ids=lambda lie: lie.__name__)
+def test_a_history_that_was_made_up_whole_is_found_by_the_next_checkpoint(
+    server: Served,
+    plain: heed.SyncClient,
+    key: str,
+    tmp_path: Path,
+    lie: Callable[[pb.Changes], None],
+) -> None:
+    with Told(server, tmp_path / "cache", key) as told:
+        told.wait_proved(head(plain))
+        told.client.wait_live()
+
+        def lies(message: pb.WatchChangesResponse) -> None:
+            if len(message.changes.leaves):
+                lie(message.changes)
+                rehash(message.changes, told.calls.running)
+                told.calls.ahead = message.changes.through
+            elif message.HasField("heartbeat"):
+                message.heartbeat.through = max(message.heartbeat.through, told.calls.ahead)
+
+        told.calls.lie = lies
+        two_opt_outs(plain)
+        told.wait_disproved()
+        told.calls.lie = None
+        told.wait_proved(head(plain))
+
+    (found,) = (tmp_path / "cache").glob("disproved-*.txt")
+    assert "heed.dev/log/" in found.read_text()
+
+
+def two_opt_outs(plain: heed.SyncClient) -> None:
+    """Two changes of one transaction, so of one message."""
+    plain.opt_out(email="one@lied.example.com", phone="+4915112345678", source="tests")
+
+
+def _of_changes(lie: Lie) -> Lie:
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if len(message.changes.changes):
+            lie(message)
+
+    return lies
+
+
+def missing_record() -> Lie:
+    chunks: list[bytes] = []
+
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if message.HasField("snapshot_begin"):
+            chunks.clear()
+        elif message.HasField("snapshot_chunk"):
+            if not chunks:
+                records = without_first_subject(message.snapshot_chunk.records)
+                message.snapshot_chunk.records = records
+            chunks.append(message.snapshot_chunk.records)
+        elif message.HasField("snapshot_end"):
+            end = message.snapshot_end
+            end.checksum = checksum_of(chunks)
+            end.record_count = sum(
+                len(one.records)
+                for chunk in chunks
+                for one in pb.SnapshotRecords.FromString(chunk).subjects
+            )
+
+    return lies
+
+
+def missing_hold() -> Lie:
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if message.HasField("snapshot_begin"):
+            del message.snapshot_begin.holds[:]
+
+    return lies
+
+
+def other_tree() -> Lie:
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if message.HasField("snapshot_end"):
+            message.snapshot_end.subtree_hashes[0] = bytes(32)
+
+    return lies
+
+
+def no_checkpoint() -> Lie:
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if message.HasField("snapshot_end"):
+            message.snapshot_end.checkpoint = ""
+
+    return lies
+
+
+SNAPSHOT_LIES = [missing_record, missing_hold, other_tree, no_checkpoint]
+
+
+@pytest.mark.parametrize("lie", SNAPSHOT_LIES, ids=lambda lie: lie.__name__)
+def test_a_snapshot_that_nobody_vouches_for_is_not_taken(
+    server: Served,
+    plain: heed.SyncClient,
+    key: str,
+    tmp_path: Path,
+    lie: Callable[[], Lie],
+) -> None:
+    with Told(server, tmp_path / "cache", key, lie=lie()) as told:
+        told.wait_disproved()
+        assert told.stats.state == "syncing"
+        answer = told.client.check(email="nobody@example.com", channel="email", topic="news")
+        assert answer.source == "server"
+
+        told.calls.lie = None
+        told.wait_proved(head(plain))
+
+
+def test_a_checkpoint_by_another_key_proves_nothing(
+    server: Served, key: str, tmp_path: Path
+) -> None:
+    mine = read_verifier_key(key)
+    other = VerifierKey(mine.name, bytes(31) + b"\1")
+
+    with Told(server, tmp_path / "cache", str(other)) as told:
+        told.wait_disproved()
+        assert told.stats.state == "syncing"
+
+
+def test_a_log_of_which_no_key_was_given_allows_nothing(
+    server: Served, key: str, tmp_path: Path
+) -> None:
+    mine = read_verifier_key(key)
+    other = VerifierKey(mine.name.replace("/1", "/2"), mine.public_key)
+
+    with Told(server, tmp_path / "cache", str(other)) as told:
+        wait_until(lambda: told.stats.resyncs.get("unproved", 0) > 0)
+        assert told.stats.state == "syncing"
+        assert "no key was given" in told.stats.last_error
+
+
+def test_what_no_checkpoint_proves_in_time_is_not_young_any_more(
+    server: Served,
+    plain: heed.SyncClient,
+    key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Told(server, tmp_path / "cache", key) as told:
+        told.wait_proved(head(plain))
+        told.client.wait_live()
+        monkeypatch.setattr(LyingCalls, "checkpoint", _unanswered)
+        last = plain.opt_out(email="unproved@example.com", source="tests")
+        told.client.wait_for(last.revision)
+        told.client.wait_live()
+
+        told.client.clock.advance(timedelta(seconds=61))
+        wait_until(lambda: told.stats.state == "stale")
+        answer = told.client.check(email="nobody@example.com", channel="email", topic="news")
+        assert answer.source == "server"
+        told.client.clock.advance(timedelta(hours=1))
+        wait_until(lambda: told.stats.state == "expired")
+
+        monkeypatch.undo()
+        told.client.clock.ns = 0
+        told.wait_proved(last.revision)
+        told.client.wait_live()
+
+
+def _unanswered(*_: object) -> None:
+    raise heed.UnavailableError("no answer")
+
+
+def test_through_an_agent_it_is_the_same(
+    server: Served, plain: heed.SyncClient, key: str, tmp_path: Path
+) -> None:
+    with (
+        ServedAgent(tmp_path, server.address) as agent,
+        Told(agent, tmp_path / "cache", key) as told,
+    ):
+        told.wait_proved(head(plain))
+        told.client.wait_live()
+        write_everything(plain)
+        told.wait_proved(head(plain))
+
+        told.calls.lie = _of_changes(alter_effect)
+        plain.opt_out(email="lied@example.com", source="tests")
+        told.wait_disproved()
+
+
+def test_another_life_of_the_store_is_another_log_and_needs_its_key(tmp_path: Path) -> None:
+    variables = {"HEED_AUDIT_CHECKPOINT_SECONDS": "0.1"}
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with Served(folder, variables=variables) as server, server.client() as client:
+        write_everything(client)
+        first = key_of_log(client)
+        with Told(server, tmp_path / "cache", first) as told:
+            told.wait_proved(head(client))
+    begun = run_command("new-epoch", "--reason", "tests", cwd=folder, variables=variables)
+    assert begun.returncode == 0, begun.stderr
+    with (
+        Served(folder, listen=server.address, variables=variables) as again,
+        again.client() as client,
+    ):
+        client.opt_out(email=PEOPLE[0], source="tests")
+        second = key_of_log(client)
+        with Told(again, tmp_path / "cache", first) as told:
+            wait_until(lambda: told.stats.resyncs.get("unproved", 0) > 0)
+            assert told.stats.state in {"expired", "syncing"}
+            assert told.client.check(email="a@b.example", channel="email").source == "server"
+        with Told(again, tmp_path / "cache", first, second) as told:
+            told.wait_proved(head(client))
+            told.client.wait_live()
+            assert told.stats.disproved == 0
+
+
+def test_who_does_not_ask_is_told_no_leaves(
+    server: Served, plain: heed.SyncClient, tmp_path: Path
+) -> None:
+    calls: list[LyingCalls] = []
+
+    def upstream(target: Target) -> LyingCalls:
+        calls.append(LyingCalls(target))
+        return calls[0]
+
+    with CachedSyncClient(server.address, tmp_path / "cache", upstream=upstream) as cached:
+        cached.wait_live()
+        cached.wait_for(plain.opt_out(email="told@example.com", source="tests").revision)
+
+        told = [one for one in calls[0].told if one.HasField("changes")]
+        ends = [one.snapshot_end for one in calls[0].told if one.HasField("snapshot_end")]
+        assert told
+        assert not any(len(one.changes.leaves) for one in told)
+        assert [(one.checkpoint, len(one.subtree_hashes)) for one in ends] == [("", 0)]
+        assert cached.cache.stats().proved_revision == 0
