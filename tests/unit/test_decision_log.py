@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -247,3 +249,51 @@ def test_a_thread_that_ends_says_so_and_all_is_counted_from_then_on(tmp_path: Pa
         ("decisions_dropped", "warning"),
     ]
     assert (log.written, log.dropped) == (0, 4)
+
+
+FILLS_A_DISK = """
+import json, resource, sys
+from pathlib import Path
+from heed_server.decisions.file import RotatingFile
+
+file = RotatingFile(Path(sys.argv[1]), bytes_max=1 << 20, files_max=2)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+failures = 0
+for number in range(100):
+    if number == 50:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    try:
+        file.write([json.dumps({"number": number, "said": "x" * 20}).encode() + b"\\n"])
+    except OSError:
+        failures += 1
+sys.stdout.write(f"{failures}\\n")
+"""
+
+
+def test_a_real_file_that_can_grow_no_more_loses_lines_and_breaks_none_that_come_later(
+    tmp_path: Path,
+) -> None:
+    """By the limit of a file's size: a write is cut short, then refused, then there is room."""
+    path = tmp_path / "decisions.jsonl"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", FILLS_A_DISK, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    numbers: list[int] = []
+    broken = 0
+    for line in path.read_bytes().splitlines():
+        try:
+            numbers.append(json.loads(line)["number"])
+        except ValueError:
+            broken += 1
+    refused = int(ended.stdout)
+    assert refused > 10
+    assert len(numbers) == 100 - refused
+    assert numbers[-50:] == list(range(50, 100))
+    assert broken == 1  # the one that was cut, on a line of its own
