@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from heed.errors import ErrorReason, HeedError, OutcomeUnknownError, UnavailableError
 from heed.model import Revision
 from heed_server.storage import SqlStore, open_store
-from heed_server.storage.sqlite import SqliteBackend
+from heed_server.storage.sqlite import CHECKPOINT_BYTES, SqliteBackend
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.roots import shared_root_file
 from tests.support.stores import Shop, chooses, keyed, new_shop
@@ -115,7 +115,7 @@ async def test_a_failed_checkpoint_stops_the_writer(disk: FaultyDisk, tmp_path: 
         checkpoint(connection)
 
     backend._checkpoint = failing  # type: ignore[method-assign] # only when, not what
-    backend._checkpoint_at = 0
+    backend._checkpoint_bytes = 0
 
     await shop.ask(chooses("ada"))
     with pytest.raises(UnavailableError) as refused:
@@ -132,15 +132,37 @@ async def test_the_wal_is_copied_into_the_database_and_does_not_grow_for_ever(
 ) -> None:
     shop = await new_shop(await open_store(url(tmp_path)))
     backend = backend_of(shop.store)
-    backend._checkpoint_at = 0
+    backend._checkpoint_bytes = 0
 
     for n in range(30):
         await shop.ask(chooses(f"p{n}"))
-        backend._checkpoint_at = 0
 
     assert (tmp_path / "heed.db-wal").stat().st_size < 1_000_000
     await shop.store.close()
     assert not (tmp_path / "heed.db-wal").exists()
+
+
+async def test_a_wal_that_was_once_long_is_not_copied_after_every_commit(tmp_path: Path) -> None:
+    """The file keeps its length; what counts is how far it is in use."""
+    shop = await new_shop(await open_store(url(tmp_path)))
+    backend = backend_of(shop.store)
+    checkpoint, copies = backend._checkpoint, 0
+
+    def counted(connection: Connection) -> None:
+        nonlocal copies
+        copies += 1
+        checkpoint(connection)
+
+    backend._checkpoint = counted  # type: ignore[method-assign] # counted, and done as ever
+    backend._checkpoint_bytes = 400_000
+
+    for n in range(120):
+        await shop.ask(chooses(f"p{n}"))
+
+    length = (tmp_path / "heed.db-wal").stat().st_size
+    assert length >= 400_000
+    assert 2 <= copies <= 30
+    await shop.store.close()
 
 
 async def acknowledged_until_cut(
@@ -158,8 +180,7 @@ async def acknowledged_until_cut(
 
     async def write(n: int) -> None:
         for turn in range(10):
-            if chance.random() < 0.1:
-                backend._checkpoint_at = 0
+            backend._checkpoint_bytes = 0 if chance.random() < 0.1 else CHECKPOINT_BYTES
             name = f"p{n}.{turn}"
             await shop.ask(chooses(name))
             acknowledged.add(keyed(name).key)

@@ -56,6 +56,10 @@ class Connection:
     """Always autocommit; SQLAlchemy asks for it and sets it."""
 
     def __init__(self, path: str) -> None:
+        self.wal_bytes = 0
+        """How far the WAL was in use after the last commit of a connection that watches it. The
+        file does not tell: it keeps its length when it is written from its start again."""
+        self._page_bytes = 0
         try:
             self._apsw = apsw.Connection(path, statementcachesize=256)
         except _REFUSALS as error:
@@ -83,6 +87,15 @@ class Connection:
     def leave_wal(self) -> None:
         """Never copy the WAL into the database when this connection is closed, not even last."""
         self._apsw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+    def watch_wal(self) -> None:
+        """Keep `wal_bytes` from now on; a later `PRAGMA wal_autocheckpoint=` would end it."""
+        ((self._page_bytes,),) = self.fetch("PRAGMA page_size", ())
+        self._apsw.set_wal_hook(self._note_wal)
+
+    def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_bytes = pages * self._page_bytes
+        return apsw.SQLITE_OK
 
     @property
     def in_transaction(self) -> bool:

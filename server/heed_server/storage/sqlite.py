@@ -86,7 +86,10 @@ class SqliteBackend:
         self._writer = _Thread(path, limits, "heed-writer")
         self._readers: list[_Thread] = []
         self._turns = Turns(limits)
-        self._checkpoint_at = CHECKPOINT_BYTES
+        self._checkpoint_bytes = CHECKPOINT_BYTES
+        # Both by the writing thread: how far the WAL is in use, and was when it was last copied.
+        self._wal_bytes = 0
+        self._copied_bytes = 0
         self._failure = ""
 
     async def open(self, prepare: Callable[[Connection], None]) -> None:
@@ -134,10 +137,14 @@ class SqliteBackend:
             if _inode(self._path) != self._inode:
                 self._failure = f"{self._path} was replaced or taken away while it was open"
                 raise NotWrittenError(self._failure, fatal=True)
-            return _in_transaction(connection, body, must_commit)
+            result = _in_transaction(connection, body, must_commit)
+            self._wal_bytes = driver_of(connection).wal_bytes
+            if self._wal_bytes < self._copied_bytes:  # it is written from its start again
+                self._copied_bytes = 0
+            return result
 
         result = await self._writer.run(transaction)
-        if _size(self._wal) >= self._checkpoint_at:
+        if self._wal_bytes - self._copied_bytes >= self._checkpoint_bytes:
             # Not awaited: the answer of this commit need not wait for it, the next commit does.
             self._writer.start(self._checkpoint)
         return result
@@ -207,10 +214,6 @@ class SqliteBackend:
                 self._lock_file = -1
 
     @property
-    def _wal(self) -> Path:
-        return self._path.with_name(f"{self._path.name}-wal")
-
-    @property
     def _ledger(self) -> Path:
         return ledger_path(self._path)
 
@@ -230,20 +233,18 @@ class SqliteBackend:
             raise NotWrittenError(self._failure, fatal=True) from error
         finally:
             driver.fetch(f"PRAGMA busy_timeout={patience_ms}", ())
-        self._checkpoint_at = CHECKPOINT_BYTES
+        self._copied_bytes = self._wal_bytes
         return not is_busy
 
     def _checkpoint(self, connection: Connection) -> None:
         """Copy what no reader needs any more into the database. Runs in the writing thread."""
         try:
-            rows = driver_of(connection).fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
+            driver_of(connection).fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
         except apsw_driver.Error as error:
             if error.code not in _TRY_AGAIN:
                 self._failure = f"the checkpoint failed: {_text(error)}"
             return
-        _, wal_pages, copied_pages = rows[0]
-        is_done = wal_pages == copied_pages
-        self._checkpoint_at = CHECKPOINT_BYTES + (0 if is_done else _size(self._wal))
+        self._copied_bytes = self._wal_bytes
 
 
 class _Thread:
@@ -294,6 +295,8 @@ class _Thread:
                 *(("query_only=ON",) if self._is_reader else ()),
             ):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
+            if not self._is_reader:
+                driver_of(connection).watch_wal()
             self._connection = connection
         return self._connection
 
