@@ -5,9 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from heed.acts import Outcome, StoredRecord
+from heed.audit.claims import ReceiptClaim
 from heed.model import (
     Cause,
     Channel,
+    Choice,
+    ChoiceKind,
     Decision,
     Effect,
     Evidence,
@@ -24,11 +28,15 @@ from heed.model import (
     Scope,
     Subject,
     SubjectType,
+    TenantId,
     Topic,
     TopicClass,
     Verdict,
 )
-from heed.wire import encoded, values
+from heed.still_sent import plan
+from heed.tokens import encode_token
+from heed.topics import TopicTable
+from heed.wire import encoded, outcomes, values
 from heed.wire import format as told
 from heed.wire.violations import Violations
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -295,3 +303,62 @@ def test_the_numbers_of_the_model_are_those_of_the_contract(
     members: dict[str, int] = {one.name: one.value for one in ours}  # type: ignore[attr-defined]  # enums
 
     assert {name: n for name, n in members.items() if name not in missing} == contract
+
+
+@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_the_answer_to_a_write_is_the_message_of_its_parts(
+    effect: Effect, *, is_claimed: bool
+) -> None:
+    claim = ReceiptClaim(
+        origin="heed.dev/log/0102/1", first_revision=Revision(2**40), count=3, leaves_hash=b"l" * 32
+    )
+    mandatory = Topic(
+        name="security",
+        topic_class=TopicClass.MANDATORY,
+        mandatory_channels=frozenset({Channel.EMAIL}),
+    )
+    at_root = plan(
+        TopicTable([mandatory]), [Choice(kind=ChoiceKind.OPT_OUT, scope=Scope(channel=Channel.ANY))]
+    )
+    outcome = Outcome(
+        revision=Revision(2**40 + 2),
+        running_hash=b"r" * 32,
+        epoch=b"e" * 8,
+        commit_time=NOW,
+        stored=tuple(
+            StoredRecord(item=0, subject_index=index, record=record, effect=effect)
+            for index, record in enumerate((RECORD, PAUSE, OPT_IN))
+        ),
+        standing=((0, 0, RECORD), (0, 1, PAUSE), (0, 2, BOUNCE), (0, 3, RECORD)),
+        claim=claim if is_claimed else None,
+    )
+    token = encode_token(
+        epoch=outcome.epoch,
+        tenant_id=TenantId(1),
+        revision=outcome.revision,
+        running_hash=outcome.running_hash,
+    )
+
+    answer = outcomes.preference_set(TenantId(1), outcome, at_root)
+
+    classes, topics = at_root.within(outcome.standing, NOW)
+    assert topics == ["security"]
+    assert preference.SetPreferenceResponse.FromString(answer) == preference.SetPreferenceResponse(
+        stored=[
+            preference.StoredChoice(
+                record=told.record(one.record, one.subject_index, NOW),
+                effect=told.effect(effect),
+            )
+            for one in outcome.stored
+        ],
+        standing=[told.record(record, at, NOW) for _, at, record in outcome.standing],
+        still_sent=[pb.TopicClass.ValueType(one) for one in classes],
+        still_sent_mandatory_topics=topics,
+        position=told.position(outcome.revision, token, NOW),
+        receipt_claim=pb.ReceiptClaim(
+            origin=claim.origin, first_revision=2**40, count=3, leaves_hash=b"l" * 32
+        )
+        if is_claimed
+        else None,
+    )

@@ -46,9 +46,13 @@ def require_open_batch(batch_id: str, batches: Mapping[str, Batch]) -> None:
 
 def batch_of(act: Act) -> str:
     """Return the batch that an act adds to; empty: none."""
-    if isinstance(act, AddProtections | SetPreferences):
+    if isinstance(act, _ADDING):
         return act.batch_id
     return ""
+
+
+# Made once: a union that is written where it is asked about is made anew at each call.
+_ADDING: Final = (AddProtections, SetPreferences)
 
 
 def judge_revert(act: RevertBatch, ruling: Ruling) -> None:

@@ -1,4 +1,4 @@
-"""The answers of Checks as bytes, put together by hand from encoded parts.
+"""The answers of Checks, and parts of those of writes, as bytes put together by hand.
 
 Protobuf reads a message as the concatenation of its fields, so an answer is the bytes of its
 decisions, each after its tag and length, then those of its position. What many answers have in
@@ -12,10 +12,12 @@ Seconds and nanoseconds are varints of five bytes, whatever they are, so that le
 from collections.abc import Sequence
 from typing import Final
 
+from heed.audit.claims import ReceiptClaim
 from heed.errors import HeedError
 from heed.model import (
     RULE_VERSION,
     Decision,
+    Effect,
     Instant,
     Reason,
     Record,
@@ -117,6 +119,58 @@ def stream_refusal(sequence: int, count: int, error: HeedError) -> bytes:
     return _stream_part(_refusal(error)) * count + b"\x18" + varint(sequence)
 
 
+def record(value: Record, subject_index: int, now: Instant) -> bytes:
+    """Return a record as a Check tells it."""
+    key = (value.kind, value.cause, value.reach, value.channel, value.topic)
+    encoded = (
+        (_shapes.get(key) or _learn(value))
+        + b"\x2a"
+        + _instant(value.decided_time)
+        + b"\x38"
+        + varint(value.revision)
+        + _INDICES[subject_index]
+    )
+    end_time = value.end_time
+    if end_time is None:
+        return encoded + b"\x58\x01"
+    encoded += b"\x32" + _instant(end_time)
+    return encoded + b"\x58\x01" if now < end_time else encoded
+
+
+def effect(value: Effect) -> bytes:
+    """Return the field of what a change did to what stands, in a stored choice."""
+    return _EFFECTS[value]
+
+
+def position(revision: Revision, token: str, now: Instant) -> bytes:
+    """Return where in the log, and when, the answer to a write is true."""
+    return (
+        b"\x08"
+        + varint(revision)
+        + b"\x12"
+        + _instant(now)
+        + _RULE_VERSION
+        + field(b"\x22", token.encode())
+    )
+
+
+def claim(value: ReceiptClaim) -> bytes:
+    """Return what a write left in the log."""
+    return (
+        field(b"\x0a", value.origin.encode())
+        + b"\x10"
+        + varint(value.first_revision)
+        + b"\x18"
+        + varint(value.count)
+        + field(b"\x22", value.leaves_hash)
+    )
+
+
+def field(tag: bytes, content: bytes) -> bytes:
+    """Return a message, a text or bytes after its tag and length."""
+    return tag + varint(len(content)) + content
+
+
 def _stream_part(answer: bytes) -> bytes:
     """The answer to one query of a stream, after its tag and length."""
     return b"\x0a" + varint(len(answer)) + answer
@@ -153,32 +207,15 @@ def _encode(answered: Answered, now: Instant) -> bytes:
 
 def _reason(reason: Reason, now: Instant) -> bytes:
     """A reason after its tag and length."""
-    record = reason.record
-    if record is None:
+    spoke = reason.record
+    if spoke is None:
         voice = told.reason(reason, now).SerializeToString()
     else:
-        encoded = _record(record, reason.subject or 0, now)
+        encoded = record(spoke, reason.subject or 0, now)
         voice = _RULES[reason.rule] + b"\x12" + varint(len(encoded)) + encoded
-        if record.end_time is not None:
-            voice += b"\x22" + _instant(record.end_time)
+        if spoke.end_time is not None:
+            voice += b"\x22" + _instant(spoke.end_time)
     return b"\x12" + varint(len(voice)) + voice
-
-
-def _record(record: Record, subject_index: int, now: Instant) -> bytes:
-    key = (record.kind, record.cause, record.reach, record.channel, record.topic)
-    encoded = (
-        (_shapes.get(key) or _learn(record))
-        + b"\x2a"
-        + _instant(record.decided_time)
-        + b"\x38"
-        + varint(record.revision)
-        + _INDICES[subject_index]
-    )
-    end_time = record.end_time
-    if end_time is None:
-        return encoded + b"\x58\x01"
-    encoded += b"\x32" + _instant(end_time)
-    return encoded + b"\x58\x01" if now < end_time else encoded
 
 
 def _learn(record: Record) -> bytes:
@@ -229,4 +266,6 @@ _ONE_BYTE: Final = tuple(bytes((number,)) for number in range(0x80))
 _VERDICTS: Final = tuple(b"\x08" + byte for byte in _ONE_BYTE[: 1 + max(Verdict)])
 _RULES: Final = tuple(b"\x08" + byte for byte in _ONE_BYTE[: 1 + max(Rule)])
 _CLASSES: Final = tuple(b"\x20" + byte for byte in _ONE_BYTE[: 1 + max(TopicClass)])
+_EFFECTS: Final = tuple(b"\x10" + byte for byte in _ONE_BYTE[: 1 + max(Effect)])
+_RULE_VERSION: Final = b"\x18" + varint(RULE_VERSION)
 _INDICES: Final = tuple(b"\x40" + byte for byte in _ONE_BYTE[:SUBJECTS_MAX])

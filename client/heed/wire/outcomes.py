@@ -9,9 +9,10 @@ Laws:
 from collections.abc import Sequence
 
 from heed.acts import Outcome, Reverted, StoredRecord
-from heed.model import Origin, TenantId
+from heed.model import Origin, Record, TenantId
 from heed.still_sent import StillSent
 from heed.tokens import encode_token
+from heed.wire import encoded
 from heed.wire import format as told
 from heed.wire.asked import RejectedRow
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -20,19 +21,35 @@ from heed_proto.v1 import types_pb2 as pb
 
 
 def preference_set(tenant_id: TenantId, outcome: Outcome, still_sent: StillSent) -> bytes:
-    """Return the answer of SetPreference."""
-    classes, topics = still_sent.within(outcome.standing, outcome.commit_time)
-    return preference.SetPreferenceResponse(
-        stored=[_stored(one, outcome) for one in outcome.stored],
-        standing=[
-            told.record(record, subject_index, outcome.commit_time)
-            for _, subject_index, record in outcome.standing
-        ],
-        still_sent=[pb.TopicClass.ValueType(one) for one in classes],
-        still_sent_mandatory_topics=topics,
-        position=_position(tenant_id, outcome),
-        receipt_claim=_claim(outcome),
-    ).SerializeToString()
+    """Return the answer of SetPreference, put together by hand: there is one for each write."""
+    now, field = outcome.commit_time, encoded.field
+    classes, topics = still_sent.within(outcome.standing, now)
+    # What was stored stands, most often: the same record of the same subject, encoded once.
+    records: dict[tuple[int, int], bytes] = {}
+
+    def record(value: Record, subject_index: int) -> bytes:
+        known = records.get((id(value), subject_index))
+        if known is None:
+            known = encoded.record(value, subject_index, now)
+            records[id(value), subject_index] = known
+        return known
+
+    parts = [
+        field(
+            b"\x0a",
+            field(b"\x0a", record(one.record, one.subject_index)) + encoded.effect(one.effect),
+        )
+        for one in outcome.stored
+    ]
+    parts += [field(b"\x12", record(value, at)) for _, at, value in outcome.standing]
+    parts.append(field(b"\x1a", bytes(classes)))
+    parts += [field(b"\x22", topic.encode()) for topic in topics]
+    parts.append(
+        field(b"\x32", encoded.position(outcome.revision, _token(tenant_id, outcome), now))
+    )
+    if outcome.claim is not None:
+        parts.append(field(b"\x4a", encoded.claim(outcome.claim)))
+    return b"".join(parts)
 
 
 def preferences_set(tenant_id: TenantId, outcome: Outcome, people_count: int) -> bytes:
@@ -190,10 +207,13 @@ def _topic(outcome: Outcome) -> pb.Topic | None:
 
 
 def _position(tenant_id: TenantId, outcome: Outcome) -> pb.Position:
-    token = encode_token(
+    return told.position(outcome.revision, _token(tenant_id, outcome), outcome.commit_time)
+
+
+def _token(tenant_id: TenantId, outcome: Outcome) -> str:
+    return encode_token(
         epoch=outcome.epoch,
         tenant_id=tenant_id,
         revision=outcome.revision,
         running_hash=outcome.running_hash,
     )
-    return told.position(outcome.revision, token, outcome.commit_time)

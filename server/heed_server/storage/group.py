@@ -10,7 +10,7 @@ Laws:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -47,6 +47,8 @@ from heed_server.storage.touched import (
 from heed_server.writes import Appended, Committed, Write
 
 _MICROSECONDS_A_DAY = 86_400_000_000
+_DRY: Final = (AddProtections, ReleaseSuppressions, RevertBatch)
+"""The acts that can be tried first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ def _append(
     rules: GroupRules,
 ) -> Appended:
     act = write.act
-    is_dry_run = isinstance(act, AddProtections | ReleaseSuppressions | RevertBatch) and act.dry_run
+    is_dry_run = isinstance(act, _DRY) and act.dry_run
     require_open(act, log.ledger.batches)
     first = None if is_dry_run else log.keys.get(write.idempotency_key)
     if first is not None:
