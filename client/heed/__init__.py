@@ -1,41 +1,14 @@
 """The heed library: it decides, and asks a server for what it does not know.
 
 `Client` asks with `await`, `SyncClient` without; docs/clients.md shows both.
+
+Law: `import heed` loads the words and the errors; what speaks to a server, and gRPC with it, is
+loaded when it is first named. A server and its commands import modules of heed, never those.
 """
 
-from heed.answers import (
-    AnswerSource,
-    Approval,
-    AsOf,
-    BatchSetAnswer,
-    CacheState,
-    CacheStats,
-    ChannelDecision,
-    CheckAnswer,
-    Erasure,
-    ErasureAnswer,
-    HistoricChange,
-    Hold,
-    HoldAnswer,
-    ImportAnswer,
-    KnownSubject,
-    Preferences,
-    Reason,
-    Record,
-    RejectedRow,
-    ReleaseAnswer,
-    ReleasesAnswer,
-    RevertAnswer,
-    SetAnswer,
-    Stored,
-    SubjectExport,
-    SubjectRecord,
-    SuppressionsAnswer,
-    Tenant,
-    TopicAnswer,
-)
-from heed.client import CheckStream, Client
-from heed.connection.target import Tls
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from heed.errors import (
     SAFE_ANSWER,
     ConflictError,
@@ -68,25 +41,60 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
-from heed.requests import (
-    Choice,
-    EndPause,
-    ImportedOptOut,
-    ImportRow,
-    OptIn,
-    OptOut,
-    Origin,
-    Pause,
-    PersonChoices,
-    Position,
-    Query,
-    Suppression,
-    device,
-    email,
-    phone,
-    user,
-)
-from heed.sync_client import SyncCheckStream, SyncClient
+
+if TYPE_CHECKING:
+    from heed.answers import (
+        AnswerSource,
+        Approval,
+        AsOf,
+        BatchSetAnswer,
+        CacheState,
+        CacheStats,
+        ChannelDecision,
+        CheckAnswer,
+        Erasure,
+        ErasureAnswer,
+        HistoricChange,
+        Hold,
+        HoldAnswer,
+        ImportAnswer,
+        KnownSubject,
+        Preferences,
+        Reason,
+        Record,
+        RejectedRow,
+        ReleaseAnswer,
+        ReleasesAnswer,
+        RevertAnswer,
+        SetAnswer,
+        Stored,
+        SubjectExport,
+        SubjectRecord,
+        SuppressionsAnswer,
+        Tenant,
+        TopicAnswer,
+    )
+    from heed.client import CheckStream, Client
+    from heed.connection.target import Tls
+    from heed.requests import (
+        Choice,
+        EndPause,
+        ImportedOptOut,
+        ImportRow,
+        OptIn,
+        OptOut,
+        Origin,
+        Pause,
+        PersonChoices,
+        Position,
+        Query,
+        Suppression,
+        device,
+        email,
+        phone,
+        user,
+    )
+    from heed.sync_client import SyncCheckStream, SyncClient
 
 __all__ = [
     "SAFE_ANSWER",
@@ -168,3 +176,78 @@ __all__ = [
     "phone",
     "user",
 ]
+
+_NAMES_OF = {
+    "heed.answers": (
+        "AnswerSource",
+        "Approval",
+        "AsOf",
+        "BatchSetAnswer",
+        "CacheState",
+        "CacheStats",
+        "ChannelDecision",
+        "CheckAnswer",
+        "Erasure",
+        "ErasureAnswer",
+        "HistoricChange",
+        "Hold",
+        "HoldAnswer",
+        "ImportAnswer",
+        "KnownSubject",
+        "Preferences",
+        "Reason",
+        "Record",
+        "RejectedRow",
+        "ReleaseAnswer",
+        "ReleasesAnswer",
+        "RevertAnswer",
+        "SetAnswer",
+        "Stored",
+        "SubjectExport",
+        "SubjectRecord",
+        "SuppressionsAnswer",
+        "Tenant",
+        "TopicAnswer",
+    ),
+    "heed.client": (
+        "CheckStream",
+        "Client",
+    ),
+    "heed.connection.target": ("Tls",),
+    "heed.requests": (
+        "Choice",
+        "EndPause",
+        "ImportedOptOut",
+        "ImportRow",
+        "OptIn",
+        "OptOut",
+        "Origin",
+        "Pause",
+        "PersonChoices",
+        "Position",
+        "Query",
+        "Suppression",
+        "device",
+        "email",
+        "phone",
+        "user",
+    ),
+    "heed.sync_client": (
+        "SyncCheckStream",
+        "SyncClient",
+    ),
+}
+"""The names that are loaded when they are asked for, by the module that has them."""
+
+if not TYPE_CHECKING:  # else every name would look like one of heed's
+
+    def __getattr__(name: str) -> object:
+        for home, names in _NAMES_OF.items():
+            if name in names:
+                found = getattr(import_module(home), name)
+                globals()[name] = found
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

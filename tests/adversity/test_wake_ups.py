@@ -26,7 +26,8 @@ from heed_server.config import (
 from heed_server.follow import Follower
 from heed_server.primary.node import open_node
 from heed_server.primary.stopping import Stop
-from heed_server.storage import StorageLimits, WakeUps, open_wake_ups, wakeups
+from heed_server.storage import StorageLimits, open_wake_ups, wakeups
+from heed_server.storage.wakeups import WakeUps
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.postgres import Postgres
 from tests.support.roots import shared_root_file

@@ -14,7 +14,7 @@ from heed_server.storage import StorageLimits
 from heed_server.storage.copying import Loader
 from heed_server.storage.migrations import migrate_to
 from heed_server.storage.opening import backend_of, parse_url
-from heed_server.storage.postgres import PostgresBackend, run_alone
+from heed_server.storage.sqlite import SqliteBackend
 
 RELEASED = (1, 2, 3)
 """The schemas that releases had."""
@@ -39,8 +39,7 @@ def rows_of(version: int) -> dict[str, tuple[tuple[str, ...], list[list[Any]]]]:
 
 async def make_database(url: str, version: int) -> None:
     """Make an empty database one of a released schema, with rows in every table."""
-    limits, found = StorageLimits(), parse_url(url)
-    backend = backend_of(found, limits)
+    backend = backend_of(parse_url(url), StorageLimits())
 
     def fill(connection: Connection) -> None:
         migrate_to(connection, version)
@@ -50,8 +49,8 @@ async def make_database(url: str, version: int) -> None:
                 loader.put(connection, name, columns, rows)
         loader.finish(connection)
 
-    if isinstance(backend, PostgresBackend):
-        await run_alone(found, limits, fill)
-    else:
+    if isinstance(backend, SqliteBackend):
         await backend.open(fill)
+    else:
+        await backend.run_alone(fill)
     await backend.close()

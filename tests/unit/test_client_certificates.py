@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from heed_server.auth.client_certificates import CERTIFICATE_BYTES_MAX, CertificateNames, names_of
+from heed_server.auth.client_certificates import CertificateNames, names_of
+from heed_server.auth.credentials import CERTIFICATE_BYTES_MAX
 from heed_server.auth.refusals import NotTakenError, Why
 from tests.support.served import Authority
 

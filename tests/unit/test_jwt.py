@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 from heed.model import Instant
 from heed_server.auth.grants import Algorithm, Issuer
 from heed_server.auth.jwks import JWKS_BYTES_MAX, JWKS_KEYS_MAX, KeySet, parse_key_set
-from heed_server.auth.jwt import (
-    JWT_CHARACTERS_MAX,
-    KeyNotKnownError,
-    expire_time_of,
-    parse_jwt,
-    verify_jwt,
-)
+from heed_server.auth.jwt import JWT_CHARACTERS_MAX, expire_time_of, parse_jwt
+from heed_server.auth.jwt_verifying import KeyNotKnownError, verify_jwt
 from heed_server.auth.refusals import NotTakenError, Why
 from tests.support.identities import (
     AUDIENCE,

@@ -16,7 +16,6 @@ from typing import cast
 
 import grpc
 import structlog
-from cryptography import x509
 
 from heed.errors import invalid_field
 from heed_server.config import TlsConfig
@@ -129,6 +128,8 @@ def _port_credentials(certificates: Certificates, *, asks: bool) -> grpc.ServerC
 
 def _authorities(file: Path) -> bytes:
     """The authorities of callers' certificates; gRPC passes over what it cannot read."""
+    from cryptography import x509  # loaded only where callers are asked for a certificate
+
     try:
         content = file.read_bytes()
         x509.load_pem_x509_certificates(content)  # fails where there is none

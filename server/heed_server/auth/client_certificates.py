@@ -17,11 +17,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from heed.model import Instant
+from heed_server.auth.credentials import CERTIFICATE_BYTES_MAX
 from heed_server.auth.refusals import NotTakenError, Why
 from heed_server.auth.spiffe import is_spiffe_id
-
-CERTIFICATE_BYTES_MAX = 16_384
-"""Bytes of a client's certificate, as PEM; a larger one names nobody."""
 
 _UNREADABLE = (
     ValueError,

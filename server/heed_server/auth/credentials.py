@@ -19,18 +19,20 @@ import asyncio
 import hmac
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
 from heed.errors import UnavailableError
 from heed.model import Instant
-from heed_server.auth.identities import Identities, Verified
 from heed_server.auth.jwt import is_like_jwt
 from heed_server.auth.keys import parse_key
 from heed_server.auth.policy import OPEN, Principal, Right
 from heed_server.auth.refusals import NotTakenError, Refusals, Why
 from heed_server.store import ApiKey
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
 
 REFRESH_SECONDS = 2.0
 """How often the keys are read again: higher notices a revocation later, lower asks the store more
@@ -38,6 +40,9 @@ REFRESH_SECONDS = 2.0
 
 VERIFIED_TOKENS_MAX = 10_000
 """So many verified credentials are remembered; one more and all are verified again, once each."""
+
+CERTIFICATE_BYTES_MAX = 16_384
+"""Bytes of a client's certificate, as PEM; a larger one names nobody."""
 
 HANDED_ON: Final = "heed-handed-on"
 """The metadata of a call that somebody hands on for another. It only takes away: whoever says it of
@@ -51,6 +56,15 @@ _SCHEME = "bearer "
 _PEM = b"-----BEGIN CERTIFICATE-----"
 
 _log = structlog.stdlib.get_logger("heed_server.auth")
+
+
+class Verified(NamedTuple):
+    """Whom a credential is of, for as long as it may be remembered."""
+
+    principal: Principal
+    expire_time: Instant | None
+    require_recent: Callable[[], None]
+    """Raises UnavailableError when what it was judged by is too old."""
 
 
 class KeyReader(Protocol):
@@ -87,7 +101,7 @@ class Authenticator:
         keys_kept_seconds: float,
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
-        identities: Identities | None = None,
+        identities: "Identities | None" = None,
         is_asked_by_workers: bool = False,
     ) -> None:
         """`is_required` False: a call without a credential is `OPEN`; one with a bad one fails.

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -24,11 +24,12 @@ from heed.errors import InvalidArgumentError, UnavailableError
 from heed.model import Instant
 from heed.task_group import TaskGroup
 from heed_server.auth.client_certificates import names_of
+from heed_server.auth.credentials import Verified
 from heed_server.auth.fetching import FetchError, fetch
 from heed_server.auth.grants import Grants, Issuer, parse_grants, path_within
 from heed_server.auth.jwks import JWKS_BYTES_MAX, KeySet, parse_key_set
-from heed_server.auth.jwt import KeyNotKnownError, parse_jwt, verify_jwt
-from heed_server.auth.policy import Principal
+from heed_server.auth.jwt import parse_jwt
+from heed_server.auth.jwt_verifying import KeyNotKnownError, verify_jwt
 from heed_server.auth.refusals import NotTakenError, Why
 
 LOOK_SECONDS: Final = 2.0
@@ -43,15 +44,6 @@ GRANTS_BYTES_MAX: Final = 1 << 20
 """Bytes of the file of grants."""
 
 _log = structlog.stdlib.get_logger("heed_server.auth")
-
-
-class Verified(NamedTuple):
-    """Whom a credential is of, for as long as it may be remembered."""
-
-    principal: Principal
-    expire_time: Instant | None
-    require_recent: Callable[[], None]
-    """Raises UnavailableError when what it was judged by is too old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,12 @@
-"""One JWT: taken apart, and judged by its issuer's keys. Pure: the time is an argument.
+"""One JWT, taken apart; `jwt_verifying` judges it. Pure.
 
 Laws:
-- The algorithm is the operator's choice, by issuer; the token's own word only picks one of them,
-  and a key verifies by the algorithms of its kind alone. `none` and HMAC are in no list.
 - No key, and no place to get one, is ever taken from a token (`jwk`, `jku`, `x5c`, `x5u`).
 - What can be read in two ways is refused: a member that is there twice, padding, a critical
   extension, a type that is not a JWT's, an end that is no number.
 - A token that is bound to a key of its holder (`cnf`) is refused: this edge cannot see that proof,
   and would take a stolen one.
-- Nothing that is claimed counts before the signature was verified, but to refuse sooner.
+- Nothing that is claimed here was verified.
 Source: RFC 7515, 7519, 8725, 9068.
 """
 
@@ -16,17 +14,11 @@ import base64
 import binascii
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from joserfc import jws
-from joserfc.errors import JoseError, SecurityWarning
-
 from heed.model import Instant
-from heed_server.auth.grants import Algorithm, Issuer
-from heed_server.auth.jwks import KeySet
 from heed_server.auth.refusals import NotTakenError, Why
 
 JWT_CHARACTERS_MAX = 7_168
@@ -35,14 +27,6 @@ JWT_CHARACTERS_MAX = 7_168
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _TYPES: Final = {"jwt", "at+jwt", "application/jwt", "application/at+jwt"}
 _SECONDS_MAX: Final = 253_402_300_799
-_ALGORITHMS: Final = {algorithm.value: algorithm for algorithm in Algorithm}
-
-
-class KeyNotKnownError(NotTakenError):
-    """No key of this id is known of its issuer: there may be a new one."""
-
-    def __init__(self) -> None:
-        super().__init__(Why.UNKNOWN_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,76 +68,42 @@ def parse_jwt(text: str) -> ParsedJwt:
     return ParsedJwt(text=text, algorithm=str(header["alg"]), key_id=key_id, claims=claims)
 
 
-def verify_jwt(
-    parsed: ParsedJwt, issuer: Issuer, keys: KeySet, *, now: Instant, leeway_seconds: float
-) -> Instant:
-    """Return when a JWT ends, leeway included, if it is its issuer's, for us, and holds now.
-
-    Raises:
-        KeyNotKnownError: it may be signed with a key that is not known yet.
-        NotTakenError: it is not to be taken; the first reason found.
-    """
-    claims = parsed.claims
-    algorithm = _ALGORITHMS.get(parsed.algorithm)
-    if algorithm is None or algorithm not in issuer.algorithms:
-        raise NotTakenError(Why.ALGORITHM)
-    if claims.get("iss") != issuer.name:
-        raise NotTakenError(Why.ISSUER)
-    audience = claims.get("aud")
-    if not (audience == issuer.audience or _is_among(issuer.audience, audience)):
-        raise NotTakenError(Why.AUDIENCE)
-    expire_time = _require_time(claims, now, leeway_seconds)
-    if not isinstance(claims.get("sub"), str) or not claims["sub"]:
-        raise NotTakenError(Why.MALFORMED)
-    found = keys.find(parsed.key_id, algorithm)
-    if found is None:
-        raise KeyNotKnownError
-    try:
-        with warnings.catch_warnings():
-            # The library warns of EdDSA's name, which RFC 9864 makes narrower; the key says which.
-            warnings.simplefilter("ignore", SecurityWarning)
-            verified = jws.deserialize_compact(parsed.text, found.key, algorithms=[algorithm.value])
-    except (JoseError, ValueError, TypeError) as error:
-        raise NotTakenError(Why.SIGNATURE) from error
-    if _parsed(verified.payload) != claims:
-        raise NotTakenError(Why.SIGNATURE)
-    return expire_time
-
-
 def expire_time_of(text: str) -> Instant | None:
     """Return when a JWT says that it ends; None for what is none. For who knows that it is good."""
     try:
         end = parse_jwt(text).claims.get("exp")
     except NotTakenError:
         return None
-    return _instant(end) if _is_time(end) else None
+    return instant_of(end) if is_time(end) else None
 
 
-def _require_time(claims: Mapping[str, object], now: Instant, leeway_seconds: float) -> Instant:
-    end, begin = claims.get("exp"), claims.get("nbf", 0)
-    if not _is_time(end) or not _is_time(begin):
-        raise NotTakenError(Why.MALFORMED)
-    leeway = round(leeway_seconds * 1_000_000)
-    if now >= _instant(end) + leeway:
-        raise NotTakenError(Why.EXPIRED)
-    if now < _instant(begin) - leeway:
-        raise NotTakenError(Why.NOT_YET_VALID)
-    return Instant(_instant(end) + leeway)
-
-
-def _is_time(value: object) -> bool:
-    """Whether it is a number of seconds since 1970. True and False are no numbers here."""
+def is_time(value: object) -> bool:
+    """Whether a claim is a number of seconds since 1970. True and False are no numbers here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return 0 <= value <= _SECONDS_MAX
 
 
-def _instant(seconds: object) -> Instant:
+def instant_of(seconds: object) -> Instant:
+    """Return what a number of seconds since 1970 stands for."""
     return Instant(round(float(str(seconds)) * 1_000_000))
 
 
-def _is_among(wanted: str, named: object) -> bool:
-    return isinstance(named, list) and wanted in named
+def claims_of(content: bytes) -> Mapping[str, object]:
+    """Return the JSON object that a part of a JWT is.
+
+    Raises:
+        NotTakenError: MALFORMED, it is none, or can be read in two ways.
+    """
+    try:
+        found: object = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise NotTakenError(Why.MALFORMED) from error
+    if not isinstance(found, dict):
+        raise NotTakenError(Why.MALFORMED)
+    return found
 
 
 def _object(encoded: str) -> Mapping[str, object]:
@@ -167,19 +117,7 @@ def _object(encoded: str) -> Mapping[str, object]:
             raise NotTakenError(Why.MALFORMED)
     except binascii.Error as error:
         raise NotTakenError(Why.MALFORMED) from error
-    return _parsed(content)
-
-
-def _parsed(content: bytes) -> Mapping[str, object]:
-    try:
-        found: object = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_number
-        )
-    except (ValueError, RecursionError) as error:
-        raise NotTakenError(Why.MALFORMED) from error
-    if not isinstance(found, dict):
-        raise NotTakenError(Why.MALFORMED)
-    return found
+    return claims_of(content)
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

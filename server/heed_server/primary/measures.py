@@ -6,13 +6,13 @@ what can only be read on the loop (the size of an index) is sampled there.
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from heed.errors import HeedError
 from heed_server.audit import Signer
 from heed_server.auth.credentials import Authenticator
-from heed_server.auth.identities import Identities
 from heed_server.decisions import DecisionLog
 from heed_server.outbox import Outbox
 from heed_server.primary.deciding import of_decisions
@@ -24,7 +24,6 @@ from heed_server.primary.watch_measures import of_watches
 from heed_server.service import Tenants
 from heed_server.service.admission import Admission
 from heed_server.service.caps import Caps
-from heed_server.storage import WakeUps
 from heed_server.telemetry.metrics import (
     ByTenant,
     Declaration,
@@ -34,6 +33,10 @@ from heed_server.telemetry.metrics import (
     single,
 )
 from heed_server.watch import Watches
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
+    from heed_server.storage.wakeups import WakeUps
 
 SAMPLE_SECONDS = 5.0
 """How often the size of the indexes is read."""
@@ -56,8 +59,8 @@ class Measures:
         tenants: Tenants,
         followers: Followers,
         authenticator: Authenticator,
-        identities: Identities | None,
-        wake_ups: WakeUps | None,
+        identities: "Identities | None",
+        wake_ups: "WakeUps | None",
         watches: Watches,
         outbox: Outbox | None,
         signer: Signer,
@@ -185,7 +188,7 @@ class Measures:
         ]
 
 
-def _of_wake_ups(wake_ups: WakeUps | None) -> list[Declaration]:
+def _of_wake_ups(wake_ups: "WakeUps | None") -> list[Declaration]:
     return [
         single(
             "heed_wake_ups_connected",

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -21,7 +22,6 @@ from heed.keys import LOOKUP_KEY_BYTES
 from heed_server.audit import Prover, Signer
 from heed_server.auth.certificates import server_credentials
 from heed_server.auth.credentials import Authenticator
-from heed_server.auth.identities import Identities
 from heed_server.auth.key_socket import serve_key_socket, socket_path
 from heed_server.background import Background
 from heed_server.config import Config
@@ -70,12 +70,15 @@ from heed_server.storage import (
     SqlStore,
     StorageLimits,
     SystemClock,
-    WakeUps,
     open_wake_ups,
 )
 from heed_server.store import Tenant
 from heed_server.telemetry.metrics import CallMetrics
 from heed_server.watch import Watches, WatchLimits
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
+    from heed_server.storage.wakeups import WakeUps
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -180,11 +183,11 @@ class _Parts:
     clock: Clock
     store: SqlStore
     authenticator: Authenticator
-    identities: Identities | None
+    identities: "Identities | None"
     followers: Followers
     background: Background
     tenants: Tenants
-    wake_ups: WakeUps | None
+    wake_ups: "WakeUps | None"
     subscribers: Registry
     watches: Watches
     service: Service
@@ -289,7 +292,7 @@ async def _authenticator(
     config: Config,
     store: SqlStore,
     clock: Clock,
-    identities: Identities | None,
+    identities: "Identities | None",
     *,
     is_asked_by_workers: bool,
 ) -> Authenticator:
@@ -339,7 +342,7 @@ def _watches(config: Config, store: SqlStore, subscribers: Registry, prover: Pro
     return Watches(store, index_directory(config), subscribers, prover, limits=limits)
 
 
-def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> WakeUps | None:
+def _wake_ups(config: Config, store: SqlStore, followers: Followers) -> "WakeUps | None":
     """Tell other nodes of this one's commits, and hear of theirs, where nodes share a database."""
     if not config.storage.wake_ups:
         return None

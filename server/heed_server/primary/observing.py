@@ -3,13 +3,13 @@
 import os
 from contextlib import AsyncExitStack
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
 from heed_server.auth.credentials import Authenticator
-from heed_server.auth.identities import Identities
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import parse_address
@@ -18,6 +18,9 @@ from heed_server.service.admission import Admission
 from heed_server.telemetry import otlp_is_asked_for
 from heed_server.telemetry.metrics import CallMetrics, Declaration, Reading, single
 from heed_server.telemetry.scrape import serve_metrics
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -58,7 +61,7 @@ def of_keys(authenticator: Authenticator) -> list[Declaration]:
     ]
 
 
-def of_identities(identities: Identities | None) -> list[Declaration]:
+def of_identities(identities: "Identities | None") -> list[Declaration]:
     """Return the metrics of what certificates and JWTs are judged by; without, of nothing."""
     if identities is None:
         return []

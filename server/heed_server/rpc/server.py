@@ -24,8 +24,7 @@ from heed_proto.v1 import (
     preference_service_pb2,
     watch_service_pb2,
 )
-from heed_server.auth.client_certificates import CERTIFICATE_BYTES_MAX
-from heed_server.auth.credentials import Authenticator
+from heed_server.auth.credentials import CERTIFICATE_BYTES_MAX, Authenticator
 from heed_server.rpc.calls import Observe, conversed, observed, streamed, unobserved, watched
 from heed_server.rpc.check_streams import CHECK_STREAM, CheckStreams
 from heed_server.rpc.health import Health

@@ -17,7 +17,6 @@ from heed_server.storage.opening import (
 )
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import ledger_path
-from heed_server.storage.wakeups import WakeUps
 
 __all__ = [
     "Clock",
@@ -25,7 +24,6 @@ __all__ = [
     "SqlStore",
     "StorageLimits",
     "SystemClock",
-    "WakeUps",
     "forget_addresses",
     "ledger_path",
     "migrate",

@@ -1,8 +1,13 @@
-"""Opening a store by its URL, and bringing a database's schema up to date."""
+"""Opening a store by its URL, and bringing a database's schema up to date.
+
+Law: what speaks to PostgreSQL is loaded only where a URL names one: with it come SQLAlchemy's
+asyncio and ORM, and the driver.
+"""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
@@ -21,16 +26,18 @@ from heed_server.storage.group import GroupRules
 from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.migrations import require_schema, upgrade
-from heed_server.storage.postgres import PostgresBackend, run_alone
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import SqliteBackend
-from heed_server.storage.wakeups import WakeUps
 from heed_server.storage.wrapped import (
     has_readable_lookup_keys,
     has_secrets,
     require_root,
     wrap_lookup_keys,
 )
+
+if TYPE_CHECKING:
+    from heed_server.storage.postgres import PostgresBackend
+    from heed_server.storage.wakeups import WakeUps
 
 _DEFAULT_LIMITS = StorageLimits()
 _SYSTEM_CLOCK = SystemClock()
@@ -63,8 +70,8 @@ async def open_store(
     backend = backend_of(found, limits)
     is_sqlite = isinstance(backend, SqliteBackend)
     keyring = Keyring(RootFile(root_file or _root_path(found)))
-    if migrates and not is_sqlite:
-        await run_alone(found, limits, upgrade)
+    if migrates and not isinstance(backend, SqliteBackend):
+        await backend.run_alone(upgrade)
 
     epochs: list[bytes] = []
 
@@ -97,11 +104,13 @@ def open_wake_ups(
     limits: StorageLimits = _DEFAULT_LIMITS,
     on_heard: Callable[[TenantId, Revision], None],
     on_open: Callable[[], None],
-) -> WakeUps | None:
+) -> "WakeUps | None":
     """Return the wake-ups of a node, to be run; None on SQLite, which one node owns."""
     found = parse_url(url)
     if found.get_backend_name() != "postgresql":
         return None
+    from heed_server.storage.wakeups import WakeUps
+
     return WakeUps(found, limits, on_heard=on_heard, on_open=on_open)
 
 
@@ -133,8 +142,8 @@ async def migrate(
         require_root(connection, backend.dialect, keyring, clock.now())
         return wrap_lookup_keys(connection, keyring, clock.now()) > 0 or is_changed
 
-    if isinstance(backend, PostgresBackend):
-        return await run_alone(found, limits, bring_up_to_date)
+    if not isinstance(backend, SqliteBackend):
+        return await backend.run_alone(bring_up_to_date)
     ran: list[bool] = []
     await backend.open(lambda connection: ran.append(bring_up_to_date(connection)))
     await backend.close()
@@ -195,12 +204,14 @@ def _make_root_of_new(connection: Connection, keyring: Keyring) -> None:
         keyring.root_file.create()
 
 
-def backend_of(url: URL, limits: StorageLimits) -> SqliteBackend | PostgresBackend:
+def backend_of(url: URL, limits: StorageLimits) -> "SqliteBackend | PostgresBackend":
     """Return what a database is reached by; nothing is opened yet. Raises InvalidArgumentError."""
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
             return SqliteBackend(Path(url.database), limits)
         case "postgresql":
+            from heed_server.storage.postgres import PostgresBackend
+
             return PostgresBackend(url, limits)
         case _:
             raise _unreadable()

@@ -102,6 +102,21 @@ class PostgresBackend:
         transaction.add_done_callback(self._forget)
         return await asyncio.shield(transaction)
 
+    async def run_alone(self, body: Callable[[Connection], T]) -> T:
+        """Run a body in a transaction of a connection of its own: a migration, a restore.
+
+        One at a time of them, of all processes; the backend need not be open.
+
+        Raises:
+            UnavailableError: the server cannot be reached.
+        """
+        try:
+            async with self._writing.begin() as connection:
+                await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                return await connection.run_sync(body)
+        except _UNREACHABLE as error:
+            raise store_unavailable(_text(error)) from error
+
     @asynccontextmanager
     async def reading(self, *, is_stream: bool = False) -> AsyncGenerator["_Reading"]:
         """Open a view of the database as it is now."""
@@ -290,23 +305,6 @@ class _Reading:
             await self._connection.close()
         except (*_UNREACHABLE, SQLAlchemyError):
             self._break_off()
-
-
-async def run_alone(url: URL, limits: StorageLimits, body: Callable[[Connection], T]) -> T:
-    """Run a body in a transaction of its own: a migration, a restore; one at a time of them.
-
-    Raises:
-        UnavailableError: the server cannot be reached.
-    """
-    engine = _writing_engine(url, limits)
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            return await connection.run_sync(body)
-    except _UNREACHABLE as error:
-        raise store_unavailable(_text(error)) from error
-    finally:
-        await engine.dispose()
 
 
 def _writing_engine(url: URL, limits: StorageLimits) -> AsyncEngine:

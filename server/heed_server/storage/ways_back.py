@@ -28,7 +28,6 @@ from heed_server.storage.errors import store_unavailable
 from heed_server.storage.migrations import require_schema
 from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
-from heed_server.storage.postgres import PostgresBackend, run_alone
 from heed_server.storage.restoring import Copy, Restored, restore_into
 from heed_server.storage.sqlite import SqliteBackend, ledger_path, lock_file
 from heed_server.storage.sqlite_dialect import driver_of, new_engine
@@ -78,7 +77,7 @@ async def open_view(
     backend = backend_of(parse_url(url), limits)
     if isinstance(backend, SqliteBackend):
         backend.require_readable()
-    kind = "postgresql" if isinstance(backend, PostgresBackend) else "sqlite"
+    kind = "sqlite" if isinstance(backend, SqliteBackend) else "postgresql"
 
     def facts(connection: Connection) -> StoreFacts:
         require_schema(connection)
@@ -127,9 +126,8 @@ async def restore_store(
             random_bytes=random_bytes,
         )
 
-    if isinstance(backend, PostgresBackend):
-        await backend.close()
-        return await run_alone(found, limits, body), None
+    if not isinstance(backend, SqliteBackend):
+        return await backend.run_alone(body), None
     path = Path(found.database or "")
     return await asyncio.to_thread(
         _restore_sqlite, path, body, erased, time_name, sets_aside=sets_aside
@@ -167,16 +165,14 @@ async def new_epoch(
         UnavailableError: the database cannot be written, or a server runs on SQLite.
         HeedError: a hold cannot be placed; nothing changed.
     """
-    found = parse_url(url)
-    backend = backend_of(found, limits)
+    backend = backend_of(parse_url(url), limits)
 
     def body(connection: Connection) -> NewEpoch:
         require_schema(connection)
         return begin_epoch(connection, backend.dialect, reason=reason, random_bytes=random_bytes)
 
-    if isinstance(backend, PostgresBackend):
-        await backend.close()
-        return await run_alone(found, limits, body)
+    if not isinstance(backend, SqliteBackend):
+        return await backend.run_alone(body)
     backend.require_readable()
     begun: list[NewEpoch] = []
     await backend.open(lambda connection: begun.append(body(connection)))

@@ -11,13 +11,13 @@ Laws:
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.index import IndexReader, IndexUnusableError
 from heed.keys import Keyer
 from heed.model import Instant, Revision
 from heed_server.auth.credentials import Authenticator, Connection, Metadata
-from heed_server.auth.identities import Identities
 from heed_server.auth.policy import Principal, require
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
 from heed_server.primary.workers.folder import RunFolder
@@ -28,6 +28,9 @@ from heed_server.service.answering import Began, other_time
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import tenant_of
 from heed_server.store import ApiKey, Tenant
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
 
 LOOK_SECONDS = 0.002
 """How often a Check that waits for a token's revision looks for it. Higher: it waits longer than it
@@ -190,7 +193,7 @@ class KnownKeys(Authenticator):
         keys_kept_seconds: float,
         now: Callable[[], Instant],
         boot_seconds: Callable[[], float],
-        identities: Identities | None = None,
+        identities: "Identities | None" = None,
     ) -> None:
         super().__init__(
             known,

@@ -3,9 +3,10 @@
 Calls that are handed on are counted where they are answered, at the owner; here are Checks.
 """
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from heed_server.auth.identities import Identities
 from heed_server.decisions import DecisionLog
 from heed_server.primary.deciding import of_decisions
 from heed_server.primary.observing import of_admission, of_identities, of_keys
@@ -13,12 +14,15 @@ from heed_server.primary.workers.known import Known, KnownKeys
 from heed_server.service.admission import Admission
 from heed_server.telemetry.metrics import ByTenant, Gauges, build_info, single
 
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
+
 
 def register_measures(
     registry: CollectorRegistry,
     known: Known,
     keys: KnownKeys,
-    identities: Identities | None,
+    identities: "Identities | None",
     admission: Admission,
     decisions: DecisionLog | None,
     *,

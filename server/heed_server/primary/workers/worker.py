@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc import aio
@@ -22,7 +23,6 @@ from heed.errors import UnavailableError
 from heed.model import Instant
 from heed.replica.clock import boot_clock
 from heed_server.auth.certificates import server_credentials
-from heed_server.auth.identities import Identities
 from heed_server.background import Background
 from heed_server.config import Config
 from heed_server.config.addresses import Address, parse_address
@@ -47,6 +47,9 @@ from heed_server.rpc.standard import HEALTH_NAME
 from heed_server.service import Checks
 from heed_server.service.logged import LoggedChecks
 from heed_server.telemetry.metrics import CallMetrics
+
+if TYPE_CHECKING:
+    from heed_server.auth.identities import Identities
 
 RECONNECT_MILLISECONDS_MAX = 500
 """How long it waits before it tries an owner again that was not there."""
@@ -153,7 +156,7 @@ def _known(folder: RunFolder) -> Known:
         raise UnavailableError(f"the owner of the log told nothing yet: {error}") from error
 
 
-def _keys(known: Known, config: Config, identities: Identities | None) -> KnownKeys:
+def _keys(known: Known, config: Config, identities: "Identities | None") -> KnownKeys:
     return KnownKeys(
         known,
         keys_kept_seconds=config.auth.keys_kept_seconds,
