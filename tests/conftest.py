@@ -4,8 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.forked import forking
 from tests.support.postgres import Postgres
 from tests.support.stores import drop_template
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forking() -> Iterator[None]:
+    """Servers and commands are forked from a process that has imported heed."""
+    with forking():
+        yield
 
 
 @pytest.fixture(scope="session")

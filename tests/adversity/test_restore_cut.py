@@ -18,8 +18,9 @@ from heed.model import Cause, TenantId
 from heed_server.backup.file import BackupReader
 from heed_server.backup.taking import take_backup
 from heed_server.storage import StorageLimits, SystemClock
+from tests.support.forked import COMMAND
 from tests.support.postgres import Postgres
-from tests.support.served import COMMAND, WAIT_SECONDS_MAX, environment, run_command
+from tests.support.served import WAIT_SECONDS_MAX, environment, run_command
 from tests.support.stores import Database, Shop, chooses, imports, new_shop, protection
 
 PEOPLE = 20_000

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from heed import ConflictError, HeedError, OptOut, Origin, Query, Suppression, email
 from heed_server.cli.main import app
-from tests.support.served import COMMAND, Authority, Served, run_command
+from tests.support.forked import COMMAND
+from tests.support.served import Authority, Served, run_command
 
 ORIGIN = Origin(source="tests")
 CANARY = "canary.person@canary.example"

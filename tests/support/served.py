@@ -11,26 +11,25 @@ import os
 import queue
 import signal
 import subprocess
-import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from heed import SyncClient, Tls
+from tests.support.forked import Process, launch
 from tests.support.roots import shared_root_file
 
 WAIT_SECONDS_MAX = 30
 """How long anything is waited for before the test fails."""
-
-COMMAND = [sys.executable, "-m", "heed_server"]
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -47,18 +46,26 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str, cwd: Path, variables: Mapping[str, str] | None = None
+    *arguments: str, cwd: Path, variables: Mapping[str, str] | None = None, anew: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run `heed-server` to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS_MAX,
-        check=False,
-    )
+    """Run `heed-server` to its end; `anew`: by a Python of its own (`tests.support.forked`)."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = launch(
+            *arguments,
+            cwd=cwd,
+            env=environment(variables),
+            out=out.fileno(),
+            err=err.fileno(),
+            anew=anew,
+        )
+        try:
+            code = process.wait(WAIT_SECONDS_MAX)
+        finally:
+            process.kill()
+        for written in (out, err):
+            written.seek(0)
+        said, failed = out.read().decode(), err.read().decode()
+    return subprocess.CompletedProcess(["heed-server", *arguments], code, said, failed)
 
 
 class Served:
@@ -72,8 +79,11 @@ class Served:
         *flags: str,
         listen: str = "127.0.0.1:0",
         variables: Mapping[str, str] | None = None,
+        anew: bool = False,
     ) -> None:
+        """`anew`: by a Python of its own, not forked (`tests.support.forked`)."""
         self.folder = folder
+        self._anew = anew
         self.lines: list[str] = []
         self._flags = flags
         self._variables = {
@@ -83,13 +93,14 @@ class Served:
             "HEED_DRAIN_ANNOUNCE_SECONDS": "0.2",
             **(variables or {}),
         }
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
+        self._output: TextIO | None = None
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader: threading.Thread | None = None
         self.serving: dict[str, Any] = {}
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> Process:
         assert self._process is not None
         return self._process
 
@@ -130,14 +141,19 @@ class Served:
 
     def launch(self) -> None:
         """Start the process, and read what it writes."""
-        self._process = subprocess.Popen(
-            [*COMMAND, self.command, *self._flags],
-            cwd=self.folder,
-            env=environment(self._variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        read, write = os.pipe()
+        self._output = os.fdopen(read, encoding="utf-8")
+        try:
+            self._process = launch(
+                *(self.command, *self._flags),
+                cwd=self.folder,
+                env=environment(self._variables),
+                out=write,
+                err=write,
+                anew=self._anew,
+            )
+        finally:
+            os.close(write)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -158,8 +174,8 @@ class Served:
         code = self.process.wait(WAIT_SECONDS_MAX)
         if self._reader is not None:
             self._reader.join(WAIT_SECONDS_MAX)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        if self._output is not None:
+            self._output.close()
         return code
 
     def stop(self) -> int:
@@ -181,8 +197,8 @@ class Served:
         self.wait()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        assert self._output is not None
+        for line in self._output:
             self.lines.append(line.rstrip("\n"))
             if line.startswith("{"):
                 self._events.put(json.loads(line))
