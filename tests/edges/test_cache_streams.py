@@ -116,10 +116,10 @@ def test_a_stream_that_was_alive_for_a_minute_begins_the_backoff_anew(
 ) -> None:
     server.heartbeat_seconds = 3_600
     first = server.stream()
-    wait_until(lambda: server.reports.qsize() == 2)  # as it was opened, and as it was whole
+    server.report(), server.report()  # as it was opened, and as it was whole
     first.end()
     stream = server.stream()
-    wait_until(lambda: server.reports.qsize() == 3)
+    server.report()
     backoff = client.cache._follower._backoff
     backoff.fail_for_long()
     stream.heartbeat(now_us=4710)

@@ -18,7 +18,7 @@ from heed_proto.v1 import watch_service_pb2 as pb
 
 WATCH = "/heed.v1.WatchService/WatchChanges"
 REPORT = "/heed.v1.WatchService/ReportApplied"
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 60.0
 
 Read = Callable[[pb.WatchChangesResponse], object]
 
