@@ -269,6 +269,7 @@ class Protection(RuleBasedStateMachine):
         if self._ask(act, may_weaken=True) is not None:
             self.model.undone.add(batch)
 
+    @precondition(lambda self: any(self.model.said.values()))
     @rule(name=names)
     def erase(self, name: str) -> None:
         """Every stop stands on, and every opt-in ends."""
@@ -289,10 +290,12 @@ class Protection(RuleBasedStateMachine):
         self.kept = Kept(path, deepcopy(self.model), list(self.asked))
 
     @precondition(lambda self: self.kept is not None and self.restores < RESTORES_MAX)
-    @rule()
-    def restore(self) -> None:
+    @rule(erased=st.sampled_from(["", *NAMES]))
+    def restore(self, erased: str = "") -> None:
         """What was acknowledged since is lost, and held; who was erased since is erased again."""
         assert self.kept is not None
+        if erased:
+            self.erase(erased)
         before = self._verdicts(self._seen())
         head = self._seen().head
         self._run(self.store.close())
