@@ -195,9 +195,28 @@ class ReleaseSuppressions:
     """Judge and count, then write nothing."""
 
 
+class Offered(NamedTuple):
+    """A record that a follower had before a restore, and whose: of nobody's readable address."""
+
+    key: SubjectKey
+    record: Record
+    """Its revision is of an earlier life of the store, and says nothing here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRecords:
+    """Take what protects of what a follower holds of an earlier life of the store."""
+
+    offered: tuple[Offered, ...]
+    holds: tuple[Hold, ...]
+    origin: Origin
+    approved: Approved | None = None
+
+
 Act = (
     SetPreferences
     | AddProtections
+    | OfferRecords
     | ReleaseSuppression
     | ReleaseSuppressions
     | RevertBatch
@@ -283,6 +302,7 @@ class Outcome:
     reverted: Reverted = field(default_factory=Reverted)
     topic: Topic | None = None
     hold: Hold | None = None
+    holds_placed: int = 0
     erased: tuple[ErasedSubject, ...] = ()
     claim: ReceiptClaim | None = None
     """What a SetPreferences left in the log; None: nothing, or it is a log that nobody signs."""

@@ -482,3 +482,7 @@ class CacheStats:
     did nothing, or were erased: that they are in the log is proved, and not what they say."""
     disproved: int
     """With `verify`: how often what was told was not what was signed. To be alarmed on: it is 0."""
+    offers_left: int
+    """Earlier lives of the store of which this process may still have something to offer back."""
+    offered: int
+    """Records of them that the source took or had."""

@@ -297,9 +297,16 @@ class Method(enum.IntEnum):
     """An operator for reasons of their own: not an act of the person."""
     IMPORT = 8
     """A list from elsewhere: not an act of the person before us."""
+    OFFERED = 9
+    """A follower had it before a restore. Only ever told; no caller says so."""
 
 
-ACTS_OF_THE_PERSON = frozenset(Method) - {Method.UNSPECIFIED, Method.OPERATOR, Method.IMPORT}
+ACTS_OF_THE_PERSON = frozenset(Method) - {
+    Method.UNSPECIFIED,
+    Method.OPERATOR,
+    Method.IMPORT,
+    Method.OFFERED,
+}
 """The methods by which a person may weaken their own protection."""
 
 

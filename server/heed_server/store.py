@@ -105,6 +105,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierEpoch:
+    """A life of the store that a restore ended."""
+
+    epoch: bytes
+    revision: Revision
+    """The last revision of it that the tenant's log is known to have; 0: none is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
     """Some of a list. `next_cursor` is empty on the last page."""
 
@@ -158,6 +167,13 @@ class LogReader(Protocol):
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         """Open one consistent view of what stands, for rebuilding an index."""
+        ...
+
+    async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
+        """Return the lives of the store that the tenant's log goes on from, the last one first.
+
+        Raises UnavailableError: the database does not answer.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from heed.acts import (
     Act,
     AddProtections,
+    OfferRecords,
     Outcome,
     ReleaseSuppressions,
     RevertBatch,
@@ -100,7 +101,7 @@ def is_bulk(act: Act) -> bool:
             return len(people) > 1
         case AddProtections(protections=protections):
             return any(one.subject.key != protections[0].subject.key for one in protections)
-        case ReleaseSuppressions() | RevertBatch():
+        case ReleaseSuppressions() | RevertBatch() | OfferRecords():
             return True
         case _:
             return False

@@ -148,12 +148,25 @@ async def test_all_rows_come_back_into_either_database(kept: Kept, empty: Databa
             assert after[name][0]["epoch"] == back.restored.begun.epoch != rows[0]["epoch"]
         elif name == "heads":
             assert [row["revision"] for row in after[name]] == [row["revision"] + 1 for row in rows]
-        elif name in {"changes", "holds", "keys"}:  # and what the hold added
+        elif name in {"changes", "holds", "keys", "earlier_epochs"}:  # and what the hold added
             assert [row for row in after[name] if row in rows] == rows
             assert len(after[name]) == len(rows) + len(held)
         else:
             assert after[name] == rows
     assert len(before["changes"]) > 50
+
+
+async def test_a_restored_log_knows_up_to_where_it_has_the_life_before(
+    kept: Kept, empty: Database
+) -> None:
+    epoch = (await kept.shop.store.head(kept.shop.tenant_id)).epoch
+    await kept.shop.ask(chooses("lost"))
+
+    await restore(kept, empty)
+
+    store = await empty.open(root_file=root_of(kept))
+    (earlier,) = await store.earlier_epochs(kept.shop.tenant_id, 10)
+    assert (earlier.epoch, earlier.revision) == (epoch, kept.head.revision)
 
 
 async def test_no_address_and_no_root_key_is_in_it(kept: Kept) -> None:

@@ -61,6 +61,7 @@ RIGHTS: Mapping[str, str] = {
     "RejectApproval": "admin",
     "WatchChanges": "watch",
     "ReportApplied": "watch",
+    "OfferRecords": "watch",
     "GetCheckpoint": "audit",
     "GetReceipt": "write",
     "GetInclusionProof": "audit",
@@ -162,6 +163,7 @@ async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> N
     # Nothing was signed. What is loosened, retired, lifted and released was made by the rows before; there is no stream.
     assert {name: reason for name, reason in reasons.items() if reason is not None} == {
         "ReportApplied": ErrorReason.STREAM_UNKNOWN,
+        "OfferRecords": ErrorReason.OFFERS_CLOSED,
         **dict.fromkeys(NEEDS_A_CHECKPOINT, ErrorReason.CHECKPOINT_UNKNOWN),
         "RevertBatch": ErrorReason.BATCH_UNKNOWN,
         "GrantApproval": ErrorReason.APPROVAL_UNKNOWN,

@@ -33,7 +33,7 @@ from heed.model import (
 )
 from heed.records import remove
 from heed.records import replace as with_record
-from heed_server.store import LogDamagedError, LogReader, Snapshot, Tenant
+from heed_server.store import EarlierEpoch, LogDamagedError, LogReader, Snapshot, Tenant
 from heed_server.writes import Committed
 
 TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
@@ -73,6 +73,7 @@ class MemoryLog(LogReader):
         self.hangs = False
         self._awaited: list[tuple[int, asyncio.Event]] = []
         self.snapshot_batch = 3
+        self.earlier: list[EarlierEpoch] = []
         self.channel = Channel.EMAIL
 
     # -- writing
@@ -205,6 +206,10 @@ class MemoryLog(LogReader):
         if any(change.revision != after + n for n, change in enumerate(changes, 1)):
             raise LogDamagedError(f"the changes after {after} are not dense")
         return changes
+
+    async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
+        await self._read(tenant_id)
+        return self.earlier[:limit]
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         return self._snapshot(tenant_id)

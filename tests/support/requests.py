@@ -1,6 +1,6 @@
 """Valid requests of every RPC, to be sent as they are or broken on purpose; what is said then."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -290,6 +290,30 @@ def report_applied(
     return watch.ReportAppliedRequest(stream_id=stream_id, applied_revision=applied, probe=probe)
 
 
+def offer_records(
+    *people: int, key: str = "offer-1", holds: Sequence[pb.Hold] = ()
+) -> watch.OfferRecordsRequest:
+    """Offer opt-outs of some people, known by numbers, from an earlier epoch."""
+    record = watch.WatchedRecord(
+        kind=pb.RECORD_KIND_OPT_OUT,
+        reach=pb.REACH_PROMOTIONAL,
+        channel=pb.CHANNEL_EMAIL,
+        topic="news",
+        decided_time_us=int(DECIDED.timestamp() * 1_000_000),
+        revision=7,
+    )
+    return watch.OfferRecordsRequest(
+        idempotency_key=key,
+        subscriber="mailer-1",
+        epoch=bytes(8),
+        subjects=[
+            watch.SubjectRecords(subject_key=number.to_bytes(16), records=[record])
+            for number in people
+        ],
+        holds=holds,
+    )
+
+
 VALID: dict[str, Callable[[], Message]] = {
     "CheckSuppression": check,
     "BatchCheckSuppression": batch_check,
@@ -327,6 +351,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "RejectApproval": lambda: admin.RejectApprovalRequest(approval_id="approval-9"),
     "WatchChanges": watch_changes,
     "ReportApplied": report_applied,
+    "OfferRecords": lambda: offer_records(1),
     "GetPropagation": watch.GetPropagationRequest,
     "DeclareSubscriber": lambda: watch.DeclareSubscriberRequest(subscriber="mailer-1"),
     "WithdrawSubscriber": lambda: watch.WithdrawSubscriberRequest(subscriber="mailer-1"),

@@ -33,7 +33,7 @@ from heed_server.primary.followers import Followers
 from heed_server.rpc import CheckStreams, build_server, health_of
 from heed_server.service import Service, Tenants
 from heed_server.storage import SystemClock
-from heed_server.store import LogReader, Snapshot, Tenant
+from heed_server.store import EarlierEpoch, LogReader, Snapshot, Tenant
 from heed_server.watch import Watches
 from tests.support.memory_log import MemoryLog, MemorySnapshot
 from tests.support.stores import LOOKUP_KEY
@@ -116,6 +116,10 @@ class WorldLog(LogReader):
     ) -> Sequence[Change]:
         assert tenant_id in self._worlds
         return self._log.changes[after : after + limit]
+
+    async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
+        assert tenant_id in self._worlds
+        return ()
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         return self._snapshot(self._worlds[tenant_id])

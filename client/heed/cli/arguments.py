@@ -7,7 +7,7 @@ import typer
 
 from heed.errors import invalid_field
 from heed.model import Channel, Method, Subject, SubjectType
-from heed.names import named, words_of
+from heed.names import named, word_of, words_of
 from heed.requests import Identifiers, Origin, subjects_of
 
 WHOM = "Whom it is about"
@@ -49,11 +49,13 @@ Source = Annotated[
 Actor = Annotated[
     str, typer.Option(help="Who acted there: person, agent:jane", rich_help_panel=WHO_SAYS)
 ]
+_METHOD_WORDS = [word for word in words_of(Method) if word != word_of(Method.OFFERED)]
+"""What a caller may say; the other is only told."""
 MethodWord = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help=f"By what kind of act: {', '.join(words_of(Method))}",
+        help=f"By what kind of act: {', '.join(_METHOD_WORDS)}",
         rich_help_panel=WHO_SAYS,
     ),
 ]

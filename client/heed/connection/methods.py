@@ -366,6 +366,15 @@ REPORT_APPLIED: Final = MethodSpec(
     timeout_seconds=1.0,
     is_retried=False,  # the next probe says more
 )
+OFFER_RECORDS: Final = MethodSpec(
+    service=_WATCH,
+    name="OfferRecords",
+    request=watch.OfferRecordsRequest,
+    answer=watch.OfferRecordsResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=10.0,
+    is_retried=False,  # the follower offers again, with the same key
+)
 
 GET_PROPAGATION: Final = MethodSpec(
     service=_WATCH,
@@ -435,5 +444,9 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
 )
 """All that callers make; what a cache's follower calls is in `FOLLOWING`."""
 
-FOLLOWING: Final[tuple[MethodSpec[Message, Message], ...]] = (WATCH_CHANGES, REPORT_APPLIED)
+FOLLOWING: Final[tuple[MethodSpec[Message, Message], ...]] = (
+    WATCH_CHANGES,
+    REPORT_APPLIED,
+    OFFER_RECORDS,
+)
 """What a follower calls, on a channel of its own (`heed.connection.watching`)."""

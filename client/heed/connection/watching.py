@@ -23,6 +23,7 @@ from heed.connection.methods import (
     CHECK,
     GET_CHECKPOINT,
     GET_CONSISTENCY_PROOF,
+    OFFER_RECORDS,
     REPORT_APPLIED,
     WATCH_CHANGES,
     A,
@@ -78,6 +79,10 @@ class WatchCalls:
     def report(self, request: pb.ReportAppliedRequest) -> None:
         """Send a probe."""
         self._unary(REPORT_APPLIED, request)
+
+    def offer(self, request: pb.OfferRecordsRequest) -> pb.OfferRecordsResponse:
+        """Offer records of an earlier life of the store."""
+        return self._unary(OFFER_RECORDS, request, timeout_seconds=OFFER_RECORDS.timeout_seconds)
 
     def check(self, request: preference.CheckSuppressionRequest) -> CheckAnswer:
         """Ask a server."""

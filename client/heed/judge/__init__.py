@@ -19,6 +19,7 @@ from heed.acts import (
     DeclareTopic,
     EraseSubjects,
     LiftHold,
+    OfferRecords,
     PlaceHold,
     ReleaseSuppression,
     ReleaseSuppressions,
@@ -43,6 +44,7 @@ from heed.judge.ledger import (
     in_order,
     slot_key,
 )
+from heed.judge.offers import judge_offer, require_offers_taken
 from heed.judge.operations import (
     HOLDS_MAX,
     TOPICS_MAX,
@@ -81,6 +83,7 @@ __all__ = [
     "fold",
     "in_order",
     "judge",
+    "require_offers_taken",
     "require_open",
     "require_open_batch",
     "slot_key",
@@ -102,7 +105,7 @@ def judge(
 
     Raises:
         ConflictError: CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, TOPIC_RETIRED, BATCH_REVERTED,
-            APPROVAL_REQUIRED.
+            APPROVAL_REQUIRED, OFFERS_CLOSED.
         NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN, BATCH_UNKNOWN.
         InvalidArgumentError: what weakens is ahead of the commit time, a hold ends before it.
         ExhaustedError: LIMIT_REACHED.
@@ -115,6 +118,8 @@ def judge(
             judge_preferences(act, ruling)
         case AddProtections():
             judge_protections(act, ruling)
+        case OfferRecords():
+            judge_offer(act, ruling)
         case ReleaseSuppression():
             judge_release(act, ruling)
         case ReleaseSuppressions():

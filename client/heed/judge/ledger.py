@@ -295,6 +295,7 @@ class Ruling:
             reverted=self.reverted,
             topic=self.topic,
             hold=self.hold,
+            holds_placed=len(self.placed),
             claim=claim,
             erased=tuple(self.erased),
         )

@@ -98,7 +98,7 @@ def judge_place(act: PlaceHold, ruling: Ruling) -> None:
     if not act.hold.spares_mandatory:  # a restore is not refused for want of room
         _require_room(
             "holds_max",
-            len(holds),
+            len(holds) + len(ruling.placed),
             HOLDS_MAX,
             "lift one that you no longer need" if over is None else f"{over!r} has ended: lift it",
         )

@@ -65,7 +65,7 @@ def judge_protections(act: AddProtections, ruling: Ruling) -> None:
                 unchanged += 1
                 effect = _effect_of_unchanged(current, asked)
                 if is_import:
-                    _note_reserve(key, slot, asked, act.batch_id, ruling)
+                    note_reserve(key, slot, asked, act.batch_id, ruling)
         if stands is not current or not is_import:
             drafts.append(
                 Draft(
@@ -170,10 +170,13 @@ def _release(
     ruling.released.append(record)
 
 
-def _note_reserve(
+def note_reserve(
     key: SubjectKey, slot: SlotKey, asked: Record, batch_id: str, ruling: Ruling
 ) -> None:
-    """Note what a row asked for that changed nothing; it has no change of its own."""
+    """Note what a row asked for that changed nothing; it has no change of its own.
+
+    Without a batch it stands whatever batch is undone.
+    """
     before = ruling.reserve(key, slot)
     record = replace(asked, revision=Revision(0))
     if before is None:

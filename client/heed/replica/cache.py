@@ -127,6 +127,8 @@ class Cache:
             proved_revision=proved.proved_revision,
             told_by_hash=proved.told_by_hash,
             disproved=proved.disproved,
+            offers_left=self._follower.offers_left,
+            offered=counts.offers.taken,
         )
 
     def has(self, revision: int) -> bool:

@@ -4,6 +4,7 @@
     state        what the owner tells them (`heed.replica.shared_state`)
     gen-…/       an index; its number is random, so that none is ever another's
     clean        which index was closed and flushed, and so counts after another boot
+    gen-…/offer  in an index of an earlier life of the store: it is kept until it was offered back
 
 The lock is the kernel's and goes with the process, however that ends. Everything is for the user
 alone (0700, 0600): the index holds the tenant's lookup key. It belongs on a local file system.
@@ -20,6 +21,7 @@ from heed.index.shared import SharedIndex
 
 _GENERATION_BITS: Final = 48
 _PREFIX: Final = "gen-"
+_KEPT: Final = "offer"
 
 
 class Folder:
@@ -70,10 +72,24 @@ class Folder:
         return secrets.randbits(_GENERATION_BITS) | 1
 
     def remove_others(self, kept: int) -> None:
-        """Remove every index but one; a reader of another goes on until it sees the new state."""
+        """Remove every index but one, and those that are kept to be offered back.
+
+        A reader of another goes on until it sees the new state.
+        """
         for path in self.path.glob(f"{_PREFIX}*"):
-            if path != self.generation_path(kept):
+            if path != self.generation_path(kept) and not (path / _KEPT).exists():
                 SharedIndex.remove(path)
+
+    def keep(self, path: Path) -> None:
+        """Keep an index of an earlier life of the store until it is removed by itself, durably."""
+        (path / _KEPT).touch(mode=0o600)
+        _sync(path)
+        _sync(self.path)
+
+    def kept(self) -> list[Path]:
+        """Return the indexes that are kept, the one that was kept first at the front."""
+        marks = sorted(self.path.glob(f"{_PREFIX}*/{_KEPT}"), key=lambda mark: mark.stat().st_mtime)
+        return [mark.parent for mark in marks]
 
     def note_clean(self, generation: int) -> None:
         """Note, durably, that this index is flushed and nobody writes to it."""
@@ -85,7 +101,7 @@ class Folder:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(self.path / "clean")
-        self._sync()
+        _sync(self.path)
 
     def take_clean(self) -> int:
         """Return the index that was noted, 0 for none, and forget it, durably, before any write."""
@@ -98,12 +114,13 @@ class Folder:
         except (OSError, ValueError, KeyError, TypeError):
             found = 0
         path.unlink()
-        self._sync()
+        _sync(self.path)
         return found
 
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,5 @@
-"""The threads that keep a cache in step: one follows the log, one probes and watches for silence.
+"""The threads that keep a cache in step: one follows the log, one probes and watches for silence,
+and one offers back what is held of an earlier life of the store (`heed.replica.offering`).
 
 They are threads, for `heed.Client` and `heed.SyncClient` alike: an event loop that applied a
 snapshot would serve nothing meanwhile, and gRPC takes one asyncio loop a process.
@@ -21,6 +22,8 @@ from typing import Final
 
 from heed.errors import ErrorReason, HeedError
 from heed.replica.following import Following, Reason, ResyncError, Resyncs, Subscription
+from heed.replica.kept import Life
+from heed.replica.offering import RETRY_FIRST_SECONDS, OfferCounts, Offering
 from heed.replica.owned import Owned
 from heed.replica.proving import Proving
 from heed.replica.replica import Replica
@@ -57,6 +60,8 @@ class FollowerCounts:
     """Why the last stream ended, if it did not end as it should."""
     resyncs: Resyncs = field(default_factory=Resyncs)
     """Snapshots that came, and those that were asked for, by reason."""
+    offers: OfferCounts = field(default_factory=OfferCounts)
+    """What was offered back of earlier lives of the store."""
 
 
 class Backoff:
@@ -96,6 +101,7 @@ class Follower:
         uniform: Callable[[float, float], float] = random.uniform,
         pace_seconds_max: float = PACE_SECONDS_MAX,
         proving: Proving | None = None,
+        offer_retry_seconds: float = RETRY_FIRST_SECONDS,
     ) -> None:
         """`probe_ns` is the longest between two probes; `on_pace` is called between them.
 
@@ -108,12 +114,15 @@ class Follower:
         self._probe_ns = probe_ns
         self._on_pace = on_pace
         self._pace_seconds_max = pace_seconds_max
+        self._offer_retry_seconds = offer_retry_seconds
         self._backoff = Backoff(uniform)
         self.proving = proving
         self._closing = threading.Event()
         self._paced = threading.Event()
         # Written by the follower's thread; the pacer reads it.
         self._current: tuple[Following, Stream] | None = None
+        self._offering: Offering | None = None
+        self._owned: Owned | None = None
         self._probe_due_ns = 0
         self._probed_ns = 0
         self._resumes = True
@@ -132,6 +141,12 @@ class Follower:
     def is_owner(self) -> bool:
         """Whether this process follows, and others may read."""
         return self._is_owner
+
+    @property
+    def offers_left(self) -> int:
+        """Of how many earlier lives of the store this process has something to offer back."""
+        owned = self._owned
+        return 0 if owned is None else len(owned.kept)
 
     def rebuild(self) -> None:
         """Take a snapshot: what is there is damaged. Nothing happens in a process that reads."""
@@ -177,16 +192,32 @@ class Follower:
 
     def _own(self) -> None:
         try:
-            owned = Owned(self._replica)
+            owned = self._owned = Owned(self._replica)
             self._is_owner = True
+            offering = self._offering = Offering(
+                owned,
+                self._upstream,
+                tenant=self._subscription.tenant,
+                subscriber=self._subscription.subscriber,
+                life=self._life,
+                counts=self.counts.offers,
+                retry_seconds=self._offer_retry_seconds,
+            )
+            offering.start()
             try:
                 while not self._closing.is_set():
                     self._closing.wait(self._follow(owned))
             finally:
+                offering.end()
                 owned.close()
         finally:
             self._is_owner = False
+            self._owned = self._offering = None
             self._replica.disown()
+
+    def _life(self) -> Life | None:
+        current = self._current
+        return None if current is None else current[0].life
 
     def _follow(self, owned: Owned) -> float:
         """Follow one stream to its end; return how long to wait before the next."""
@@ -243,6 +274,8 @@ class Follower:
                 self._resumes = self._resumes or message.HasField("snapshot_end")
                 self._probe_due_ns = 0
                 self._paced.set()
+                if owned.kept and self._offering is not None:
+                    self._offering.wake()
             elif message.HasField("changes"):
                 # After it was applied: a probe that was taken before lowers nothing here.
                 self._probe_due_ns = min(self._probe_due_ns, self._probed_ns + REPORT_NS)

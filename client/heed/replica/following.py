@@ -26,6 +26,7 @@ from heed.index.place import Place, Source
 from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Change, Channel, Revision, TenantId
 from heed.proof import HASH_BYTES
+from heed.replica.kept import Life
 from heed.replica.owned import Draft, Owned
 from heed.replica.proving import Proving
 from heed.replica.shared_state import NEVER
@@ -146,6 +147,7 @@ class Following:
         self._needs_snapshot = True
         self._draft: Draft | None = None
         self._begin: pb.SnapshotBegin | None = None
+        self._is_other_history = False
         self._probe = 0
         self._sent: dict[int, int] = {}
         self._interval_ns = 0
@@ -153,6 +155,18 @@ class Following:
         self._heard_ns = 0
         self.reconnect_ns: int | None = None
         """When to open another stream, once the server asked for that."""
+
+    @property
+    def life(self) -> Life | None:
+        """The life of the store that the stream is of, once what is there is of it."""
+        opened = self._opened
+        if opened is None or self._needs_snapshot:
+            return None
+        return Life(
+            epoch=opened.epoch,
+            source=self._source,
+            earlier={one.epoch: one.revision for one in opened.offers_taken.earlier},
+        )
 
     def lived_ns(self) -> int:
         """For how long heartbeats came that counted."""
@@ -275,7 +289,8 @@ class Following:
     def _begin_snapshot(self, begin: pb.SnapshotBegin) -> None:
         reason = _REASONS.get(begin.reason, Reason.UNSPECIFIED)
         self._resyncs.count(reason)
-        if reason not in {Reason.NEW, Reason.BEHIND}:
+        self._is_other_history = reason not in {Reason.NEW, Reason.BEHIND}
+        if self._is_other_history:
             self._owned.distrust()
         self._needs_snapshot = True
         self._begin = begin
@@ -307,7 +322,9 @@ class Following:
             normaliser_version=opened.normaliser_version,
             token=end.token,
         )
-        self._owned.install(draft, place, self._source, tree)
+        self._owned.install(
+            draft, place, self._source, tree, is_other_history=self._is_other_history
+        )
         self._needs_snapshot = False
 
     def _proved_snapshot(

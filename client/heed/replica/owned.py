@@ -6,6 +6,8 @@ Laws:
   afterwards. A crash in between leaves an index that is newer than the state says, never older.
 - A snapshot is built beside the index that serves, and takes its place when it is whole. A crash
   before that leaves a folder that no state names; the next owner removes it.
+- An index of another life of the store is kept, flushed and marked, before another takes its place:
+  what it holds may be lacking there, and is offered back (`heed.replica.offering`).
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from heed.index.place import Place, Source
 from heed.index.shared import Entry, SharedIndex
 from heed.model import Change, ChangeKind, Hold, Topic
 from heed.records import encode_records
+from heed.replica.kept import KEPT_MAX, Kept
 from heed.replica.replica import Replica
 from heed.replica.shared_state import NEVER, NOTHING, SharedState
 from heed.wire import watched
@@ -100,6 +103,9 @@ class Owned:
         """
         self._replica = replica
         self._whole: _Whole | None = None
+        self.kept: list[Kept] = []
+        """Indexes to be offered back, the oldest first. Added to by the follower's thread, taken
+        from by the one that offers."""
         folder = replica.folder
         with os_errors_as(Fault.REFUSED, "take over its folder"):
             self._file = replica.own_state()
@@ -110,6 +116,10 @@ class Owned:
         self._state = replace(left, owner_pid=os.getpid())
         if left.generation:
             self._resume(left.generation)
+        with os_errors_as(Fault.REFUSED, "take over its folder"):
+            serving = folder.generation_path(self._state.generation)
+            paths = [path for path in folder.kept() if path != serving]
+        self.kept += [kept for path in paths if (kept := Kept.found(path)) is not None]
         replica.keep_to_owned()
         self._tell()
         folder.remove_others(self._state.generation)
@@ -156,15 +166,24 @@ class Owned:
         return Draft(generation, index, topics, holds)
 
     def install(
-        self, draft: Draft, place: Place, source: Source, tree: bytes | None = None
+        self,
+        draft: Draft,
+        place: Place,
+        source: Source,
+        tree: bytes | None = None,
+        *,
+        is_other_history: bool = False,
     ) -> None:
         """Put a snapshot in the place of what is there, and keep a tree with its place.
+
+        `is_other_history` says that the source's log does not go on from what is there.
 
         Raises:
             IndexUnusableError: REFUSED; what is there goes on serving.
         """
         draft.complete(place, source, tree)
         old = self.place
+        self._keep_of_another_life(place, is_other_history=is_other_history)
         self._whole = _Whole(
             generation=draft.generation, index=draft.index, place=place, source=source
         )
@@ -245,6 +264,22 @@ class Owned:
             self._replica.folder.note_clean(whole.generation)
         except (IndexUnusableError, OSError):
             return
+
+    def _keep_of_another_life(self, place: Place, *, is_other_history: bool) -> None:
+        """Keep what is there where the source's log may lack what it holds.
+
+        A crash after it leaves an index that the state names and that is marked: it is taken over,
+        and kept again when the next snapshot is whole.
+        """
+        whole = self._whole
+        if whole is None or (whole.place.epoch == place.epoch and not is_other_history):
+            return
+        whole.index.sync()
+        with os_errors_as(Fault.REFUSED, "keep what is of another life of the store"):
+            self._replica.folder.keep(whole.index.directory)
+        self.kept.append(Kept(whole.index, whole.place, whole.source))
+        while len(self.kept) > KEPT_MAX:
+            self.kept.pop(0).give_up("too many lives of the store ended before it could be")
 
     def _resume(self, generation: int) -> None:
         try:

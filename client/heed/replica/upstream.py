@@ -40,6 +40,14 @@ class Upstream(Protocol):
         """
         ...
 
+    def offer(self, request: pb.OfferRecordsRequest) -> pb.OfferRecordsResponse:
+        """Offer records of an earlier life of the store; waits ten seconds at most.
+
+        Raises:
+            HeedError: they were not taken, or nobody knows.
+        """
+        ...
+
     def check(self, request: preference.CheckSuppressionRequest) -> CheckAnswer:
         """Ask what a client without a cache would ask; waits a second at most.
 

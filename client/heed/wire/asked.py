@@ -6,6 +6,7 @@ A tenant's lookup key is not the wire's to know, so what is keyed is made of the
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from heed.acts import Offered
 from heed.audit.claims import ReceiptClaim
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import (
@@ -315,6 +316,18 @@ class AppliedAsked:
     stream_id: str
     applied_revision: Revision
     probe: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferAsked:
+    """OfferRecords."""
+
+    call: WriteCall
+    subscriber: str
+    epoch: bytes
+    """The life of the store that they are of."""
+    offered: tuple[Offered, ...]
+    holds: tuple[Hold, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,12 @@ RELEASES_PART_MAX: Final = 5_000
 """Suppressions that are released in one transaction; more where they are one person's."""
 RELEASES_MAX: Final = 1_000_000
 """Suppressions released by one ReleaseSuppressions."""
+OFFERED_RECORDS_MAX: Final = 1_000
+"""Records in one OfferRecords."""
+OFFERED_HOLDS_MAX: Final = 100
+"""Holds in one OfferRecords."""
+EARLIER_EPOCHS_MAX: Final = 64
+"""Earlier lives of the store that a stream tells of; of an older one nothing is known."""
 EXPORT_RECORDS_MAX: Final = 500
 """Records in one message of ExportRecords."""
 PAGE_SIZE_MAX: Final = 1_000

@@ -18,6 +18,7 @@ from heed.wire.asked import RejectedRow
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_proto.v1 import watch_service_pb2 as watch
 
 
 def preference_set(tenant_id: TenantId, outcome: Outcome, still_sent: StillSent) -> bytes:
@@ -106,6 +107,18 @@ def records_imported(
             )
             for one in rejected
         ],
+        position=_position(tenant_id, outcome),
+    ).SerializeToString()
+
+
+def records_offered(tenant_id: TenantId, outcome: Outcome, *, skipped: int) -> bytes:
+    """Return the answer of OfferRecords; `skipped` were found to stand before the log was asked."""
+    tally = outcome.tally
+    return watch.OfferRecordsResponse(
+        added=tally.added,
+        strengthened=tally.strengthened,
+        unchanged=tally.unchanged + skipped,
+        holds_placed=outcome.holds_placed,
         position=_position(tenant_id, outcome),
     ).SerializeToString()
 

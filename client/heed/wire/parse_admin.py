@@ -100,32 +100,35 @@ def place_hold(data: bytes) -> HoldAsked:
         violations.add("hold.hold_id", "must be empty; the server makes it")
     if asked.hold.spares_mandatory:
         violations.add("hold.spares_mandatory", "must be false; only a new epoch opens such a hold")
-    channel = asked.hold.channel
-    hold = Hold(
-        hold_id="",
-        channel=(
-            values.CHANNELS.read(channel, "hold.channel", violations, Channel.ANY)
-            if channel
-            else None
-        ),
-        topic=values.topic_name(asked.hold.topic, "hold.topic", violations),
-        campaign=values.text(
-            asked.hold.campaign, "hold.campaign", violations, limits.CAMPAIGN_CHARACTERS_MAX
-        ),
-        end_time=(
-            values.instant(asked.hold.end_time, "hold.end_time", violations)
-            if asked.hold.HasField("end_time")
-            else None
-        ),
-        reason=why(asked.hold.reason, violations, "hold.reason"),
-    )
     read = HoldAsked(
         call=write_call("PlaceHold", asked, violations),
-        hold=hold,
+        hold=hold(asked.hold, "", "hold", violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
     )
     violations.raise_if_any()
     return read
+
+
+def hold(asked: pb.Hold, hold_id: str, path: str, violations: Violations) -> Hold:
+    """Return what a hold stops and why, under an id that is the caller's to read or to make."""
+    return Hold(
+        hold_id=hold_id,
+        channel=(
+            values.CHANNELS.read(asked.channel, f"{path}.channel", violations, Channel.ANY)
+            if asked.channel
+            else None
+        ),
+        topic=values.topic_name(asked.topic, f"{path}.topic", violations),
+        campaign=values.text(
+            asked.campaign, f"{path}.campaign", violations, limits.CAMPAIGN_CHARACTERS_MAX
+        ),
+        end_time=(
+            values.instant(asked.end_time, f"{path}.end_time", violations)
+            if asked.HasField("end_time")
+            else None
+        ),
+        reason=why(asked.reason, violations, f"{path}.reason"),
+    )
 
 
 def lift_hold(data: bytes) -> EndAsked:

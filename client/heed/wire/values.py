@@ -70,7 +70,7 @@ REACHES = Closed("REACH", Reach)
 PAUSE_REACHES = Closed("REACH", [Reach.PROMOTIONAL, Reach.TRANSACTIONAL])
 CAUSES = Closed("CAUSE", [cause for cause in Cause if cause is not Cause.NONE])
 RECORD_KINDS = Closed("RECORD_KIND", RecordKind)
-METHODS = Closed("METHOD", Method)
+METHODS = Closed("METHOD", [method for method in Method if method is not Method.OFFERED])
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")

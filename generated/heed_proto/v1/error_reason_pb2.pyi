@@ -213,6 +213,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "BATCH_REVERTED", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
     """
+    ERROR_REASON_OFFERS_CLOSED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION. No hold of a restore stands, so nothing of an earlier life of the store is
+    taken; what the follower holds of it is of no use any more.
+
+        {"reason": "OFFERS_CLOSED", "domain": "heed.dev", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -410,5 +416,11 @@ ERROR_REASON_BATCH_REVERTED: ErrorReason.ValueType  # 36
 said; send what is right as another batch.
 
     {"reason": "BATCH_REVERTED", "domain": "heed.dev", "metadata": {"batch_id": "list-7"}}
+"""
+ERROR_REASON_OFFERS_CLOSED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION. No hold of a restore stands, so nothing of an earlier life of the store is
+taken; what the follower holds of it is of no use any more.
+
+    {"reason": "OFFERS_CLOSED", "domain": "heed.dev", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

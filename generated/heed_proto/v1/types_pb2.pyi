@@ -337,6 +337,10 @@ class _MethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Method.ValueTy
     """An operator, for reasons of their own. Never weakens a protection."""
     METHOD_IMPORT: _Method.ValueType  # 8
     """A list from elsewhere. Never weakens a protection."""
+    METHOD_OFFERED: _Method.ValueType  # 9
+    """A follower had it before a restore and offered it back (OfferRecords). Never weakens a
+    protection. Only told: an origin that says so is refused.
+    """
 
 class Method(_Method, metaclass=_MethodEnumTypeWrapper):
     """By what kind of act a choice reached the caller."""
@@ -359,6 +363,10 @@ METHOD_OPERATOR: Method.ValueType  # 7
 """An operator, for reasons of their own. Never weakens a protection."""
 METHOD_IMPORT: Method.ValueType  # 8
 """A list from elsewhere. Never weakens a protection."""
+METHOD_OFFERED: Method.ValueType  # 9
+"""A follower had it before a restore and offered it back (OfferRecords). Never weakens a
+protection. Only told: an origin that says so is refused.
+"""
 Global___Method: _TypeAlias = Method  # noqa: Y015
 
 @_typing.final

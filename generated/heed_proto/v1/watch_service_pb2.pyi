@@ -255,6 +255,7 @@ class Opened(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     HEAD_REVISION_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
+    OFFERS_TAKEN_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Names this stream, for ReportApplied."""
     epoch: _builtins.bytes
@@ -281,6 +282,12 @@ class Opened(_message.Message):
         the stream is dead.
         """
 
+    @_builtins.property
+    def offers_taken(self) -> Global___OffersTaken:
+        """There while the hold of a restore stands: what a follower holds of an earlier life of the store
+        is taken (OfferRecords). Absent: it is not, and may be dropped.
+        """
+
     def __init__(
         self,
         *,
@@ -293,14 +300,67 @@ class Opened(_message.Message):
         tenant: _builtins.str = ...,
         head_revision: _builtins.int = ...,
         tenant_id: _builtins.int = ...,
+        offers_taken: Global___OffersTaken | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "offers_taken", b"offers_taken"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "head_revision", b"head_revision", "heartbeat_interval", b"heartbeat_interval", "lookup_keys", b"lookup_keys", "normaliser_version", b"normaliser_version", "rule_version", b"rule_version", "stream_id", b"stream_id", "tenant", b"tenant", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "head_revision", b"head_revision", "heartbeat_interval", b"heartbeat_interval", "lookup_keys", b"lookup_keys", "normaliser_version", b"normaliser_version", "offers_taken", b"offers_taken", "rule_version", b"rule_version", "stream_id", b"stream_id", "tenant", b"tenant", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Opened: _TypeAlias = Opened  # noqa: Y015
+
+@_typing.final
+class OffersTaken(_message.Message):
+    """What the log still has of the lives of the store before this one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EARLIER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def earlier(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierEpoch]:
+        """The lives whose log this one goes on from, the last one first; at most 64. What a follower
+        holds of any other life may be lacking whole.
+        """
+
+    def __init__(
+        self,
+        *,
+        earlier: _abc.Iterable[Global___EarlierEpoch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earlier", b"earlier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffersTaken: _TypeAlias = OffersTaken  # noqa: Y015
+
+@_typing.final
+class EarlierEpoch(_message.Message):
+    """A life of the store that a restore ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.bytes
+    """Its epoch, 8 bytes."""
+    revision: _builtins.int
+    """The last revision of it that the log is known to have. 0: of none is it known."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.bytes = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlierEpoch: _TypeAlias = EarlierEpoch  # noqa: Y015
 
 @_typing.final
 class LookupKey(_message.Message):
@@ -875,6 +935,102 @@ class ReportAppliedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportAppliedResponse: _TypeAlias = ReportAppliedResponse  # noqa: Y015
+
+@_typing.final
+class OfferRecordsRequest(_message.Message):
+    """Offers records of an earlier life of the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SUBSCRIBER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    idempotency_key: _builtins.str
+    """As in SetPreferenceRequest."""
+    subscriber: _builtins.str
+    """Who offers: the name that it opens its streams with. Required, 1 to 128 printable ASCII
+    characters.
+    """
+    epoch: _builtins.bytes
+    """The life of the store that the records are of. Required, 8 bytes."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectRecords]:
+        """Opt-outs, pauses and suppressions that stood there, at most 1,000 records in all; any other
+        kind is refused. Their revisions are not read.
+        """
+
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Hold]:
+        """Holds that stood there, at most 100, each once. One that spares mandatory messages is refused:
+        it was of another restore. One that the log has, also a lifted one, changes nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        subscriber: _builtins.str = ...,
+        epoch: _builtins.bytes = ...,
+        subjects: _abc.Iterable[Global___SubjectRecords] | None = ...,
+        holds: _abc.Iterable[_types_pb2.Hold] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "holds", b"holds", "idempotency_key", b"idempotency_key", "subjects", b"subjects", "subscriber", b"subscriber", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRecordsRequest: _TypeAlias = OfferRecordsRequest  # noqa: Y015
+
+@_typing.final
+class OfferRecordsResponse(_message.Message):
+    """What became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDED_FIELD_NUMBER: _builtins.int
+    STRENGTHENED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    HOLDS_PLACED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    added: _builtins.int
+    """Records where nothing stood."""
+    strengthened: _builtins.int
+    """Records that are stronger than what stood."""
+    unchanged: _builtins.int
+    """Records that are no stronger than what stands, or that were released since."""
+    holds_placed: _builtins.int
+    """Holds that were placed."""
+    replayed: _builtins.bool
+    """As in SetPreferenceResponse."""
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """As in SetPreferenceResponse."""
+
+    def __init__(
+        self,
+        *,
+        added: _builtins.int = ...,
+        strengthened: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        holds_placed: _builtins.int = ...,
+        position: _types_pb2.Position | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "holds_placed", b"holds_placed", "position", b"position", "replayed", b"replayed", "strengthened", b"strengthened", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRecordsResponse: _TypeAlias = OfferRecordsResponse  # noqa: Y015
 
 @_typing.final
 class GetPropagationRequest(_message.Message):

@@ -45,6 +45,11 @@ class WatchServiceStub(object):
                 request_serializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.FromString,
                 _registered_method=True)
+        self.OfferRecords = channel.unary_unary(
+                '/heed.v1.WatchService/OfferRecords',
+                request_serializer=heed_dot_v1_dot_watch__service__pb2.OfferRecordsRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_watch__service__pb2.OfferRecordsResponse.FromString,
+                _registered_method=True)
         self.GetPropagation = channel.unary_unary(
                 '/heed.v1.WatchService/GetPropagation',
                 request_serializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.SerializeToString,
@@ -98,6 +103,23 @@ class WatchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OfferRecords(self, request, context):
+        """Offers back what a follower holds of an earlier life of the store, after a restore that may
+        lack it. Only what protects is taken, and only while the hold of a restore stands: a record
+        that is no stronger than what stands changes nothing, and is not in the log. What is taken
+        counts by the time that the person decided, under the subject's key alone: nobody's readable
+        address comes with it. Its origin names the subscriber and the principal, by METHOD_OFFERED.
+        Idempotent by `idempotency_key`; all or none. People that it changes something for count as
+        stopped by bulk. Needs the right `watch`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
+        people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
+        OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPropagation(self, request, context):
         """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
         themselves count, each as `node/…`. Needs the right `operate`.
@@ -140,6 +162,11 @@ def add_WatchServiceServicer_to_server(servicer, server):
                     servicer.ReportApplied,
                     request_deserializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.FromString,
                     response_serializer=heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.SerializeToString,
+            ),
+            'OfferRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferRecords,
+                    request_deserializer=heed_dot_v1_dot_watch__service__pb2.OfferRecordsRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_watch__service__pb2.OfferRecordsResponse.SerializeToString,
             ),
             'GetPropagation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPropagation,
@@ -212,6 +239,33 @@ class WatchService(object):
             '/heed.v1.WatchService/ReportApplied',
             heed_dot_v1_dot_watch__service__pb2.ReportAppliedRequest.SerializeToString,
             heed_dot_v1_dot_watch__service__pb2.ReportAppliedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.WatchService/OfferRecords',
+            heed_dot_v1_dot_watch__service__pb2.OfferRecordsRequest.SerializeToString,
+            heed_dot_v1_dot_watch__service__pb2.OfferRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

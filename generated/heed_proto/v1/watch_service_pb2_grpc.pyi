@@ -57,6 +57,19 @@ class WatchServiceStub:
 
     Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
     """
+    OfferRecords: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.OfferRecordsRequest, _watch_service_pb2.OfferRecordsResponse]
+    """Offers back what a follower holds of an earlier life of the store, after a restore that may
+    lack it. Only what protects is taken, and only while the hold of a restore stands: a record
+    that is no stronger than what stands changes nothing, and is not in the log. What is taken
+    counts by the time that the person decided, under the subject's key alone: nobody's readable
+    address comes with it. Its origin names the subscriber and the principal, by METHOD_OFFERED.
+    Idempotent by `idempotency_key`; all or none. People that it changes something for count as
+    stopped by bulk. Needs the right `watch`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
+    people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
+    OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    """
     GetPropagation: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
     themselves count, each as `node/…`. Needs the right `operate`.
@@ -104,6 +117,19 @@ class WatchServiceAsyncStub(WatchServiceStub):
     `max_staleness`. Needs the right `watch`.
 
     Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
+    """
+    OfferRecords: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.OfferRecordsRequest, _watch_service_pb2.OfferRecordsResponse]  # type: ignore[assignment]
+    """Offers back what a follower holds of an earlier life of the store, after a restore that may
+    lack it. Only what protects is taken, and only while the hold of a restore stands: a record
+    that is no stronger than what stands changes nothing, and is not in the log. What is taken
+    counts by the time that the person decided, under the subject's key alone: nobody's readable
+    address comes with it. Its origin names the subscriber and the principal, by METHOD_OFFERED.
+    Idempotent by `idempotency_key`; all or none. People that it changes something for count as
+    stopped by bulk. Needs the right `watch`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
+    people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
+    OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     GetPropagation: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
@@ -161,6 +187,25 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         `max_staleness`. Needs the right `watch`.
 
         Errors: INVALID_FIELD, STREAM_UNKNOWN (open another), RIGHT_REQUIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def OfferRecords(
+        self,
+        request: _watch_service_pb2.OfferRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_watch_service_pb2.OfferRecordsResponse, _abc.Awaitable[_watch_service_pb2.OfferRecordsResponse]]:
+        """Offers back what a follower holds of an earlier life of the store, after a restore that may
+        lack it. Only what protects is taken, and only while the hold of a restore stands: a record
+        that is no stronger than what stands changes nothing, and is not in the log. What is taken
+        counts by the time that the person decided, under the subject's key alone: nobody's readable
+        address comes with it. Its origin names the subscriber and the principal, by METHOD_OFFERED.
+        Idempotent by `idempotency_key`; all or none. People that it changes something for count as
+        stopped by bulk. Needs the right `watch`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
+        people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
+        OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

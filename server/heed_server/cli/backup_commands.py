@@ -1,4 +1,4 @@
-"""The commands `heed-server backup`, `restore` and `new-epoch`."""
+"""The commands `heed-server backup`, `restore`, `offers` and `new-epoch`."""
 
 import asyncio
 import json
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from heed_server.backup.file import BackupReader, Manifest
     from heed_server.config import Config
     from heed_server.storage.epochs import NewEpoch
+    from heed_server.storage.offered import Offered
 
 
 def backup(
@@ -98,6 +99,37 @@ def restore(
             return
         ledger = _ledger(effective.config, erasures)
         _restore(effective.config, reader, ledger, begun, sets_aside=set_aside, as_json=as_json)
+
+
+def offers(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what followers offered back since the last restore, and by whom. Servers may run."""
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of_database(ctx, config, database, data_dir)
+        from heed_server.config.places import database_url
+        from heed_server.primary.limits import limits_of
+        from heed_server.storage import StorageLimits
+        from heed_server.storage.ways_back import offered_since
+
+        config_ = effective.config
+        limits = limits_of(StorageLimits, config_.storage)
+        found = asyncio.run(offered_since(database_url(config_), limits=limits))
+    if as_json:
+        print(json.dumps({"offers": [_offered_in_json(one) for one in found]}))
+        return
+    for one in found:
+        print(
+            f"{one.tenant}: {one.subscriber} (by {one.principal}) offered what was lacking of "
+            f"{len(one.keys):,} people: {one.opt_outs:,} opt-outs, {one.pauses:,} pauses, "
+            f"{one.suppressions:,} suppressions; and {one.holds:,} holds"
+        )
+    if not found:
+        print("nobody offered anything that was lacking since the last restore")
 
 
 def new_epoch(
@@ -230,9 +262,23 @@ def _epoch_in_json(begun: "NewEpoch") -> dict[str, object]:
     }
 
 
+def _offered_in_json(one: "Offered") -> dict[str, object]:
+    return {
+        "tenant": one.tenant,
+        "subscriber": one.subscriber,
+        "principal": one.principal,
+        "opt_outs": one.opt_outs,
+        "pauses": one.pauses,
+        "suppressions": one.suppressions,
+        "holds": one.holds,
+        "people": len(one.keys),
+    }
+
+
 def _print_epoch(begun: "NewEpoch") -> None:
     print(f"epoch {begun.epoch.hex()} begins; only mandatory messages pass, in every tenant, until")
-    print("you have seen what was lost, recorded it again, and lifted the hold in each:")
+    print("you have seen what was lost, recorded it again, and lifted the hold in each. Caches and")
+    print("agents offer back what they hold of it until then: heed-server offers")
     for tenant in begun.tenants:
         print(f"  heed holds lift {begun.hold_id} --tenant {tenant} --reason …")
 

@@ -42,6 +42,7 @@ app.add_typer(erasures_commands.app, name="erasures")
 for _name, _command in (
     ("backup", backup_commands.backup),
     ("restore", backup_commands.restore),
+    ("offers", backup_commands.offers),
     ("new-epoch", backup_commands.new_epoch),
 ):
     app.command(_name, context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)(_command)

@@ -17,12 +17,14 @@ from heed.wire import (
     parse,
     parse_admin,
     parse_import,
+    parse_offers,
     parse_watch,
     parse_ways_back,
 )
 from heed.wire.asked import CheckAsked
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
+from heed_proto.v1 import watch_service_pb2 as watch
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
@@ -225,6 +227,9 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     _read("RejectApproval", approving.reject_approval, is_write=True),
     # Every stream reports, as often as its staleness asks for; there are so many streams.
     _read("ReportApplied", report_applied, is_free=True),
+    _write(
+        watch.OfferRecordsResponse, parse_offers.offer_records, Service.offer_records, rate=None
+    ),
     _read("GetPropagation", propagations.get_propagation),
     _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),
     _read("WithdrawSubscriber", propagations.withdraw_subscriber, is_write=True),

@@ -5,6 +5,7 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.choices import Choices
+from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
 from heed_server.service.people import People
 from heed_server.service.proofs import Proofs
@@ -32,6 +33,7 @@ class Service(
     Protections,
     People,
     Operations,
+    Offers,
     WaysBack,
     Audits,
     Proofs,

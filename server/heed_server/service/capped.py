@@ -4,8 +4,8 @@ Laws:
 - What waits waits where it came from: the store holds the key and the hash of a call, or the name
   of a batch, and never whom it is about.
 - A call for several people is approved by itself. An import is approved once, by the name of its
-  batch, and consents for the hour from the grant: each for so many people more and no more, counted
-  like a cap.
+  batch, what a follower offers after a restore once, by the epoch that it is of, and consents for
+  the hour from the grant: each for so many people more and no more, counted like a cap.
 - An approval is of the cap that was met; the principal's other caps stay in force beside it.
 - The log names who asked and who granted with each change that was approved.
 Source: ADR 0032, ADR 0034 and ADR 0038.
@@ -16,7 +16,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from heed.acts import AddProtections, Approved, Outcome, ReleaseSuppression, SetPreferences
+from heed.acts import (
+    AddProtections,
+    Approved,
+    OfferRecords,
+    Outcome,
+    ReleaseSuppression,
+    SetPreferences,
+)
 from heed.errors import ConflictError, UnavailableError
 from heed.wire.asked import WriteCall
 from heed_server.approvals import EXPIRES_MICROSECONDS, HOUR_MICROSECONDS
@@ -25,9 +32,10 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.tenants import TenantContext
 from heed_server.writes import Appended, Cap, Spender
 
-APPROVED_IMPORT_PEOPLE_MAX: Final = 10_000_000
-"""People whom one approval of an import lets through in an hour. Higher: an approval that was got
-by deceit does more. Lower: larger lists are approved several times."""
+APPROVED_WHOLE_PEOPLE_MAX: Final = 10_000_000
+"""People whom one approval of an import, or of a follower's offers, lets through in an hour.
+Higher: an approval that was got by deceit does more. Lower: larger lists are approved several
+times."""
 APPROVED_CONSENTS_FACTOR: Final = 10
 """How many times the cap one approval of consents lets through, in its hour."""
 
@@ -44,12 +52,14 @@ class Capped(Approvals):
         principal: Principal,
         method: str,
         call: WriteCall,
-        act: SetPreferences | AddProtections | ReleaseSuppression,
+        act: SetPreferences | AddProtections | ReleaseSuppression | OfferRecords,
         encode_answer: Callable[[Outcome], bytes],
         *,
-        batch_id: str = "",
+        part_of: str = "",
     ) -> Appended:
         """Write to a tenant's log, if it is within the caps of its principal or was approved.
+
+        `part_of` names the whole that is approved once: `batch list-7`. Empty: the call alone.
 
         Raises:
             ConflictError: APPROVAL_REQUIRED, nothing was written.
@@ -65,7 +75,7 @@ class Capped(Approvals):
         else:
             spender = self.caps.recording(principal, _subjects_of(context))
         return await self.within_caps(
-            context, principal, method, call, spender, attempt, batch_id=batch_id
+            context, principal, method, call, spender, attempt, part_of=part_of
         )
 
     async def within_caps(
@@ -77,7 +87,7 @@ class Capped(Approvals):
         spender: Spender | None,
         attempt: Attempt,
         *,
-        batch_id: str = "",
+        part_of: str = "",
         about: str = "",
         approved: Approved | None = None,
     ) -> Appended:
@@ -102,10 +112,10 @@ class Capped(Approvals):
                 asked = _named(call, f"consents/{principal.name}")
                 people = spender.most[cap] * APPROVED_CONSENTS_FACTOR
                 what, good_for = f"consents of {principal.name} for an hour", HOUR_MICROSECONDS
-            elif batch_id:
-                asked = _named(call, f"batch/{principal.name}/{batch_id}")
-                people = APPROVED_IMPORT_PEOPLE_MAX
-                what = f"batch {batch_id}"
+            elif part_of:
+                asked = _named(call, f"part/{principal.name}/{part_of}")
+                people = APPROVED_WHOLE_PEOPLE_MAX
+                what = part_of
             approval = await self.require_second_person(
                 context,
                 principal,

@@ -92,7 +92,7 @@ class Protections(Capped):
             asked.call,
             act,
             encode_answer,
-            batch_id=asked.batch_id,
+            part_of=f"batch {asked.batch_id}",
         )
 
     async def list_suppressions(

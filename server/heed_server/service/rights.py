@@ -48,6 +48,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "RejectApproval": Right.ADMIN,
         "WatchChanges": Right.WATCH,
         "ReportApplied": Right.WATCH,
+        "OfferRecords": Right.WATCH,
         "GetPropagation": Right.OPERATE,
         "DeclareSubscriber": Right.OPERATE,
         "WithdrawSubscriber": Right.OPERATE,

@@ -124,7 +124,9 @@ def restore_into(
     say_readable(connection)
     logs = read_facts(connection).logs
     _require_same(connection, logs, copy, counts)
-    begun = begin_epoch(connection, dialect, reason=reason, random_bytes=random_bytes)
+    begun = begin_epoch(
+        connection, dialect, reason=reason, is_whole=True, random_bytes=random_bytes
+    )
     again = _erase_again(connection, dialect, erased, begun.epoch, random_bytes)
     _require_ends(verified_chain(connection, dialect), read_facts(connection).logs)
     return Restored(logs=logs, rows=sum(counts.values()), begun=begun, erased_again=again)

@@ -32,7 +32,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """The number of the last migration."""
 
 READABLE_SINCE = 10
@@ -326,6 +326,19 @@ reserves = Table(
 )
 """What rows of imports asked for that changed nothing, one row a slot as in `records`; an empty
 `batch_id`: those of several batches, all in one. They are not in the log (ADR 0033).
+"""
+
+earlier_epochs = Table(
+    "earlier_epochs",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", LargeBinary, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("end_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The lives of the store that this one goes on from, and the last revision of each that a tenant's
+log is known to have; 0: of none is it known (ADR 0040).
 """
 
 approvals = Table(

@@ -24,6 +24,7 @@ from heed_server.erasures import Erased
 from heed_server.storage import (
     admin,
     approvals,
+    epochs,
     erasing,
     leases,
     lists,
@@ -48,6 +49,7 @@ from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
     ApiKey,
     BatchFound,
+    EarlierEpoch,
     KnownSubject,
     Page,
     RecordFilter,
@@ -192,6 +194,10 @@ class SqlStore:
                 c, self._past, tenant_id, after=after, through=through, limit=limit
             )
         )
+
+    async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
+        """Return the epochs that a tenant's log goes on from (see `LogReader.earlier_epochs`)."""
+        return await self._read(lambda c: epochs.read_earlier(c, tenant_id, limit))
 
     async def head_at(self, tenant_id: TenantId, revision: Revision) -> Head | None:
         """Return where the log ended at a revision; None: it does not have it yet."""

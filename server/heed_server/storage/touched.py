@@ -19,6 +19,7 @@ from heed.acts import (
     DeclareTopic,
     EraseSubjects,
     LiftHold,
+    OfferRecords,
     PlaceHold,
     ReleaseSuppression,
     ReleaseSuppressions,
@@ -221,7 +222,7 @@ def load(
             connection, statements.topics_of, sorted(with_topics)
         ):
             logs[tenant_id].ledger.topics[row[0]] = topic_of(row)
-    with_holds = {w.tenant_id for w in writes if isinstance(w.act, PlaceHold | LiftHold)}
+    with_holds = {w.tenant_id for w in writes if isinstance(w.act, _OF_HOLDS)}
     if with_holds:
         for tenant_id, *row in dialect.fetch_among(
             connection, statements.holds_of, sorted(with_holds)
@@ -245,6 +246,8 @@ def _subjects_of(write: Write) -> list[SubjectKey]:
             return [subject.key for person in people for subject in person.subjects]
         case AddProtections(protections=protections):
             return [protection.subject.key for protection in protections]
+        case OfferRecords(offered=offered):
+            return [one.key for one in offered]
         case ReleaseSuppression(subject=subject):
             return [subject.key]
         case ReleaseSuppressions(found=found):
@@ -257,6 +260,9 @@ def _subjects_of(write: Write) -> list[SubjectKey]:
 
 _OF_TOPICS = (DeclareTopic, RetireTopic, RevertBatch)
 """The acts that are judged by all topics."""
+
+_OF_HOLDS = (PlaceHold, LiftHold, OfferRecords)
+"""The acts that are judged by all holds."""
 
 
 def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:

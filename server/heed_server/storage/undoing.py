@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, select
 from sqlalchemy.types import BigInteger
 
-from heed.acts import AddProtections, RevertBatch
+from heed.acts import AddProtections, OfferRecords, RevertBatch
 from heed.judge import Batch, Ledger, Reserve, Said, SlotKey, batch_of, slot_key
 from heed.model import Change, Revision, SubjectKey, TenantId
 from heed_server.storage.past_reads import PastStatements, read_changes_of
@@ -77,7 +77,7 @@ def load_undoing(
     with_batches = {
         write.tenant_id
         for write in writes
-        if isinstance(write.act, RevertBatch) or batch_of(write.act)
+        if isinstance(write.act, RevertBatch | OfferRecords) or batch_of(write.act)
     } & ledgers.keys()
     if not with_batches:
         return
@@ -155,6 +155,8 @@ def _reserved(write: Write) -> Sequence[SubjectKey]:
             return [protection.subject.key for protection in protections]
         case RevertBatch(keys=keys):
             return keys
+        case OfferRecords(offered=offered):
+            return [one.key for one in offered]
         case _:
             return ()
 

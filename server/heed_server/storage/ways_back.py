@@ -26,6 +26,7 @@ from heed_server.storage.entries import RandomBytes
 from heed_server.storage.epochs import NewEpoch, begin_epoch
 from heed_server.storage.errors import store_unavailable
 from heed_server.storage.migrations import require_schema
+from heed_server.storage.offered import Offered, read_offered
 from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
 from heed_server.storage.restoring import Copy, Restored, restore_into
@@ -149,6 +150,26 @@ async def finish_restore(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -
     return await asyncio.to_thread(_with_lock, path, lambda: finish_waiting(path))
 
 
+async def offered_since(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> list[Offered]:
+    """Return what followers offered since the last restore, whether or not servers run.
+
+    Raises: as `open_view`.
+    """
+    backend = backend_of(parse_url(url), limits)
+    if isinstance(backend, SqliteBackend):
+        backend.require_readable()
+
+    def body(connection: Connection) -> list[Offered]:
+        require_schema(connection)
+        return read_offered(connection, backend.dialect)
+
+    try:
+        async with backend.reading(is_stream=True) as reading:
+            return await reading.run(body)
+    finally:
+        await backend.close()
+
+
 async def new_epoch(
     url: str,
     *,
@@ -169,7 +190,13 @@ async def new_epoch(
 
     def body(connection: Connection) -> NewEpoch:
         require_schema(connection)
-        return begin_epoch(connection, backend.dialect, reason=reason, random_bytes=random_bytes)
+        return begin_epoch(
+            connection,
+            backend.dialect,
+            reason=reason,
+            is_whole=False,
+            random_bytes=random_bytes,
+        )
 
     if not isinstance(backend, SqliteBackend):
         return await backend.run_alone(body)

@@ -104,6 +104,7 @@ class Stream:
         stream_id: str,
         reader: Reader,
         start: Start,
+        offers_taken: pb.OffersTaken | None,
         now: Callable[[], Instant],
         heartbeat_seconds: float,
         life_seconds: float,
@@ -116,6 +117,7 @@ class Stream:
         """What its reader said to have applied."""
         self.hub = hub
         self._snapshots = snapshots
+        self._offers_taken = offers_taken
         self._limits = limits
         self._now = now
         self._heartbeat_seconds = heartbeat_seconds
@@ -422,6 +424,7 @@ class Stream:
             tenant=hub.tenant.name,
             head_revision=hub.follower.revision,
             tenant_id=hub.tenant_id,
+            offers_taken=self._offers_taken,
         )
         return pb.WatchChangesResponse(opened=opened).SerializeToString()
 

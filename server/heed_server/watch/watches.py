@@ -19,6 +19,7 @@ from typing import Final, Self
 from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed.model import Instant, Revision, TenantId
 from heed.tokens import Token, decode_token
+from heed.wire.limits import EARLIER_EPOCHS_MAX
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
 from heed_server.propagation import Registry
@@ -107,6 +108,7 @@ class Watches:
         self._room.require(reader.principal)
         hub = self._hub(follower)
         start = await _start(hub, token, self.limits, wait_seconds)
+        offers_taken = await self._offers_taken(hub)
         self._room.require(reader.principal)
         stream = Stream(
             hub,
@@ -115,6 +117,7 @@ class Watches:
             stream_id=f"{self._chance.getrandbits(128):032x}",
             reader=reader,
             start=start,
+            offers_taken=offers_taken,
             now=now,
             heartbeat_seconds=self._about(self.limits.heartbeat_seconds),
             life_seconds=self.limits.stream_seconds_max * self._chance.uniform(0.5, 1.0),
@@ -183,6 +186,22 @@ class Watches:
         if hub is None:
             hub = self._hubs[tenant_id] = Hub(self._reader, follower, self._proofs, self.limits)
         return hub
+
+    async def _offers_taken(self, hub: Hub) -> pb.OffersTaken | None:
+        """What of earlier lives of the store the log has, while its followers are asked for it.
+
+        None also where nobody can tell: a follower that holds something then offers all of it.
+        """
+        follower = hub.follower
+        if not follower.is_usable or not any(one.spares_mandatory for one in follower.index.holds):
+            return None
+        try:
+            earlier = await self._reader.earlier_epochs(hub.tenant_id, EARLIER_EPOCHS_MAX)
+        except UnavailableError:
+            return None
+        return pb.OffersTaken(
+            earlier=[pb.EarlierEpoch(epoch=one.epoch, revision=one.revision) for one in earlier]
+        )
 
     def _about(self, seconds: float) -> float:
         return seconds * self._chance.uniform(1 - JITTER, 1 + JITTER)

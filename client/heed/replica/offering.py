@@ -1,0 +1,170 @@
+"""Offering back what is kept of earlier lives of the store, on a thread of its own.
+
+Laws:
+- Nothing is removed before its source has taken all of it, or has said that it takes no more
+  (OFFERS_CLOSED), or cannot know it by its key; the latter two are logged as errors.
+- Whatever else goes wrong is tried again for as long as this process owns the cache, later and
+  later; the next owner begins anew. What was taken already changes nothing then.
+- It holds up neither the stream nor the probes.
+Source: ADR 0040.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from heed.errors import ErrorReason, HeedError, InvalidArgumentError
+from heed.index.faults import IndexUnusableError
+from heed.records import DamagedRecordError
+from heed.replica.kept import Kept, Life
+from heed.replica.owned import Owned
+from heed.replica.upstream import Upstream
+
+RETRY_FIRST_SECONDS: Final = 1.0
+RETRY_MAX_SECONDS: Final = 60.0
+"""How long after an offer that was not taken it is made again: at first, and at most."""
+
+_LOG: Final = logging.getLogger("heed.cache")
+
+
+@dataclass(slots=True)
+class OfferCounts:
+    """What was offered by this process. Written by the thread that offers."""
+
+    taken: int = 0
+    """Records that the source took or had."""
+    refused: int = 0
+    """Records that it cannot read."""
+    last_error: str = ""
+
+
+class Offering:
+    """Offers what one owner has kept."""
+
+    def __init__(
+        self,
+        owned: Owned,
+        upstream: Upstream,
+        *,
+        tenant: str,
+        subscriber: str,
+        life: Callable[[], Life | None],
+        counts: OfferCounts,
+        retry_seconds: float = RETRY_FIRST_SECONDS,
+    ) -> None:
+        """`life` says of which life of the store the stream is, while there is one."""
+        self._owned = owned
+        self._upstream = upstream
+        self._tenant = tenant
+        self._subscriber = subscriber
+        self._life = life
+        self._counts = counts
+        self._retry_seconds = retry_seconds
+        self._ending = threading.Event()
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heed-offer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look again whether there is something to offer, and to whom."""
+        self._woken.set()
+
+    def end(self) -> None:
+        """End, before anything else is offered; what is under way is waited for."""
+        self._ending.set()
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._ending.is_set():
+            self._woken.wait(self._pause_seconds(failures))
+            self._woken.clear()
+            try:
+                self._offer_all()
+                failures = 0
+            except HeedError as error:
+                failures += 1
+                said = f"an offer was not taken: {error.message}"
+                if said != self._counts.last_error:
+                    _LOG.warning("%s; it is made again", said)
+                self._counts.last_error = said
+            except Exception as error:  # noqa: BLE001 - the root of a thread
+                failures += 1
+                self._counts.last_error = f"an offer failed: {error}"
+                _LOG.exception("an offer failed, and is made again")
+
+    def _pause_seconds(self, failures: int) -> float | None:
+        if not failures:
+            return None
+        return min(self._retry_seconds * (1 << min(failures - 1, 16)), RETRY_MAX_SECONDS)
+
+    def _offer_all(self) -> None:
+        """Offer what can be offered now."""
+        for kept in tuple(self._owned.kept):
+            life = self._life()
+            if self._ending.is_set() or life is None:
+                return
+            if kept.place.epoch == life.epoch:
+                continue  # whoever put the database back has yet to say so, by a new epoch
+            why: str | None
+            if not kept.is_under_keys_of(life):
+                why = "its subjects stand under a lookup key that the source does not have"
+            else:
+                try:
+                    why = self._offer(kept, life)
+                except (IndexUnusableError, DamagedRecordError) as error:
+                    why = f"it is damaged ({error.message})"
+            if why is None:
+                return
+            if why:
+                kept.give_up(why)
+            else:
+                kept.remove()
+            self._owned.kept.remove(kept)
+
+    def _offer(self, kept: Kept, life: Life) -> str | None:
+        """Offer one; return why the rest of it is given up, empty if nothing is.
+
+        None: another life began meanwhile, or the offering ends; it is to be begun again.
+        """
+        added = 0
+        for page in kept.pages(life.common(kept.place.epoch)):
+            if self._ending.is_set() or self._is_over(life):
+                return None
+            page.tenant, page.subscriber = self._tenant, self._subscriber
+            count = sum(len(one.records) for one in page.subjects)
+            try:
+                answer = self._upstream.offer(page)
+            except InvalidArgumentError as error:
+                # Of another version; what stands in the other pages is not lost for it.
+                self._counts.refused += count
+                _LOG.error(
+                    "the source cannot read %d records of an offer: %s", count, error.message
+                )
+                continue
+            except HeedError as error:
+                if error.reason is ErrorReason.OFFERS_CLOSED:
+                    return "the hold of the restore was lifted before"
+                raise
+            self._counts.taken += count
+            added += answer.added + answer.strengthened + answer.holds_placed
+        if self._is_over(life):
+            return None
+        _LOG.warning(
+            "offered back what was held of the epoch %s: %d records and holds were "
+            "lacking and are there again",
+            kept.place.epoch.hex(),
+            added,
+        )
+        return ""
+
+    def _is_over(self, life: Life) -> bool:
+        """Whether the store is known to be in another life by now."""
+        current = self._life()
+        return current is not None and current.epoch != life.epoch
