@@ -7,11 +7,9 @@ backups, says of whom. On SQLite it is a file beside the database, on PostgreSQL
 Laws:
 - One line of JSON an erasure, never changed: `{"v":1,"tenant_id":1,"subject":"9f…","us":…}`, where
   `us` is when it was committed, in microseconds since 1970 in UTC. One may stand there twice.
-- It is fsynced before the erasure is acknowledged, and for its owner's eyes only.
-- A last line that was cut by a crash is no line; the next one begins on a line of its own.
+- It is a ledger (`heed_server.ledgers`).
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +17,9 @@ from typing import NamedTuple
 import msgspec
 
 from heed.model import Instant, SubjectKey, TenantId
-from heed_server.durable import sync_folder
+from heed_server.ledgers import LedgerUnreadableError, append_lines, whole_lines
 
 _VERSION = 1
-_MODE = 0o600
 
 
 class Erased(NamedTuple):
@@ -31,10 +28,6 @@ class Erased(NamedTuple):
     tenant_id: TenantId
     key: SubjectKey
     erase_time: Instant
-
-
-class LedgerUnreadableError(ValueError):
-    """A line is not one of a ledger. Nothing is guessed: one left out would not be erased again."""
 
 
 class _Line(msgspec.Struct):
@@ -56,11 +49,7 @@ def read_ledger(lines: Iterable[bytes]) -> Iterator[Erased]:
     Raises:
         LedgerUnreadableError: a line is none, or of a later version.
     """
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            return  # a crash cut it: that erasure was not acknowledged
-        if line == b"\n":
-            continue
+    for number, line in whole_lines(lines):
         try:
             read = _decode(line)
             if read.v != _VERSION:
@@ -77,21 +66,7 @@ def append_to_ledger(path: Path, erased: Iterable[Erased]) -> None:
     Raises:
         OSError: it cannot be written; what came of it is not known.
     """
-    lines = b"".join(map(line_of, erased))
-    if not lines:
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-    try:
-        end = os.lseek(descriptor, 0, os.SEEK_END)
-        if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            lines = b"\n" + lines
-        with os.fdopen(descriptor, "ab", closefd=False) as file:
-            file.write(lines)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if not end:
-        sync_folder(path.parent)
+    append_lines(path, b"".join(map(line_of, erased)))
 
 
 _decode = msgspec.json.Decoder(_Line).decode

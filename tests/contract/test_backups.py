@@ -25,10 +25,24 @@ from heed.model import (
 )
 from heed.topics import TopicTable
 from heed_server.backup.file import BackupReader, BackupWriter
-from heed_server.backup.restoring import Back, FileCopy, erased_in, restore_backup
+from heed_server.backup.restoring import Back, FileCopy, erased_in, restore_backup, revoked_in
 from heed_server.backup.taking import Taken, take_backup
 from heed_server.erasures import Erased
-from heed_server.storage import SqlStore, StorageLimits, SystemClock, copying, ledger_path, placing
+from heed_server.revocations import (
+    Revoked,
+    add_revocations,
+    lines_of_revoked,
+    revoked_of,
+)
+from heed_server.storage import (
+    SqlStore,
+    StorageLimits,
+    SystemClock,
+    copying,
+    ledger_path,
+    placing,
+    revocations_path,
+)
 from heed_server.storage.copying import NOT_COPIED, copied_tables
 from heed_server.storage.restoring import Copy
 from heed_server.storage.schema import metadata
@@ -122,11 +136,21 @@ def root_of(kept: Kept) -> Path:
 
 
 async def restore(
-    kept: Kept, to: Database, *, erased: Sequence[Erased] = (), sets_aside: bool = False
+    kept: Kept,
+    to: Database,
+    *,
+    erased: Sequence[Erased] = (),
+    revoked: Sequence[Revoked] = (),
+    sets_aside: bool = False,
 ) -> Back:
-    reader = BackupReader(kept.taken.path)
     return await restore_backup(
-        to.url, reader, erased=erased, sets_aside=sets_aside, now=NOW(), limits=LIMITS
+        to.url,
+        BackupReader(kept.taken.path),
+        erased=erased,
+        revoked=revoked,
+        sets_aside=sets_aside,
+        now=NOW(),
+        limits=LIMITS,
     )
 
 
@@ -274,6 +298,87 @@ async def test_a_database_that_is_not_empty_is_not_restored_into(kept: Kept) -> 
         with pytest.raises(UnavailableError, match="another process has"):
             await restore(kept, kept.database, sets_aside=True)
     assert await kept.shop.store.head(kept.shop.tenant_id) == kept.head
+
+
+class TestRevocations:
+    """Keys revoked after a backup are revoked again by its restore, by what the ledger says."""
+
+    async def test_a_revoked_key_does_not_come_back(
+        self, database: Database, empty: Database, tmp_path: Path
+    ) -> None:
+        shop = await fill(await database.open())
+        before, stolen, kept_key = (api_key(name) for name in ("before", "stolen", "kept"))
+        for key in (before, stolen, kept_key):
+            await shop.store.put_api_key(key)
+        await shop.store.revoke_api_key("before", Instant(NOW() + 1))
+        path = tmp_path / "c.backup"
+        taken = await take_backup(database.url, path, now=NOW(), limits=LIMITS)
+        kept = Kept(database, shop, await shop.store.head(shop.tenant_id), taken)
+        await shop.store.revoke_api_key("stolen", Instant(NOW() + 2))
+        revoked = revoked_of(await shop.store.api_keys())
+        elsewhere = Revoked("of-another-database", NOW())
+
+        back = await restore(kept, empty, revoked=[*revoked, elsewhere])
+
+        assert back.restored.revoked_again == 1
+        store = await empty.open(root_file=root_of(kept))
+        assert revoked_of(await store.api_keys()) == revoked
+        assert {one.key_id for one in revoked} == {"before", "stolen"}
+
+    async def test_on_sqlite_the_ledger_is_beside_the_database_and_goes_on(
+        self, tmp_path: Path
+    ) -> None:
+        async with new_database("sqlite", tmp_path, None) as database:
+            store = await database.open()
+            for name in ("first", "second"):
+                await store.put_api_key(api_key(name))
+                await store.revoke_api_key(name, NOW())
+            await store.revoke_api_key("first", NOW())
+
+            found = revoked_in(revocations_path(tmp_path / "heed.db"))
+
+        assert [one.key_id for one in found] == ["first", "second"]
+
+    async def test_a_key_is_revoked_though_the_ledger_cannot_be_written(
+        self, tmp_path: Path
+    ) -> None:
+        async with new_database("sqlite", tmp_path, None) as database:
+            store = await database.open()
+            await store.put_api_key(api_key("stolen"))
+            revocations_path(tmp_path / "heed.db").mkdir()
+
+            with pytest.raises(UnavailableError, match="is revoked, but not in the ledger"):
+                await store.revoke_api_key("stolen", NOW())
+
+            assert [one.key_id for one in revoked_of(await store.api_keys())] == ["stolen"]
+
+    @pytest.mark.parametrize("line", [b"nonsense\n", b'{"v":2,"key_id":"k","us":1}\n'])
+    def test_a_line_that_is_none_is_refused_and_one_that_was_cut_is_none(
+        self, line: bytes, tmp_path: Path
+    ) -> None:
+        ledger = tmp_path / "l.jsonl"
+        good = lines_of_revoked([Revoked("k", Instant(1))])
+        ledger.write_bytes(good + good[:-5])
+        assert revoked_in(ledger) == [Revoked("k", Instant(1))]
+        add_revocations(ledger, [Revoked("k2", Instant(2))])
+
+        ledger.write_bytes(good + line)
+
+        with pytest.raises(InvalidArgumentError, match="--revocations"):
+            revoked_in(ledger)
+
+
+def api_key(key_id: str) -> ApiKey:
+    return ApiKey(
+        key_id=key_id,
+        secret_hash=bytes(32),
+        name=key_id,
+        rights=frozenset({"check"}),
+        tenant="",
+        create_time=NOW(),
+        expire_time=None,
+        revoke_time=None,
+    )
 
 
 class TestErasures:

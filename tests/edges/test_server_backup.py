@@ -58,16 +58,29 @@ def test_a_backup_taken_from_a_server_that_runs_is_restored_under_a_hold(tmp_pat
     assert Path(tmp_path, str(back["set_aside"])).exists()
 
 
-def test_a_key_that_was_revoked_since_is_good_again_and_a_restore_says_so(tmp_path: Path) -> None:
+def test_a_key_that_was_revoked_since_is_revoked_again(tmp_path: Path) -> None:
     made = told_by("keys", "create", "sender", "--right", "check", "--all-tenants", folder=tmp_path)
     taken = told_by("backup", "--to", ".", folder=tmp_path)
     revoked = run_command("keys", "revoke", str(made["key_id"]), cwd=tmp_path)
+    ledger = run_command("keys", "revocations", cwd=tmp_path)
 
     back = run_command("restore", "--from", str(taken["file"]), "--set-aside", cwd=tmp_path)
 
     assert revoked.returncode == 0
-    assert "heed-server keys revoke" in back.stdout
-    assert "revoked" not in run_command("keys", "list", cwd=tmp_path).stdout
+    (line,) = [json.loads(line) for line in ledger.stdout.splitlines()]
+    assert (line["v"], line["key_id"]) == (1, made["key_id"])
+    assert "API keys revoked again" in back.stdout
+    assert "revoked" in run_command("keys", "list", cwd=tmp_path).stdout
+
+
+def test_a_restore_without_a_ledger_of_revocations_says_what_is_good_again(tmp_path: Path) -> None:
+    told_by("keys", "create", "sender", "--right", "check", "--all-tenants", folder=tmp_path)
+    taken = told_by("backup", "--to", ".", folder=tmp_path)
+
+    back = run_command("restore", "--from", str(taken["file"]), "--set-aside", cwd=tmp_path)
+
+    assert back.returncode == 0
+    assert "heed-server keys revoke" in back.stderr
 
 
 def test_a_cache_of_before_begins_anew_and_holds_too(tmp_path: Path) -> None:

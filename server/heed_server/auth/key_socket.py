@@ -284,9 +284,12 @@ async def _answer_to(
                 await on_change()
                 return _Answer()
             case _Revoke(key_id, at):
-                is_known = await keys.revoke_api_key(key_id, Instant(at))
+                try:
+                    is_known = await keys.revoke_api_key(key_id, Instant(at))
+                finally:
+                    # Also where only the ledger of revocations failed: the key is good no more.
+                    await on_change()
                 _log.info("key_revoked", key_id=key_id, is_known=is_known)
-                await on_change()
                 return _Answer(revoked=is_known)
             case _Show():
                 return _Answer(root=tuple(await rotations.root_state()))

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.model import Instant, Revision, TenantId
 from heed_server.backup.file import BackupReader, Manifest, Rows
 from heed_server.backup.taking import name_of_time
-from heed_server.erasures import Erased, LedgerUnreadableError, read_ledger
+from heed_server.erasures import Erased, read_ledger
+from heed_server.ledgers import LedgerUnreadableError
+from heed_server.revocations import Revoked, read_revocations
 from heed_server.storage import StorageLimits
 from heed_server.storage.copying import LogEnd
 from heed_server.storage.restoring import Restored
@@ -58,7 +60,20 @@ def erased_in(ledger: Path) -> list[Erased]:
         return [*read_ledger(ledger.read_bytes().splitlines(keepends=True))]
     except (OSError, LedgerUnreadableError) as error:
         said = f"{ledger} cannot be read as a ledger of erasures: {error}"
-        raise InvalidArgumentError(said, violations=[FieldViolation("--erasures", said)]) from error
+        raise invalid_field("--erasures", said) from error
+
+
+def revoked_in(ledger: Path) -> list[Revoked]:
+    """Return which keys are in a ledger of revocations.
+
+    Raises:
+        InvalidArgumentError: it is none, or cannot be read.
+    """
+    try:
+        return [*read_revocations(ledger.read_bytes().splitlines(keepends=True))]
+    except (OSError, LedgerUnreadableError) as error:
+        said = f"{ledger} cannot be read as a ledger of revocations: {error}"
+        raise invalid_field("--revocations", said) from error
 
 
 async def restore_backup(
@@ -66,6 +81,7 @@ async def restore_backup(
     reader: BackupReader,
     *,
     erased: Sequence[Erased],
+    revoked: Sequence[Revoked] = (),
     sets_aside: bool,
     now: Instant,
     limits: StorageLimits,
@@ -83,6 +99,7 @@ async def restore_backup(
         reason=f"restored from the backup of {taken:%Y-%m-%d %H:%M:%S} UTC: see what was lost "
         "since, record it again, then lift this hold",
         erased=erased,
+        revoked=revoked,
         time_name=name_of_time(now),
         sets_aside=sets_aside,
         limits=limits,

@@ -73,6 +73,14 @@ def restore(
             "file beside the database]",
         ),
     ] = None,
+    revocations: Annotated[
+        Path | None,
+        typer.Option(
+            "--revocations",
+            help="The ledger of revoked API keys: `heed-server keys revocations`. [default: on "
+            "SQLite, the file beside the database]",
+        ),
+    ] = None,
     set_aside: Annotated[
         bool,
         typer.Option(
@@ -98,7 +106,10 @@ def restore(
             _show_verified(reader.manifest, as_json=as_json)
             return
         ledger = _ledger(effective.config, erasures)
-        _restore(effective.config, reader, ledger, begun, sets_aside=set_aside, as_json=as_json)
+        keys = _ledger_of_keys(effective.config, revocations)
+        _restore(
+            effective.config, reader, ledger, keys, begun, sets_aside=set_aside, as_json=as_json
+        )
 
 
 def offers(
@@ -162,12 +173,13 @@ def _restore(
     config: "Config",
     reader: "BackupReader",
     ledger: Path | None,
+    keys: Path | None,
     begun: float,
     *,
     sets_aside: bool,
     as_json: bool,
 ) -> None:
-    from heed_server.backup.restoring import erased_in, restore_backup
+    from heed_server.backup.restoring import erased_in, restore_backup, revoked_in
     from heed_server.config.places import database_url
     from heed_server.primary.limits import limits_of
     from heed_server.storage import StorageLimits
@@ -183,6 +195,7 @@ def _restore(
             url,
             reader,
             erased=[] if ledger is None else erased_in(ledger),
+            revoked=[] if keys is None else revoked_in(keys),
             sets_aside=sets_aside,
             now=_now(),
             limits=limits,
@@ -193,6 +206,7 @@ def _restore(
         shown = {
             "rows": back.restored.rows,
             "erased_again": None if ledger is None else back.restored.erased_again,
+            "revoked_again": None if keys is None else back.restored.revoked_again,
             "set_aside": aside,
             "seconds": _since(begun),
         }
@@ -205,8 +219,8 @@ def _restore(
     if aside is not None:
         print(f"what was there is kept: {aside}")
     _print_logs(back.manifest)
-    print("API keys are as they were then: what was revoked since is to be revoked again, before")
-    print("servers start: heed-server keys list, heed-server keys revoke ID")
+    if keys is not None:
+        print(f"API keys revoked again, by {keys}: {back.restored.revoked_again:,}")
     _print_epoch(back.restored.begun)
 
 
@@ -223,6 +237,25 @@ def _ledger(config: "Config", named: Path | None) -> Path | None:
     print(
         "no ledger of erasures was found: who was erased after this backup is not erased in what "
         "is restored; if anybody was, restore again with --erasures FILE",
+        file=sys.stderr,
+    )
+    return None
+
+
+def _ledger_of_keys(config: "Config", named: Path | None) -> Path | None:
+    """Return the ledger of revocations to restore by; None: there is none, which is said."""
+    from heed_server.config.places import database_file
+    from heed_server.storage import revocations_path
+
+    if named is not None:
+        return named
+    file = database_file(config)
+    if file is not None and revocations_path(file).exists():
+        return revocations_path(file)
+    print(
+        "no ledger of revocations was found: API keys are as they were when the backup was taken, "
+        "and one that was revoked since is good again; before servers start look at heed-server "
+        "keys list, and revoke it again: heed-server keys revoke ID",
         file=sys.stderr,
     )
     return None

@@ -150,6 +150,30 @@ def revoke(
     sys.exit(Exit.OK if is_known else Exit.REFUSED)
 
 
+@app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
+def revocations(
+    ctx: typer.Context,
+    config: ConfigFile = None,
+    database: Database = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the ledger of revoked keys to stdout: ids alone, as JSON lines, for a restore.
+
+    On SQLite it is kept beside the database too.
+    """
+    from heed_server.cli import keys
+    from heed_server.revocations import lines_of_revoked, revoked_of
+
+    async def ask(config: Config) -> bytes:
+        async with keys.open_keys(config) as store:
+            return lines_of_revoked(revoked_of(await store.api_keys()))
+
+    with errors_as_exits(as_json=as_json):
+        effective = settings_of_database(ctx, config, database, data_dir)
+        sys.stdout.buffer.write(asyncio.run(ask(effective.config)))
+
+
 @app.command("rotate-addresses", context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
 def rotate_addresses(
     ctx: typer.Context,

@@ -16,7 +16,7 @@ from heed_server.storage.opening import (
     root_path,
 )
 from heed_server.storage.sql_store import SqlStore
-from heed_server.storage.sqlite import ledger_path
+from heed_server.storage.sqlite import ledger_path, revocations_path
 
 __all__ = [
     "Clock",
@@ -29,5 +29,6 @@ __all__ = [
     "migrate",
     "open_store",
     "open_wake_ups",
+    "revocations_path",
     "root_path",
 ]

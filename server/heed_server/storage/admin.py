@@ -145,12 +145,18 @@ def set_revoked(connection: Connection, key_id: str, at: Instant) -> bool:
     """Revoke an API key; False if there is none. The first time is kept."""
     if not read_api_keys(connection, key_id):
         return False
-    connection.execute(
+    revoke_if_good(connection, key_id, at)
+    return True
+
+
+def revoke_if_good(connection: Connection, key_id: str, at: Instant) -> bool:
+    """Revoke an API key that is not revoked yet; False if there is none such."""
+    changed = connection.execute(
         update(api_keys)
         .where(api_keys.c.key_id == key_id, api_keys.c.revoke_time.is_(None))
         .values(revoke_time=at)
     )
-    return True
+    return changed.rowcount > 0
 
 
 def _api_key_of(row: Row) -> ApiKey:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from heed.errors import ErrorReason, ExhaustedError
 from heed_server.erasures import Erased
+from heed_server.revocations import Revoked
 from heed_server.storage.statements import Dialect
 
 T = TypeVar("T")
@@ -113,6 +114,15 @@ class Backend(Protocol):
 
         Raises:
             OSError: it cannot be written.
+        """
+        ...
+
+    async def note_revoked(self, revoked: Sequence[Revoked]) -> None:
+        """Add to the ledger that a restore revokes API keys by, where it is kept beside the data.
+
+        Raises:
+            OSError: it cannot be written.
+            LedgerUnreadableError: what is there is no ledger.
         """
         ...
 

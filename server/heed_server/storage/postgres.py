@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from heed.errors import ErrorReason, HeedError, UnavailableError
 from heed_server.erasures import Erased
+from heed_server.revocations import Revoked
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.postgres_dialect import PostgresDialect
@@ -133,6 +134,9 @@ class PostgresBackend:
 
     async def note_erased(self, erased: Sequence[Erased]) -> None:
         """Do nothing: nodes share the database, and `heed-server erasures export` has them all."""
+
+    async def note_revoked(self, revoked: Sequence[Revoked]) -> None:
+        """Do nothing: `heed-server keys revocations` has them all."""
 
     async def overwrite_erased(self, seconds_max: float) -> bool:  # noqa: ARG002 - SQLite's
         """Return False: the server's own vacuum, and its recycling of the WAL, overwrite it."""

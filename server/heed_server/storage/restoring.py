@@ -20,6 +20,8 @@ from heed.acts import EraseSubjects
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import Instant, Method, Origin, Revision, TenantId
 from heed_server.erasures import Erased
+from heed_server.revocations import Revoked
+from heed_server.storage.admin import revoke_if_good
 from heed_server.storage.chain import Chain, CopiedChange
 from heed_server.storage.copying import (
     BATCH_ROWS,
@@ -90,6 +92,8 @@ class Restored:
     begun: NewEpoch
     erased_again: int
     """Subjects that were erased after the copy was made, and are erased again."""
+    revoked_again: int = 0
+    """API keys that were revoked after the copy was made, and are revoked again."""
 
 
 def restore_into(
@@ -99,11 +103,13 @@ def restore_into(
     *,
     reason: str,
     erased: Sequence[Erased],
+    revoked: Sequence[Revoked] = (),
     random_bytes: RandomBytes,
 ) -> Restored:
     """Write a copy, in the caller's transaction, which must not commit when this raises.
 
-    `erased` is the ledger of erasures: who was erased after the copy was made is erased again.
+    `erased` is the ledger of erasures: who was erased after the copy was made is erased again; and
+    `revoked` that of API keys, which are revoked again.
 
     Raises:
         InvalidArgumentError: the database is not empty.
@@ -129,7 +135,13 @@ def restore_into(
     )
     again = _erase_again(connection, dialect, erased, begun.epoch, random_bytes)
     _require_ends(verified_chain(connection, dialect), read_facts(connection).logs)
-    return Restored(logs=logs, rows=sum(counts.values()), begun=begun, erased_again=again)
+    return Restored(
+        logs=logs,
+        rows=sum(counts.values()),
+        begun=begun,
+        erased_again=again,
+        revoked_again=sum(revoke_if_good(connection, *one) for one in revoked),
+    )
 
 
 def _erase_again(

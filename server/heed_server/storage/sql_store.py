@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from heed.audit.tiles import FullTile, Tile
-from heed.errors import ConflictError, OutcomeUnknownError
+from heed.errors import ConflictError, OutcomeUnknownError, UnavailableError
 from heed.model import (
     ApprovalState,
     Change,
@@ -21,6 +21,8 @@ from heed.model import (
 )
 from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
+from heed_server.ledgers import LedgerUnreadableError
+from heed_server.revocations import revoked_of
 from heed_server.storage import (
     admin,
     approvals,
@@ -317,8 +319,21 @@ class SqlStore:
         return found[0] if found else None
 
     async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
-        """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
-        return await self._write(lambda c: admin.set_revoked(c, key_id, at))
+        """Revoke a key; False if there is no such key. Revoking twice keeps the first time.
+
+        Raises:
+            UnavailableError: it is revoked, or nothing was done; the message says which.
+        """
+        is_known = await self._write(lambda c: admin.set_revoked(c, key_id, at))
+        if is_known:
+            try:
+                await self._backend.note_revoked(revoked_of(await self.api_keys()))
+            except (OSError, LedgerUnreadableError) as error:
+                raise UnavailableError(
+                    f"{key_id} is revoked, but not in the ledger of revocations ({error}), so that "
+                    "a restore could bring it back; mend that, and revoke it again"
+                ) from error
+        return is_known
 
     async def put_subscribers(self, of_node: Sequence[Subscriber]) -> None:
         """Add these, in the place of those of the same tenant, name and stream."""

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 
 from heed.errors import ErrorReason, UnavailableError
 from heed_server.erasures import Erased, append_to_ledger
+from heed_server.revocations import Revoked, add_revocations
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -71,6 +72,11 @@ def is_safe_engine(version: tuple[int, ...]) -> bool:
 def ledger_path(database: Path) -> Path:
     """Return where the ledger of erasures of a database is."""
     return database.with_name(f"{database.name}-erasures.jsonl")
+
+
+def revocations_path(database: Path) -> Path:
+    """Return where the ledger of revoked API keys of a database is."""
+    return database.with_name(f"{database.name}-revocations.jsonl")
 
 
 class SqliteBackend:
@@ -168,6 +174,11 @@ class SqliteBackend:
     async def note_erased(self, erased: Sequence[Erased]) -> None:
         """Add to the ledger beside the database (see `Backend.note_erased`)."""
         await self._writer.run(lambda _: append_to_ledger(self._ledger, erased))
+
+    async def note_revoked(self, revoked: Sequence[Revoked]) -> None:
+        """Add to the ledger beside the database (see `Backend.note_revoked`)."""
+        path = revocations_path(self._path)
+        await self._writer.run(lambda _: add_revocations(path, revoked))
 
     async def overwrite_erased(self, seconds_max: float) -> bool:
         """Copy the WAL into the database and cut it off, as soon as no reader needs it.

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed_server.erasures import Erased, append_to_ledger, read_ledger
+from heed_server.revocations import Revoked, add_revocations
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import Reading, StorageLimits
 from heed_server.storage.copying import StoreFacts, TableRows, copied_tables, read_facts
@@ -30,7 +31,7 @@ from heed_server.storage.offered import Offered, read_offered
 from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
 from heed_server.storage.restoring import Copy, Restored, restore_into
-from heed_server.storage.sqlite import SqliteBackend, ledger_path, lock_file
+from heed_server.storage.sqlite import SqliteBackend, ledger_path, lock_file, revocations_path
 from heed_server.storage.sqlite_dialect import driver_of, new_engine
 from heed_server.storage.statements import Dialect, Row
 
@@ -99,13 +100,14 @@ async def restore_store(
     erased: Sequence[Erased],
     time_name: str,
     sets_aside: bool,
+    revoked: Sequence[Revoked] = (),
     limits: StorageLimits = _DEFAULT_LIMITS,
     random_bytes: RandomBytes = os.urandom,
 ) -> tuple[Restored, Path | None]:
     """Write a copy into an empty database; return also where what stood there was set aside.
 
-    `erased` is the ledger of erasures. On SQLite what it has is first added to the one beside the
-    database, for the next restore.
+    `erased` is the ledger of erasures and `revoked` that of revoked API keys. On SQLite what they
+    have is first added to those beside the database, for the next restore.
     `time_name` names what is set aside; `sets_aside` allows it, on SQLite alone.
 
     Raises:
@@ -124,6 +126,7 @@ async def restore_store(
             copy,
             reason=reason,
             erased=erased,
+            revoked=revoked,
             random_bytes=random_bytes,
         )
 
@@ -131,7 +134,7 @@ async def restore_store(
         return await backend.run_alone(body), None
     path = Path(found.database or "")
     return await asyncio.to_thread(
-        _restore_sqlite, path, body, erased, time_name, sets_aside=sets_aside
+        _restore_sqlite, path, body, erased, revoked, time_name, sets_aside=sets_aside
     )
 
 
@@ -211,6 +214,7 @@ def _restore_sqlite(
     path: Path,
     body: Callable[[Connection], Restored],
     erased: Sequence[Erased],
+    revoked: Sequence[Revoked],
     time_name: str,
     *,
     sets_aside: bool,
@@ -221,6 +225,7 @@ def _restore_sqlite(
 
     def restore() -> tuple[Restored, Path | None]:
         append_to_ledger(ledger_path(path), _not_yet_in(ledger_path(path), erased))
+        add_revocations(revocations_path(path), revoked)
         draft = draft_of(path)
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
