@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from heed.past import Past
 from heed_server.secrets.root_file import RootFile
 from heed_server.store import RecordFilter
 from tests.adversity.killed_act import BATCH, KEY, act_of
-from tests.support.postgres import Postgres
 from tests.support.stores import (
     LOOKUP_KEY,
     Database,
@@ -66,12 +65,6 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await shop.ask(imports(*rows, batch=BATCH))
         await shop.store.close()
         yield Kept(database, root_file, shop)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres.from_environment() as running:
-        yield running
 
 
 async def killed(kept: Kept, name: str, point: str) -> tuple[int, str]:

@@ -28,7 +28,7 @@ from heed import SyncClient, Tls
 from tests.support.forked import Process, launch
 from tests.support.roots import shared_root_file
 
-WAIT_SECONDS_MAX = 30
+WAIT_SECONDS_MAX = 60
 """How long anything is waited for before the test fails."""
 
 
