@@ -56,7 +56,10 @@ class Log:
             checkpoint=self.note(size, line), subtree_hashes=self.tree(size).hashes
         )
 
-    def checkpoint(self, _: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
+    def checkpoint(
+        self,
+        request: audit.GetCheckpointRequest,
+    ) -> audit.GetCheckpointResponse:
         self.asked += 1
         return audit.GetCheckpointResponse(checkpoint=self.note(self.size))
 

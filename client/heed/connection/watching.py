@@ -40,9 +40,9 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import watch_service_pb2 as pb
 
 CALL_SECONDS: Final = 1.0
-"""How long a probe or a sampled check may take."""
+"""How long a probe, a sampled check or a checkpoint may take: the next probe waits for it."""
 PROOF_SECONDS: Final = 5.0
-"""How long a checkpoint or a proof of one may take."""
+"""How long the proof that a log begins with what it was may take."""
 RECONNECT_MAX_MILLISECONDS: Final = 5_000
 """The longest between two attempts to connect; streams wait longer by themselves."""
 
@@ -90,7 +90,7 @@ class WatchCalls:
 
     def checkpoint(self, request: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
         """Ask for the last checkpoint."""
-        return self._unary(GET_CHECKPOINT, request, PROOF_SECONDS)
+        return self._unary(GET_CHECKPOINT, request)
 
     def consistency(
         self, request: audit.GetConsistencyProofRequest

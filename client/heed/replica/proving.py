@@ -62,13 +62,13 @@ class Asking(Protocol):
     """Where checkpoints come from."""
 
     def checkpoint(self, request: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
-        """Ask for the last one; waits five seconds at most. Raises HeedError."""
+        """Ask for the last one; waits a second at most. Raises HeedError."""
         ...
 
     def consistency(
         self, request: audit.GetConsistencyProofRequest
     ) -> audit.GetConsistencyProofResponse:
-        """Ask for the proof that it begins with an earlier one, likewise."""
+        """Ask for the proof that it begins with an earlier one; five at most. Raises HeedError."""
         ...
 
 
@@ -132,8 +132,6 @@ class Proving:
         self._times: deque[tuple[int, int]] = deque()
         """Through which revision, and when the first of those was applied; of what is unproved."""
 
-    # ---- any thread ------------------------------------------------------------------------------
-
     def ask(self) -> None:
         """Ask for a checkpoint, if one is due. Raises HeedError."""
         now = self._clock()
@@ -150,8 +148,6 @@ class Proving:
         if self._base is None or (proved and self._tree.size < proved.checkpoint.size):
             return False
         return not times or self._clock() - times[0][1] <= UNPROVED_SECONDS_MAX * _SECOND_NS
-
-    # ---- what a stream tells ---------------------------------------------------------------------
 
     def open(self, epoch: bytes, tenant_id: TenantId) -> bool:
         """Begin with a stream; False: no key was given of its log.
@@ -303,8 +299,6 @@ class Proving:
         self._base = None
         self.counts.disproved += 1
         _LOG.error("what was told is not what the log's key signed: %s", error)
-
-    # ---- its own ---------------------------------------------------------------------------------
 
     @property
     def _is_proved(self) -> bool:

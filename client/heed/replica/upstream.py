@@ -57,7 +57,7 @@ class Upstream(Protocol):
         ...
 
     def checkpoint(self, request: audit.GetCheckpointRequest) -> audit.GetCheckpointResponse:
-        """Ask for the last checkpoint; waits five seconds at most.
+        """Ask for the last checkpoint; waits a second at most.
 
         Raises:
             HeedError: there is none, or no answer.
@@ -67,7 +67,11 @@ class Upstream(Protocol):
     def consistency(
         self, request: audit.GetConsistencyProofRequest
     ) -> audit.GetConsistencyProofResponse:
-        """Ask for the proof that a log begins with what it was. As `checkpoint`."""
+        """Ask for the proof that a log begins with what it was; waits five seconds at most.
+
+        Raises:
+            HeedError: there is none, or no answer.
+        """
         ...
 
     def close(self) -> None:
