@@ -1,5 +1,6 @@
 """What a cache proves, held against logs that are signed here: forks, gaps, what is kept of them."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +14,23 @@ from heed.audit.signing import SigningKey, verify
 from heed.audit.snapshots import snapshot_line
 from heed.audit.tree import Range, consistency_ranges, root_of
 from heed.errors import UnavailableError
-from heed.model import Revision, TenantId
+from heed.model import (
+    Cause,
+    Change,
+    ChangeKind,
+    Channel,
+    Effect,
+    Instant,
+    Reach,
+    Record,
+    RecordKind,
+    Revision,
+    SubjectKey,
+    TenantId,
+)
 from heed.proof import leaf_hash, running_hash
 from heed.replica import contradictions, proving
-from heed.replica.proving import LEAVES_KEPT_MAX, Proving
+from heed.replica.proving import LEAVES_KEPT_MAX, Proving, UnprovableError
 from heed.wire.watched import LaterVersionError
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import watch_service_pb2 as pb
@@ -371,6 +385,35 @@ def test_leaves_that_are_told_by_their_hashes_are_taken_in_their_order(
     del message.leaves[0]
     with pytest.raises(ProofError, match="lack a leaf"):
         cache.take_changes(message, [], running=bytes(32))
+
+
+def told_as(kind: ChangeKind, record: Record | None) -> Change:
+    return Change(
+        revision=Revision(6),
+        commit_time=Instant(1),
+        kind=kind,
+        effect=Effect.APPLIED,
+        running_hash=b"",
+        subject=SubjectKey(bytes(16)),
+        record=record,
+    )
+
+
+def test_of_what_an_erasure_took_only_a_stop_is_taken(cache: Proving, log: Log) -> None:
+    message = hashed(log, 5, 6)
+    stop = Record(
+        RecordKind.OPT_OUT, Cause.NONE, Reach.ALL, Channel.ANY, "", Instant(1), None, Revision(6)
+    )
+    opt_in = dataclasses.replace(stop, kind=RecordKind.OPT_IN)
+
+    def taken(change: Change) -> list[Change]:
+        return cache.take_changes(message, [change], running=bytes(32))[1]
+
+    assert taken(told_as(ChangeKind.CHOICE, stop)) == [told_as(ChangeKind.CHOICE, stop)]
+    assert taken(told_as(ChangeKind.CHOICE, opt_in)) == []
+    assert taken(told_as(ChangeKind.RELEASE, stop)) == []
+    with pytest.raises(UnprovableError):
+        taken(told_as(ChangeKind.ERASURE, None))
 
 
 def test_a_leaf_of_a_later_version_is_not_guessed_at(cache: Proving, log: Log) -> None:

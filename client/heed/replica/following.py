@@ -28,7 +28,7 @@ from heed.model import NORMALISER_VERSION, RULE_VERSION, Change, Channel, Revisi
 from heed.proof import HASH_BYTES
 from heed.replica.kept import Life
 from heed.replica.owned import Draft, Owned
-from heed.replica.proving import Proving
+from heed.replica.proving import Proving, UnprovableError
 from heed.replica.shared_state import NEVER
 from heed.tokens import EPOCH_BYTES
 from heed.wire import watched
@@ -231,6 +231,8 @@ class Following:
                 self._proving.compare()
         except watched.LaterVersionError as error:
             raise ResyncError(Reason.UNKNOWN, error.message) from error
+        except UnprovableError as error:
+            raise ResyncError(Reason.UNPROVED, str(error)) from error
         except ProofError as error:
             raise self._disproved(error) from error
 

@@ -72,6 +72,10 @@ class Asking(Protocol):
         ...
 
 
+class UnprovableError(Exception):
+    """Something cannot be proved, and nobody lied: a snapshot helps."""
+
+
 @dataclass(slots=True)
 class ProofCounts:
     """What a cache proved. Written by the follower's thread."""
@@ -211,6 +215,7 @@ class Proving:
 
         Raises:
             ProofError: one was told otherwise than the log has it, or is missing.
+            UnprovableError: one can be neither taken nor left by its hash alone.
             LaterVersionError: a leaf is told as this version does not know.
         """
         if len(message.leaves) != message.through - message.after:
@@ -229,9 +234,7 @@ class Proving:
             if not leaf.HasField("hash") or len(leaf.hash) != HASH_BYTES:
                 raise LaterVersionError(f"the leaf of change {at} is of a later version")
             leaves.append(leaf.hash)
-            if change is not None and change.subject is None:
-                raise ProofError(f"change {at} is of nobody, and came by its hash alone")
-            if change is not None and _is_stop(change):
+            if change is not None and _may_be_taken(change):
                 taken.append(change)
         for one in leaves:
             running = running_hash(running, one)
@@ -384,14 +387,20 @@ class Proving:
         return Kept(checkpoint, note)
 
 
-def _is_stop(change: Change) -> bool:
-    """Whether a change can only protect: it is taken by its hash alone, where that is all there is.
+def _may_be_taken(change: Change) -> bool:
+    """Whether a change that is told by its hash alone is applied: of what an erasure took, a stop.
 
-    Of an erased opt-in, release or erasure nothing is taken: the erasure after it says what stands.
+    An opt-in or a release of then is left, which only protects: the erasure after it, which is told
+    whole, says what stands.
+
+    Raises:
+        UnprovableError: it is neither, so that both taking and leaving it might weaken.
     """
     record = change.record
-    return (
-        change.kind in {ChangeKind.CHOICE, ChangeKind.SUPPRESSION}
-        and record is not None
-        and record.kind is not RecordKind.OPT_IN
-    )
+    if change.kind not in _ERASABLE or record is None:
+        raise UnprovableError(f"change {change.revision} cannot be taken by its hash alone")
+    return change.kind is not ChangeKind.RELEASE and record.kind is not RecordKind.OPT_IN
+
+
+_ERASABLE: Final = frozenset({ChangeKind.CHOICE, ChangeKind.SUPPRESSION, ChangeKind.RELEASE})
+"""What a change of an erased subject may be told as."""
