@@ -116,7 +116,8 @@ def test_a_stream_that_was_alive_for_a_minute_begins_the_backoff_anew(
 ) -> None:
     server.heartbeat_seconds = 3_600
     first = server.stream()
-    server.report(), server.report()  # as it was opened, and as it was whole
+    server.report()  # as it was opened
+    server.report()  # as it was whole
     first.end()
     stream = server.stream()
     server.report()
