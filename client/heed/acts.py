@@ -4,11 +4,12 @@ An act is already translated and bounded (`heed.wire`): its subjects are normali
 scopes are resolved. Whether it may stand is judged under the log's lock (`heed.judge`).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from heed.audit.claims import ReceiptClaim
+from heed.keys import LookupKey
 from heed.model import (
     Cause,
     Choice,
@@ -213,6 +214,36 @@ class OfferRecords:
     approved: Approved | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLookupKey:
+    """Have subjects stand under another lookup key from here on."""
+
+    key: LookupKey
+    """Its id is one more than the newest."""
+    reason: str
+    origin: Origin
+
+
+class Move(NamedTuple):
+    """A subject under its key by the newest lookup key, and the key under which it stands."""
+
+    subject: KeyedSubject
+    previous: SubjectKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekeySubjects:
+    """Have what stands for these subjects stand under the keys that the newest lookup key makes.
+
+    Whoever is readable no more, or was moved already, is left where they are.
+    """
+
+    key_id: int
+    """The newest lookup key."""
+    moves: tuple[Move, ...]
+    origin: Origin
+
+
 Act = (
     SetPreferences
     | AddProtections
@@ -225,6 +256,8 @@ Act = (
     | PlaceHold
     | LiftHold
     | EraseSubjects
+    | AddLookupKey
+    | RekeySubjects
 )
 
 
@@ -311,3 +344,50 @@ class Outcome:
 def only_stops(choices: Iterable[Choice]) -> bool:
     """Whether there is nothing but stops among them: what is always taken of one person."""
     return all(choice.kind in STOPS for choice in choices)
+
+
+def subjects_of(act: Act) -> Sequence[KeyedSubject]:
+    """Return the readable subjects that an act names, whose keys were made of them."""
+    match act:
+        case SetPreferences(people=people):
+            return [subject for person in people for subject in person.subjects]
+        case AddProtections(protections=protections):
+            return [protection.subject for protection in protections]
+        case ReleaseSuppression(subject=subject):
+            return [subject]
+        case _:
+            return ()
+
+
+def with_keys(act: Act, keys: Mapping[SubjectKey, SubjectKey]) -> Act:
+    """Return an act of other keys of its subjects, by those that it has; others stay."""
+
+    def keyed(subject: KeyedSubject) -> KeyedSubject:
+        return subject._replace(key=keys.get(subject.key, subject.key))
+
+    match act:
+        case SetPreferences(people=people):
+            return replace(
+                act,
+                people=tuple(
+                    replace(person, subjects=tuple(map(keyed, person.subjects)))
+                    for person in people
+                ),
+            )
+        case AddProtections(protections=protections):
+            # A list, since it has a million of them.
+            moved = [one._replace(subject=keyed(one.subject)) for one in protections]
+            return replace(act, protections=tuple(moved))
+        case ReleaseSuppression(subject=subject):
+            return replace(act, subject=keyed(subject))
+        case ReleaseSuppressions(found=found):
+            return replace(
+                act, found=tuple([one._replace(key=keys.get(one.key, one.key)) for one in found])
+            )
+        case OfferRecords(offered=offered):
+            now = [one._replace(key=keys.get(one.key, one.key)) for one in offered]
+            return replace(act, offered=tuple(now))
+        case RevertBatch(keys=people):
+            return replace(act, keys=tuple(dict.fromkeys(keys.get(key, key) for key in people)))
+        case _:
+            return act

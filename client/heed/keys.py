@@ -16,9 +16,10 @@ non-transitional, UAX 15 (NFC), RFC 7693 (BLAKE2b), RFC 6531, E.164.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from heed.errors import FieldViolation, InvalidArgumentError
 from heed.model import SUBJECT_CHARACTERS_MAX, Subject, SubjectKey, SubjectType
@@ -98,6 +99,62 @@ class Keyer:
             self._domains.clear()
         self._domains[domain] = normalised
         return normalised
+
+
+class LookupKey(NamedTuple):
+    """A key under which a tenant's subjects are hashed."""
+
+    key_id: int
+    """From 1, one more with each that replaces another."""
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"LookupKey(key_id={self.key_id}, key=(hidden))"
+
+
+class LookupKeys:
+    """The lookup keys of one tenant, and the keys that they make of a subject.
+
+    A person stands under one of them at any revision: under the newest, save those who cannot be
+    moved because nothing readable of them is left. So a look-up takes each, and what it finds is
+    one subject's. Safe to share between threads.
+    """
+
+    __slots__ = ("_older", "count", "key", "key_of", "keys", "newest_id")
+
+    def __init__(self, keys: Iterable[LookupKey]) -> None:
+        """`keys` are at least one.
+
+        Raises:
+            ValueError: a key is not one.
+        """
+        self.keys = tuple(sorted(keys))
+        """Ascending by id."""
+        keyers = [Keyer(one.key) for one in reversed(self.keys)]
+        self.newest_id = self.keys[-1].key_id
+        self.count = len(keyers)
+        self.key = keyers[0].key
+        """`Keyer.key` of the newest."""
+        self.key_of = keyers[0].key_of
+        """`Keyer.key_of` of the newest."""
+        self._older = keyers[1:]
+
+    def all_of(self, subject: Subject) -> tuple[SubjectKey, ...]:
+        """Return every key of a subject that `normalise` returned, that of the newest first."""
+        return (self.key(subject), *(keyer.key(subject) for keyer in self._older))
+
+    def all_as_given(self, subject_type: SubjectType, value: str) -> tuple[SubjectKey, ...]:
+        """Return the same of a subject as it was given.
+
+        Raises:
+            InvalidArgumentError: as `normalise`.
+        """
+        newest = self.key_of(subject_type, value)
+        return (newest, *(keyer.key_of(subject_type, value) for keyer in self._older))
+
+    def older_of(self, subject: Subject) -> tuple[SubjectKey, ...]:
+        """Return its keys under all but the newest, newer ones first."""
+        return tuple(keyer.key(subject) for keyer in self._older)
 
 
 def normalise(subject: Subject) -> Subject:

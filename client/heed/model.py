@@ -404,6 +404,17 @@ class ChangeKind(enum.IntEnum):
     LIFT = 6
     ERASURE = 7
     REVERT = 8
+    REKEY = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rekey:
+    """What became of keys: a lookup key began to be used, or a subject is known by another key."""
+
+    key_id: int
+    """The lookup key that is meant."""
+    previous: SubjectKey | None = None
+    """The key under which the subject stood; None: the change is of no subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,7 +439,8 @@ class Change:
     subject after it is there.
     REVERT without `subject` begins the undoing of the batch `batch_id`; with
     one it carries the `record` that stands in the slot of the undone one since, or none, and in
-    `asked` what stood there, if anything did.
+    `asked` what stood there, if anything did. REKEY carries `rekey`: without `subject` a lookup key
+    begins to be used; with one, all that stood under `rekey.previous` stands under it since.
     """
 
     revision: Revision
@@ -448,6 +460,7 @@ class Change:
     reason: str = ""
     batch_id: str = ""
     erasure: Erasure | None = None
+    rekey: Rekey | None = None
     is_erased: bool = False
     """Whether a later change erased this one. Of what it said only what followers need is left:
     the record of a stop; who said so, how and why is gone, and so is every opt-in."""
@@ -472,3 +485,5 @@ class Head:
     commit_time: Instant
     epoch: bytes = field(repr=False)
     """8 random bytes that name this life of the store; a restore makes new ones."""
+    lookup_key_id: int = 1
+    """The newest lookup key by then: subjects stand under it, or under one of those before."""

@@ -94,6 +94,10 @@ class Past:
                 else:
                     by = self.said.get(change.record.revision, change)
                     slots[slot] = Set(change.record, by)
+            case ChangeKind.REKEY:
+                previous = _there(change, change.rekey).previous
+                if change.subject is not None and previous in self.records:
+                    self.records[change.subject] = self.records.pop(previous)
             case ChangeKind.TOPIC:
                 topic = _there(change, change.topic)
                 self.topics[topic.name] = topic

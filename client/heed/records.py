@@ -16,7 +16,7 @@ Laws of the bytes:
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace as with_fields
 from typing import Final, cast
 from zlib import crc32
@@ -96,6 +96,17 @@ def decode_each(found: Iterable[bytes | None]) -> list[tuple[Record, ...]]:
         DamagedRecordError: as `decode_records`.
     """
     return [() if encoded is None else decode_records(encoded) for encoded in found]
+
+
+def of_people(found: Sequence[tuple[Record, ...]], keys_each: int) -> list[tuple[Record, ...]]:
+    """Return the records of each person, of those found under so many keys of each, in order.
+
+    A person stands under one key (`heed.keys.LookupKeys`), so there is nothing to weigh here.
+    """
+    return [
+        tuple(record for one in found[at : at + keys_each] for record in one)
+        for at in range(0, len(found), keys_each)
+    ]
 
 
 def decode_records(encoded: bytes) -> tuple[Record, ...]:

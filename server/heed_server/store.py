@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from heed.errors import UnavailableError
+from heed.keys import LookupKey
 from heed.model import (
     ApprovalState,
     Cause,
@@ -34,7 +35,7 @@ from heed.model import (
 )
 from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
-from heed_server.secrets.states import RootState
+from heed_server.secrets.states import LookupState, RootState
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -51,8 +52,13 @@ class Tenant:
     tenant_id: TenantId
     name: str
     create_time: Instant
-    lookup_key: bytes = field(repr=False)
-    """32 random bytes under which this tenant's subjects are keyed."""
+    lookup_keys: tuple[LookupKey, ...]
+    """The keys under which this tenant's subjects are hashed, ascending by id."""
+
+    @property
+    def lookup_key(self) -> LookupKey:
+        """The newest."""
+        return self.lookup_keys[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +169,10 @@ class LogReader(Protocol):
             UnavailableError: the database does not answer.
             LogDamagedError: the rows read are not dense, or not what was written.
         """
+        ...
+
+    async def lookup_keys(self, tenant_id: TenantId) -> tuple[LookupKey, ...]:
+        """Return a tenant's lookup keys, ascending by id. Raises NotFoundError."""
         ...
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
@@ -306,6 +316,14 @@ class KeyRotations(Protocol):
 
     async def root_state(self) -> Sequence[RootState]:
         """Return which root keys there are, and what each wraps."""
+        ...
+
+    async def replace_lookup(self, tenant: str, reason: str) -> int:
+        """Begin another lookup key of a tenant, and return its id. Raises NotFoundError."""
+        ...
+
+    async def lookup_state(self) -> Sequence[LookupState]:
+        """Return the lookup keys of every tenant, and how many subjects stand under each."""
         ...
 
     async def rotate_addresses(self, tenant: str) -> Sequence[str]:

@@ -12,11 +12,12 @@ from heed.acts import (
     AddProtections,
     OfferRecords,
     Outcome,
+    RekeySubjects,
     ReleaseSuppressions,
     RevertBatch,
     SetPreferences,
 )
-from heed.model import Change, Head, Revision, TenantId
+from heed.model import Change, Head, Revision, SubjectKey, TenantId
 
 
 class Cap(enum.IntEnum):
@@ -70,9 +71,17 @@ class Write:
     on SQLite in the store's own thread."""
     spender: Spender | None = None
     """None: it is under no cap."""
-    plain_payload_hash: bytes = b""
-    """The same without a key, as it was stored before ADR 0030: a call that is sent again over an
-    upgrade is known by it. Needed no more once the keys of that time have ended."""
+    earlier_payload_hashes: tuple[bytes, ...] = ()
+    """The same as it was made before: under the lookup keys that were replaced since, and without a
+    key (before ADR 0030). A call that is sent again over such a change is known by it."""
+    lookup_key_id: int = 0
+    """The newest lookup key that is known to who made the keys of the act's subjects; 0: they were
+    not made, but found."""
+    older_keys: Mapping[SubjectKey, tuple[SubjectKey, ...]] = field(
+        default_factory=dict[SubjectKey, tuple[SubjectKey, ...]]
+    )
+    """By the key of each readable subject of the act: its keys under the lookup keys before the
+    newest, newer ones first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +110,7 @@ def is_bulk(act: Act) -> bool:
             return len(people) > 1
         case AddProtections(protections=protections):
             return any(one.subject.key != protections[0].subject.key for one in protections)
-        case ReleaseSuppressions() | RevertBatch() | OfferRecords():
+        case ReleaseSuppressions() | RevertBatch() | OfferRecords() | RekeySubjects():
             return True
         case _:
             return False

@@ -129,7 +129,7 @@ async def test_a_rotation_of_the_root_keys_that_was_killed_is_finished(
 
     shop = await kept.opened()
     assert ended == (-signal.SIGKILL, "")
-    assert [tenant.lookup_key for tenant in await shop.store.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await shop.store.tenants()] == [LOOKUP_KEY]
     await shop.ask(chooses("later"), key="Test:later")
     await shop.store.rotation.rotate_root()
     states = await shop.store.rotation.root_state()

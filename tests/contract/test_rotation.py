@@ -215,7 +215,7 @@ async def test_rotating_wraps_every_secret_by_new_root_keys(own: Shop, root_file
     assert count >= 2
     assert [list(state.wrapped) for state in states] == [[state.primary_id] for state in states]
     assert all(state.primary_id != before[state.purpose] for state in states)
-    assert [tenant.lookup_key for tenant in await own.store.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await own.store.tenants()] == [LOOKUP_KEY]
     assert await listed(own.store, own.tenant_id) == expected()
     await own.ask(adds(protection("later")))
     await new_shop(own.store, "another")
@@ -250,7 +250,7 @@ async def test_a_root_rotation_that_was_cut_off_is_finished_before_another_begin
     keys = root_file.keys().keyset(SECRETS).key_ids
 
     again = await database.open(root_file=root_file.path)
-    assert [tenant.lookup_key for tenant in await again.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await again.tenants()] == [LOOKUP_KEY]
     assert await again.rotation.rotate_root() > 0
 
     assert root_file.keys().keyset(SECRETS).key_ids == keys
@@ -294,7 +294,7 @@ async def test_a_backup_of_before_gives_no_address_away_and_keeps_every_stop(
     assert await forget_addresses(database.url, root_file=root_file.path) == 1
 
     restored = Shop(await database.open(root_file=root_file.path), own.tenant_id)
-    assert [tenant.lookup_key for tenant in await restored.store.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await restored.store.tenants()] == [LOOKUP_KEY]
     standing = await restored.store.standing(own.tenant_id, [keyed(name).key for name in NAMES])
     assert len({record.key for record in standing.records}) == len(NAMES)
     assert await listed(restored.store, own.tenant_id) == []

@@ -98,7 +98,7 @@ async def test_no_key_of_a_tenant_stands_readable(shop: Shop, database: Database
 
     assert LOOKUP_KEY not in stored
     assert keyset not in stored
-    assert [tenant.lookup_key for tenant in await shop.store.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await shop.store.tenants()] == [LOOKUP_KEY]
 
 
 async def test_a_secret_that_is_there_is_never_replaced(store: SqlStore) -> None:
@@ -120,7 +120,7 @@ async def test_what_was_kept_is_there_after_a_restart(database: Database) -> Non
 
     again = await database.open()
 
-    assert [tenant.lookup_key for tenant in await again.tenants()] == [LOOKUP_KEY]
+    assert [tenant.lookup_key.key for tenant in await again.tenants()] == [LOOKUP_KEY]
     assert await again.secret("secrets/signing-key") == b"kept"
     page = await again.list_suppressions(shop.tenant_id, RecordFilter(), "", 10)
     assert [item.subject for item in page.items] == [keyed("ada").subject]
@@ -259,7 +259,7 @@ async def test_readable_lookup_keys_are_wrapped_by_migrating(old: Database) -> N
 
     assert [row["lookup_key"] for row in await old.rows("tenants")] == [b"", b""]
     store = await old.open()
-    assert [t.lookup_key for t in await store.tenants()] == [OLD_KEY, bytes(reversed(OLD_KEY))]
+    assert [t.lookup_key.key for t in await store.tenants()] == [OLD_KEY, bytes(reversed(OLD_KEY))]
     await store.close()
     stored = await every_byte(old)
     assert OLD_KEY not in stored
@@ -291,14 +291,14 @@ async def test_a_tenant_that_an_older_node_makes_meanwhile_is_served_and_wrapped
         f" SELECT tenant_id, 0, {database.blob(bytes(32))}, 1, 0 FROM tenants"
     )
     (tenant,) = await store.tenants()
-    assert tenant.lookup_key == OLD_KEY
+    assert tenant.lookup_key.key == OLD_KEY
 
     shop = Shop(store, TenantId(tenant.tenant_id))
     await shop.ask(adds(protection("ada")))
     await store.close()
 
     again = await database.open()
-    assert [tenant.lookup_key for tenant in await again.tenants()] == [OLD_KEY]
+    assert [tenant.lookup_key.key for tenant in await again.tenants()] == [OLD_KEY]
     assert [row["lookup_key"] for row in await database.rows("tenants")] == [b""]
     keyset = await again.secret(address_keyset_name(shop.tenant_id))
     assert keyset is not None

@@ -16,6 +16,7 @@ from heed.wire import limits
 from heed_server import rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.backup import file
+from heed_server.primary import lookup_keys
 from heed_server.rpc import check_streams
 from heed_server.service import admission, capped, checks, node
 from heed_server.storage import clock, copying, writer
@@ -42,6 +43,7 @@ OTHERS = (
     jwt,
     spiffe,
     operations,
+    lookup_keys,
     node,
     clock,
     rates,

@@ -10,7 +10,7 @@ import pytest
 from grpc import aio
 
 from heed.decide import Facts
-from heed.keys import LOOKUP_KEY_BYTES, Keyer
+from heed.keys import LOOKUP_KEY_BYTES, LookupKey, LookupKeys
 from heed.model import Instant, Record, Revision, Subject, SubjectKey, SubjectType, TenantId
 from heed.topics import TopicTable
 from heed.wire.encoded import Position
@@ -29,7 +29,7 @@ from tests.support.naive_decision import Scenario, verdict
 
 SERVICE = "heed.v1.PreferenceService"
 DRAWN = 1_000
-KEYER = Keyer(bytes(LOOKUP_KEY_BYTES))
+KEYER = LookupKeys([LookupKey(1, bytes(LOOKUP_KEY_BYTES))])
 REVISION = Revision(7)
 
 
@@ -40,7 +40,7 @@ class Table(Checks):
     revision = REVISION
     running_hash = bytes(32)
     tenant_id = TenantId(1)
-    keyer = KEYER
+    lookup = KEYER
     undeclared_checks = 0
 
     def __init__(self) -> None:

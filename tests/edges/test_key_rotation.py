@@ -212,7 +212,7 @@ async def test_an_upgrade_leaves_nothing_readable_in_any_file(tmp_path: Path) ->
     store = await open_store(f"sqlite:///{folder / 'heed.db'}")
     (tenant,) = await store.tenants()
     await store.close()
-    keyer = Keyer(tenant.lookup_key)
+    keyer = Keyer(tenant.lookup_key.key)
     readable = [
         (keyer.key(normalise(Subject(type=SubjectType.EMAIL, value=email))), email)
         for email in KNOWN
@@ -222,7 +222,7 @@ async def test_an_upgrade_leaves_nothing_readable_in_any_file(tmp_path: Path) ->
         # The same rows as the release before left them.
         connection.execute("DELETE FROM secrets")
         connection.execute("DELETE FROM encrypted_addresses")
-        connection.execute("UPDATE tenants SET lookup_key = ?", (tenant.lookup_key,))
+        connection.execute("UPDATE tenants SET lookup_key = ?", (tenant.lookup_key.key,))
         connection.executemany("INSERT INTO addresses VALUES (1, ?, 1, ?)", readable)
         connection.execute("PRAGMA user_version = 1")
 
@@ -236,4 +236,4 @@ async def test_an_upgrade_leaves_nothing_readable_in_any_file(tmp_path: Path) ->
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert [path.name for path in files if b"canary" in path.read_bytes()] == []
     of_database = [path for path in files if path.name.startswith("heed.db")]
-    assert [path.name for path in of_database if tenant.lookup_key in path.read_bytes()] == []
+    assert [path.name for path in of_database if tenant.lookup_key.key in path.read_bytes()] == []

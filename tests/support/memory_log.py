@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from heed.errors import UnavailableError
+from heed.keys import LookupKey
 from heed.model import (
     Cause,
     Change,
@@ -26,6 +27,7 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
     SubjectKey,
     TenantId,
@@ -36,7 +38,12 @@ from heed.records import replace as with_record
 from heed_server.store import EarlierEpoch, LogDamagedError, LogReader, Snapshot, Tenant
 from heed_server.writes import Committed
 
-TENANT = Tenant(tenant_id=TenantId(7), name="shop", create_time=Instant(0), lookup_key=b"k" * 32)
+TENANT = Tenant(
+    tenant_id=TenantId(7),
+    name="shop",
+    create_time=Instant(0),
+    lookup_keys=(LookupKey(1, b"k" * 32),),
+)
 EPOCH = b"epoch--1"
 START = Instant(1_700_000_000_000_000)
 WRITTEN_PEOPLE = 300
@@ -75,6 +82,7 @@ class MemoryLog(LogReader):
         self.snapshot_batch = 3
         self.earlier: list[EarlierEpoch] = []
         self.channel = Channel.EMAIL
+        self.lookup_key_id = 1
 
     # -- writing
 
@@ -125,6 +133,19 @@ class MemoryLog(LogReader):
         erasure = Erasure(standing=tuple(stops), changes_count=0, residues_hash=b"")
         return self._log(ChangeKind.ERASURE, subject=key_of(name), erasure=erasure)
 
+    def replace_key(self) -> Change:
+        """Begin another lookup key."""
+        self.lookup_key_id += 1
+        return self._log(ChangeKind.REKEY, rekey=Rekey(key_id=self.lookup_key_id))
+
+    def move(self, name: object, to: object) -> Change:
+        """Have all that stands for a subject stand under another key."""
+        rekey = Rekey(key_id=self.lookup_key_id, previous=key_of(name))
+        return self._log(ChangeKind.REKEY, subject=key_of(to), rekey=rekey)
+
+    def added_key_ids(self) -> range:
+        return range(2, self.lookup_key_id + 1)
+
     def opt_outs(self, count: int, *, people: int = 50) -> list[Change]:
         return [
             self.opt_out(f"person {number % people}", f"t{number % 7}") for number in range(count)
@@ -151,6 +172,7 @@ class MemoryLog(LogReader):
             running_hash=last.running_hash if last else bytes(32),
             commit_time=last.commit_time if last else START,
             epoch=self.epoch,
+            lookup_key_id=self.lookup_key_id,
         )
 
     def committed(self, count: int) -> Committed:
@@ -165,6 +187,9 @@ class MemoryLog(LogReader):
         """What stands for each subject that has records."""
         standing: dict[SubjectKey, tuple[Record, ...]] = {}
         for change in self.changes:
+            if change.rekey is not None and change.rekey.previous is not None:
+                assert change.subject is not None
+                standing[change.subject] = standing.pop(change.rekey.previous, ())
             if change.subject is not None and change.erasure is not None:
                 standing[change.subject] = change.erasure.standing
             if (
@@ -210,6 +235,11 @@ class MemoryLog(LogReader):
     async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
         await self._read(tenant_id)
         return self.earlier[:limit]
+
+    async def lookup_keys(self, tenant_id: TenantId) -> tuple[LookupKey, ...]:
+        await self._read(tenant_id)
+        added = [LookupKey(key_id, bytes([key_id]) * 32) for key_id in self.added_key_ids()]
+        return (*TENANT.lookup_keys, *added)
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         return self._snapshot(tenant_id)

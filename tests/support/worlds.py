@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from heed.keys import Keyer
+from heed.keys import Keyer, LookupKey
 from heed.model import (
     Change,
     Effect,
@@ -96,7 +96,7 @@ class WorldLog(LogReader):
                 tenant_id=TenantId(at),
                 name=world.name,
                 create_time=Instant(0),
-                lookup_key=LOOKUP_KEY,
+                lookup_keys=(LookupKey(1, LOOKUP_KEY),),
             )
             for at, world in enumerate(worlds, 1)
         ]
@@ -120,6 +120,10 @@ class WorldLog(LogReader):
     async def earlier_epochs(self, tenant_id: TenantId, limit: int) -> Sequence[EarlierEpoch]:
         assert tenant_id in self._worlds
         return ()
+
+    async def lookup_keys(self, tenant_id: TenantId) -> tuple[LookupKey, ...]:
+        assert tenant_id in self._worlds
+        return (LookupKey(1, LOOKUP_KEY),)
 
     def snapshot(self, tenant_id: TenantId) -> AbstractAsyncContextManager[Snapshot]:
         return self._snapshot(self._worlds[tenant_id])

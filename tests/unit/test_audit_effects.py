@@ -23,6 +23,7 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
     SubjectKey,
     Topic,
@@ -103,6 +104,12 @@ DRAFTS: Mapping[str, dict[str, Any]] = {
     "hold": {"kind": ChangeKind.HOLD, "hold": HOLD},
     "lift": {"kind": ChangeKind.LIFT, "hold": replace(HOLD, revision=Revision(3))},
     "erasure": {"kind": ChangeKind.ERASURE, "erasure": ERASURE, "whose": SUBJECT},
+    "lookup key": {"kind": ChangeKind.REKEY, "rekey": Rekey(key_id=2)},
+    "move": {
+        "kind": ChangeKind.REKEY,
+        "rekey": Rekey(key_id=2, previous=SubjectKey(bytes(range(16)))),
+        "whose": SUBJECT,
+    },
 }
 
 
@@ -122,6 +129,7 @@ def written(name: str) -> tuple[bytes, Change]:
         topic=draft.topic,
         hold=draft.hold,
         erasure=draft.erasure,
+        rekey=draft.rekey,
     )
     message = change_to(change)
     assert message is not None

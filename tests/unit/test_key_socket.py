@@ -13,7 +13,7 @@ import pytest
 from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed_server.auth.key_socket import KeySocket, is_served, serve_key_socket
 from heed_server.auth.policy import Right
-from heed_server.secrets.states import RootState
+from heed_server.secrets.states import LookupState, RootState
 from heed_server.store import ApiKey
 from tests.support.kept_keys import NOW, KeptKeys, new_key
 
@@ -37,6 +37,13 @@ class Asked:
     async def root_state(self) -> Sequence[RootState]:
         return [RootState(purpose="secrets", key_ids=(1, 7), primary_id=7, wrapped={1: 2, 7: 3})]
 
+    async def replace_lookup(self, tenant: str, reason: str) -> int:
+        self.asked.append(f"replace {tenant} {reason}")
+        return 2
+
+    async def lookup_state(self) -> Sequence[LookupState]:
+        return [LookupState(tenant="shop", key_id=2, is_newest=True, readable=3, erased=1)]
+
     async def rotate_addresses(self, tenant: str) -> Sequence[str]:
         if tenant == "nowhere":
             raise NotFoundError("there is no tenant 'nowhere'")
@@ -56,12 +63,21 @@ async def test_rotations_are_asked_for_through_the_socket(tmp_path: Path) -> Non
         count = await client.rotate_root()
         await client.destroy_old_root(["addresses"])
         names = await client.rotate_addresses("shop")
+        key_id = await client.replace_lookup("shop", "laptop stolen")
+        lookup = await client.lookup_state()
         states = await client.root_state()
         with pytest.raises(NotFoundError):
             await client.rotate_addresses("nowhere")
 
-    assert rotations.asked == ["stage", "root", ("addresses",), "shop"]
-    assert (count, list(names)) == (3, ["shop"])
+    assert rotations.asked == [
+        "stage",
+        "root",
+        ("addresses",),
+        "shop",
+        "replace shop laptop stolen",
+    ]
+    assert (count, list(names), key_id) == (3, ["shop"], 2)
+    assert list(lookup) == list(await rotations.lookup_state())
     assert list(states) == list(await rotations.root_state())
 
 

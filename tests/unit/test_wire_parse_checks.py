@@ -3,7 +3,7 @@
 import pytest
 
 from heed.errors import ErrorReason, InvalidArgumentError
-from heed.keys import Keyer
+from heed.keys import LookupKey, LookupKeys
 from heed.model import Channel, Query, SubjectType
 from heed.wire import checks, limits
 from heed_proto.v1 import preference_service_pb2 as preference
@@ -11,17 +11,17 @@ from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
 from tests.support.requests import violations_of
 
-KEYER = Keyer(bytes(32))
+KEYER = LookupKeys([LookupKey(1, bytes(32))])
 
 
 def read_check(data: bytes) -> None:
     """A Check, with its subjects."""
-    checks.keys(checks.check(data), KEYER.key_of)
+    checks.keys(checks.check(data), KEYER)
 
 
 def read_batch(data: bytes) -> None:
     """A batch of them."""
-    checks.keys(checks.batch_check(data), KEYER.key_of)
+    checks.keys(checks.batch_check(data), KEYER)
 
 
 def test_a_check_is_read_as_it_was_asked() -> None:
@@ -33,7 +33,7 @@ def test_a_check_is_read_as_it_was_asked() -> None:
 
     assert (read.tenant, read.token) == ("shop", "t")
     assert read.query == Query(channel=Channel.EMAIL, topic="marketing.weekly", campaign="spring")
-    assert checks.keys(read, KEYER.key_of) == [KEYER.key_of(SubjectType.EMAIL, "ada@example.com")]
+    assert checks.keys(read, KEYER) == [KEYER.key_of(SubjectType.EMAIL, "ada@example.com")]
 
 
 def test_subjects_of_every_type_are_keyed_in_their_order() -> None:
@@ -51,7 +51,7 @@ def test_subjects_of_every_type_are_keyed_in_their_order() -> None:
 
     read = checks.check(asked.SerializeToString())
 
-    assert checks.keys(read, KEYER.key_of) == [
+    assert checks.keys(read, KEYER) == [
         KEYER.key_of(SubjectType.PHONE, "+436601234567"),
         KEYER.key_of(SubjectType.USER, "u-1"),
         KEYER.key_of(SubjectType.DEVICE, "d-1"),
@@ -170,7 +170,7 @@ def test_the_same_identifier_twice_in_a_check_is_tolerated() -> None:
     asked = ask.check()
     asked.query.subjects.append(ask.subject("ADA@example.com"))
 
-    first, second = checks.keys(checks.check(asked.SerializeToString()), KEYER.key_of)
+    first, second = checks.keys(checks.check(asked.SerializeToString()), KEYER)
 
     assert first == second
 
@@ -239,7 +239,7 @@ def test_what_is_refused_of_a_stream_leaves_the_references_of_the_others() -> No
     asked.queries[3].reference = LONG + "x"
 
     read = checks.stream_check(asked.SerializeToString())
-    checks.stream_keys(read, KEYER.key_of)
+    checks.stream_keys(read, KEYER)
 
     assert read.refused.keys() == {0, 2, 3}
     assert read.batch.references == {0: "1", 1: "4"}

@@ -14,7 +14,7 @@ from heed.errors import (
     NotFoundError,
     UnavailableError,
 )
-from heed.keys import LOOKUP_KEY_BYTES, Keyer, normalise
+from heed.keys import LOOKUP_KEY_BYTES, LookupKey, LookupKeys, normalise
 from heed.model import (
     Decision,
     Instant,
@@ -31,7 +31,7 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
 
-KEYER = Keyer(bytes(LOOKUP_KEY_BYTES))
+KEYER = LookupKeys([LookupKey(1, bytes(LOOKUP_KEY_BYTES))])
 NOW = Instant(1_800_000_000_123_456)
 POSITION = encoded.Position(Revision(9), "token")
 ALLOWED: encoded.Answered = (Decision(Verdict.ALLOWED, (Reason(Rule.DEFAULT),)), ())
@@ -55,7 +55,7 @@ def test_a_request_is_read_with_its_number_tenant_and_token() -> None:
 
     assert (asked.sequence, asked.tenant, asked.batch.token) == (2**64 - 1, "t", "k")
     assert (asked.count, asked.refused) == (1, {})
-    assert checks.stream_keys(asked, KEYER.key_of) == [key("a@example.com")]
+    assert checks.stream_keys(asked, KEYER) == [key("a@example.com")]
 
 
 def test_malformed_queries_are_refused_by_their_places_and_the_others_are_asked() -> None:
@@ -65,7 +65,7 @@ def test_malformed_queries_are_refused_by_their_places_and_the_others_are_asked(
     asked = checks.stream_check(sent.SerializeToString())
 
     assert set(asked.refused) == {2}
-    keys = checks.stream_keys(asked, KEYER.key_of)
+    keys = checks.stream_keys(asked, KEYER)
 
     assert keys == [key("a@example.com"), key("second@example.com"), key("c@example.com")]
     assert asked.batch.counts == [2, 1]

@@ -22,7 +22,9 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
+    SubjectKey,
     Topic,
     TopicClass,
 )
@@ -43,6 +45,7 @@ class Logged(NamedTuple):
     topic: Topic | None = None
     hold: Hold | None = None
     """Of one that is lifted the id alone."""
+    rekey: Rekey | None = None
 
 
 def read_content(content: bytes, revision: Revision) -> Logged:
@@ -85,6 +88,15 @@ def _logged(kind: ChangeKind, said: Mapping[str, Any], revision: Revision) -> Lo
         case ChangeKind.ERASURE:
             standing = (_record(one, revision) for one in said["erasure"]["standing"])
             return Logged(kind, stands=frozenset(standing))
+        case ChangeKind.REKEY:
+            previous = said["rekey"].get("previous")
+            return Logged(
+                kind,
+                rekey=Rekey(
+                    key_id=said["rekey"]["key_id"],
+                    previous=SubjectKey(bytes.fromhex(previous)) if previous else None,
+                ),
+            )
         case _:
             assert_never(kind)
 
@@ -102,6 +114,7 @@ def _told(change: Change) -> Logged:
         removed=record if is_removed else None,
         topic=change.topic,
         hold=change.hold,
+        rekey=change.rekey,
     )
 
 

@@ -55,6 +55,8 @@ def _row(change: HistoricChange, *, several: bool) -> list[str]:
 def _what(change: HistoricChange) -> str:
     if change.kind is ChangeKind.ERASURE:
         return "erasure of all that was known, but for the stops"
+    if change.kind is ChangeKind.REKEY:
+        return "known under another lookup key since, with all that stood"
     if change.asked is None and change.erased:
         return "erased"
     if change.asked is None:

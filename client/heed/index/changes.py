@@ -81,6 +81,9 @@ def _write_change(env: Databases[D], txn: Writing[D], change: Change) -> None:
         case ChangeKind.REVERT:
             if change.subject is not None:  # else it only says that the batch is closed
                 _write_records(env, txn, change)
+        case ChangeKind.REKEY:
+            if change.subject is not None:  # else it only says that a lookup key is in use
+                _move_records(env, txn, change)
         case ChangeKind.TOPIC:
             topic = _there(change, change.topic)
             txn.put(topic_entry_key(topic.name), encode_topic(topic), db=env.topics)
@@ -121,6 +124,18 @@ def _replace_records(env: Databases[D], txn: Writing[D], change: Change) -> None
         _put_records(env, txn, key, in_order(erasure.standing))
     except ValueError as error:
         raise _odd(change, f"leaves records that cannot be written: {error}") from error
+
+
+def _move_records(env: Databases[D], txn: Writing[D], change: Change) -> None:
+    """Put what stands under a subject's earlier key under the one that it has since, as it is."""
+    key, previous = _there(change, change.subject), _there(change, change.rekey).previous
+    encoded = txn.get(_there(change, previous), db=env.records)
+    if encoded is None:  # a filter left out all of it, or nothing stood
+        return
+    if txn.get(key, db=env.records) is not None:
+        raise _odd(change, "moves records to where others stand")
+    txn.put(key, encoded, db=env.records)
+    txn.delete(_there(change, previous), db=env.records)
 
 
 def _put_records(

@@ -15,12 +15,14 @@ from typing import assert_never
 
 from heed.acts import (
     Act,
+    AddLookupKey,
     AddProtections,
     DeclareTopic,
     EraseSubjects,
     LiftHold,
     OfferRecords,
     PlaceHold,
+    RekeySubjects,
     ReleaseSuppression,
     ReleaseSuppressions,
     RetireTopic,
@@ -54,6 +56,7 @@ from heed.judge.operations import (
     judge_retire,
 )
 from heed.judge.protections import judge_protections, judge_release, judge_releases
+from heed.judge.rekeying import judge_add_lookup_key, judge_rekey, key_replaced
 from heed.judge.reverting import (
     batch_of,
     batch_unknown,
@@ -83,6 +86,7 @@ __all__ = [
     "fold",
     "in_order",
     "judge",
+    "key_replaced",
     "require_offers_taken",
     "require_open",
     "require_open_batch",
@@ -136,6 +140,10 @@ def judge(
             judge_lift(act, ruling)
         case EraseSubjects():
             judge_erasure(act, ruling)
+        case AddLookupKey():
+            judge_add_lookup_key(act, ruling)
+        case RekeySubjects():
+            judge_rekey(act, ruling)
         case _:
             assert_never(act)
     batch_id = batch_of(act)

@@ -20,6 +20,7 @@ from heed.acts import (
 )
 from heed.audit.claims import ReceiptClaim
 from heed.errors import ConflictError, ErrorReason, UnavailableError
+from heed.keys import LookupKey
 from heed.model import (
     ACTS_OF_THE_PERSON,
     TOPIC_ROOT,
@@ -36,6 +37,7 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
     SubjectKey,
     Topic,
@@ -79,6 +81,7 @@ class Draft(NamedTuple):
     whose: SubjectKey | None = None
     """The subject of a change that names no readable one: it is known by its key alone."""
     approved: Approved | None = None
+    rekey: Rekey | None = None
 
     @property
     def key(self) -> SubjectKey | None:
@@ -163,6 +166,10 @@ class Ledger:
         self.batches: dict[str, Batch] = {}
         self.reserves: dict[SubjectKey, dict[SlotKey, Reserve]] = {}
         self.said: dict[SubjectKey, list[Said]] = {}
+        self.lookup_key_id = 1
+        """The newest lookup key."""
+        self.readable: set[SubjectKey] = set()
+        """Of the subjects that are to be moved, those whose readable address is kept."""
 
     def accept(self, ruling: "Ruling") -> None:
         """Take over what a ruling changed, for the writes that are judged after it."""
@@ -220,6 +227,10 @@ class Ruling:
         self.reverted = Reverted()
         self.topic: Topic | None = None
         self.hold: Hold | None = None
+        self.moved: list[SubjectKey] = []
+        """The keys that subjects were moved away from: nothing is held there any more."""
+        self.lookup_key: LookupKey | None = None
+        """The one that began."""
         self._after = after
         self._first_time = commit_time
 

@@ -263,6 +263,7 @@ class Following:
             self._owned.distrust()
         else:
             self._needs_snapshot = not self._resumes
+            self._require_no_key_less()
             self._resume_proving(place)
             self._owned.amend(
                 self._source,
@@ -270,6 +271,14 @@ class Following:
                 normaliser_version=max(place.normaliser_version, opened.normaliser_version),
             )
         self._opened = opened
+
+    def _require_no_key_less(self) -> None:
+        """Forget no lookup key under which subjects may stand here."""
+        source = self._owned.source
+        if source is not None and not set(source.lookup_keys) <= set(self._source.lookup_keys):
+            raise ResyncError(
+                Reason.UNKNOWN, "a stream told less lookup keys than there are, or others"
+            )
 
     def _begin_proving(self, opened: pb.Opened) -> None:
         if self._proving is None:
@@ -365,6 +374,7 @@ class Following:
             return
         _require_short(message.token)
         changes = [watched.change_from(change) for change in message.changes]
+        self._require_known_keys(changes)
         self._take(
             message,
             changes,
@@ -382,6 +392,17 @@ class Following:
                 token=message.token,
             ),
         )
+
+    def _require_known_keys(self, changes: Sequence[Change]) -> None:
+        """Take nothing under a lookup key that was not told: it would not be found."""
+        known = {key_id for key_id, _ in self._source.lookup_keys}
+        for change in changes:
+            if change.rekey is not None and change.rekey.key_id not in known:
+                raise ResyncError(
+                    Reason.UNKNOWN,
+                    f"change {change.revision} is of lookup key {change.rekey.key_id}, which the "
+                    "stream did not tell",
+                )
 
     def _take(
         self, message: pb.Changes, changes: Sequence[Change], before: Place, after: Place

@@ -12,14 +12,13 @@ from heed.model import (
     Channel,
     Decision,
     Query,
-    Record,
     Subject,
     SubjectKey,
     SubjectType,
     Verdict,
 )
 from heed.names import named
-from heed.records import decode_each
+from heed.records import decode_each, of_people
 from heed.replica.freshness import Bounds, may_allow
 from heed.requests import Query as AskedQuery
 from heed.topics import covers_topic
@@ -132,14 +131,9 @@ class Reading:
             DamagedRecordError: it is not what was written.
         """
         found = decode_each(encoded)
-        keys = len(self.keyers)
-        records: tuple[tuple[Record, ...], ...] = tuple(found)
-        if keys != 1:
-            records = tuple(
-                tuple(record for one in found[at : at + keys] for record in one)
-                for at in range(0, len(found), keys)
-            )
-        return Facts(records, self.view.holds, self.view.topics)
+        if len(self.keyers) != 1:
+            found = of_people(found, len(self.keyers))
+        return Facts(tuple(found), self.view.holds, self.view.topics)
 
 
 def query_of(asked: AskedQuery) -> Query | None:

@@ -8,7 +8,7 @@ from heed.as_of import require_history, require_past, require_rules, revision_un
 from heed.decide import explain
 from heed.model import Channel, Instant, Query, Revision, SubjectKey
 from heed.past import Past
-from heed.testing.memory import KEYER, Memory
+from heed.testing.memory import LOOKUP, Memory
 from heed.testing.reading import ReadMethod, hold_in_full, in_full, told_of
 from heed.wire import format as told
 from heed.wire import parse_admin, parse_audit
@@ -19,7 +19,7 @@ from heed_proto.v1 import types_pb2 as pb
 
 
 def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
-    keys = [KEYER.key(subject) for subject in asked.subjects]
+    keys = [LOOKUP.key(subject) for subject in asked.subjects]
     if asked.as_of is None:
         revision, facts = memory.revision, memory.facts(keys)
     else:
@@ -40,7 +40,7 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
 
 
 def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
-    keys = [KEYER.key(subject) for subject in asked.subjects]
+    keys = [LOOKUP.key(subject) for subject in asked.subjects]
     page, cursor = _history_page(memory, keys, asked, now)
     return audit.GetHistoryResponse(
         changes=page,
@@ -50,7 +50,7 @@ def _get_history(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
 
 
 def _export_subject(memory: Memory, asked: HistoryAsked, now: Instant) -> bytes:
-    keys = [KEYER.key(subject) for subject in asked.subjects]
+    keys = [LOOKUP.key(subject) for subject in asked.subjects]
     page, cursor = _history_page(memory, keys, asked, now)
     answer = admin.ExportSubjectResponse(
         changes=page,

@@ -13,7 +13,7 @@ from typing import Final
 from heed.acts import Act, ErasedSubject, EraseSubjects, Outcome, RevertBatch
 from heed.decide import Facts
 from heed.judge import ERASURE_SLOT, Draft, History, Ledger, Said, in_order, judge
-from heed.keys import LOOKUP_KEY_BYTES, Keyer
+from heed.keys import LOOKUP_KEY_BYTES, LookupKey, LookupKeys
 from heed.model import (
     Change,
     ChangeKind,
@@ -32,7 +32,7 @@ from heed.tokens import EPOCH_BYTES, encode_token
 from heed.topics import TopicTable
 
 EPOCH = b"heedfake"[:EPOCH_BYTES]
-KEYER = Keyer(bytes(LOOKUP_KEY_BYTES))
+LOOKUP = LookupKeys([LookupKey(1, bytes(LOOKUP_KEY_BYTES))])
 """Nothing of a fake leaves its process, so its lookup key is no secret."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from heed.decide import decide
 from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
 from heed.model import Decision, Hold, Instant, Query, Record, RecordKind, Scope, SubjectKey
-from heed.testing.memory import EPOCH, KEYER, Memory
+from heed.testing.memory import EPOCH, LOOKUP, Memory
 from heed.tokens import decode_token
 from heed.topics import covers
 from heed.wire import checks, encoded, limits, parse, parse_admin
@@ -84,7 +84,7 @@ def told_of(decision: Decision, records: Sequence[Sequence[object]], now: Instan
 
 def _check(memory: Memory, asked: CheckAsked, now: Instant) -> bytes:
     _require_token(memory, asked.token)
-    keys = checks.keys(asked, KEYER.key_of)
+    keys = checks.keys(asked, LOOKUP)
     return preference.CheckSuppressionResponse(
         decision=_decided(memory, keys, asked.query, now), position=_position(memory, now)
     ).SerializeToString()
@@ -92,7 +92,7 @@ def _check(memory: Memory, asked: CheckAsked, now: Instant) -> bytes:
 
 def _check_many(memory: Memory, asked: BatchAsked, now: Instant) -> bytes:
     _require_token(memory, asked.token)
-    keys = iter(checks.keys(asked, KEYER.key_of))
+    keys = iter(checks.keys(asked, LOOKUP))
     decisions = [
         _decided(memory, [next(keys) for _ in range(count)], query, now)
         for count, query in zip(asked.counts, asked.queries, strict=True)
@@ -103,7 +103,7 @@ def _check_many(memory: Memory, asked: BatchAsked, now: Instant) -> bytes:
 
 
 def _stream_check(memory: Memory, asked: StreamAsked, now: Instant) -> bytes:
-    keys = iter(checks.stream_keys(asked, KEYER.key_of))
+    keys = iter(checks.stream_keys(asked, LOOKUP))
     batch = asked.batch
     try:
         _require_token(memory, batch.token)
@@ -130,7 +130,7 @@ def _get_preferences(memory: Memory, asked: PersonQuery, now: Instant) -> bytes:
         records=[
             in_full(memory, record, at, now)
             for at, subject in enumerate(asked.subjects)
-            for record in memory.standing(KEYER.key(subject))
+            for record in memory.standing(LOOKUP.key(subject))
         ],
         position=_position(memory, now),
     ).SerializeToString()

@@ -33,7 +33,7 @@ from heed.errors import ConflictError, ErrorReason
 from heed.judge import batch_unknown, require_open_batch
 from heed.model import Instant, Subject
 from heed.still_sent import plan
-from heed.testing.memory import KEYER, Memory
+from heed.testing.memory import LOOKUP, Memory
 from heed.wire import outcomes, parse, parse_admin, parse_import, parse_ways_back
 from heed.wire.asked import (
     EndAsked,
@@ -149,7 +149,7 @@ def _release_suppression(memory: Memory, asked: ReleaseAsked) -> tuple[Act, Tell
 
 
 def _erase_subject(memory: Memory, asked: ErasureAsked) -> tuple[Act, Tell]:
-    keys = tuple(KEYER.key(subject) for subject in asked.subjects)
+    keys = tuple(LOOKUP.key(subject) for subject in asked.subjects)
     act = EraseSubjects(keys=keys, origin=asked.origin, reason=asked.reason)
 
     def tell(outcome: Outcome) -> bytes:
@@ -252,7 +252,7 @@ def _protections(asked: Sequence[ProtectionAsked]) -> tuple[Protection, ...]:
 
 
 def _keyed(subject: Subject) -> KeyedSubject:
-    return KeyedSubject(key=KEYER.key(subject), subject=subject)
+    return KeyedSubject(key=LOOKUP.key(subject), subject=subject)
 
 
 WRITES: Final[Mapping[str, WriteMethod]] = MappingProxyType(

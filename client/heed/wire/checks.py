@@ -5,21 +5,19 @@ there, slowly, for all its violations. What queries ask is remembered by its par
 ask the same of many people.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from heed.errors import InvalidArgumentError
+from heed.keys import LookupKeys
 from heed.model import Query, SubjectKey, SubjectType
 from heed.wire import limits, parse, values
 from heed.wire.asked import BatchAsked, CheckAsked, Given, StreamAsked
 from heed.wire.violations import Violations, too_large
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
-
-KeyOf = Callable[[SubjectType, str], SubjectKey]
-"""`heed.keys.Keyer.key_of` of a tenant."""
 
 QUERIES_REMEMBERED_MAX: Final = 8_192
 """So many different (channel, topic, campaign); one more and all are forgotten. Some 4 MiB."""
@@ -88,13 +86,16 @@ def stream_check(data: bytes) -> StreamAsked:
     return StreamAsked(asked.sequence, batch, refused)
 
 
-def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
-    """Return the key of each subject, in order.
+def keys(asked: CheckAsked | BatchAsked, lookup: LookupKeys) -> list[SubjectKey]:
+    """Return the key of each subject, in order; of several lookup keys, `lookup.count` of each.
 
     Raises:
         InvalidArgumentError: with a violation for each one that is malformed.
     """
     try:
+        if lookup.count != 1:
+            return [key for one in asked.subjects for key in lookup.all_as_given(*one)]
+        key_of = lookup.key_of
         if len(asked.subjects) == 1:
             subject_type, value = asked.subjects[0]
             return [key_of(subject_type, value)]
@@ -103,16 +104,16 @@ def keys(asked: CheckAsked | BatchAsked, key_of: KeyOf) -> list[SubjectKey]:
         raise _malformed_subjects(asked) from None
 
 
-def stream_keys(asked: StreamAsked, key_of: KeyOf) -> list[SubjectKey]:
-    """Return the key of each subject of the well-formed queries, in order.
+def stream_keys(asked: StreamAsked, lookup: LookupKeys) -> list[SubjectKey]:
+    """Return the keys of each subject of the well-formed queries, in order, as `keys`.
 
     A query with a malformed subject is moved to those that are refused.
     """
     try:
-        return keys(asked.batch, key_of)
+        return keys(asked.batch, lookup)
     except InvalidArgumentError:
         _move_malformed(asked)
-        return keys(asked.batch, key_of)
+        return keys(asked.batch, lookup)
 
 
 def _require_count(count: int, count_max: int) -> None:

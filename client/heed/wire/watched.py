@@ -28,6 +28,7 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
     SubjectKey,
     Topic,
@@ -137,6 +138,9 @@ def change_to(value: Change) -> pb.Change | None:
             # Marked also where nothing is left: what a follower has is replaced by nothing.
             message.set_records.SetInParent()
             message.set_records.records.extend(map(record_to, value.erasure.standing))
+        case ChangeKind.REKEY if value.rekey is not None:
+            message.rekey.key_id = value.rekey.key_id
+            message.rekey.previous_subject_key = value.rekey.previous or b""
         case _:
             raise ValueError(f"change {value.revision} lacks what its kind must carry")
     return message
@@ -180,6 +184,20 @@ def change_from(message: pb.Change, running_hash: bytes = b"") -> Change:
                 running_hash=running_hash,
                 subject=_subject_key(message.subject_key),
                 erasure=Erasure(standing=standing, changes_count=0, residues_hash=b""),
+            )
+        case "rekey":
+            previous = message.rekey.previous_subject_key
+            return Change(
+                revision=revision,
+                commit_time=commit_time,
+                kind=ChangeKind.REKEY,
+                effect=Effect.APPLIED,
+                running_hash=running_hash,
+                subject=_subject_key(message.subject_key) if previous else None,
+                rekey=Rekey(
+                    key_id=message.rekey.key_id,
+                    previous=_subject_key(previous) if previous else None,
+                ),
             )
         case "set_topic":
             return Change(

@@ -47,6 +47,10 @@ class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind
     """A batch was undone: of no person where that began; of one, `asked` is what stood, and `stood`
     what stands since, or absent where nothing does.
     """
+    CHANGE_KIND_REKEY: _ChangeKind.ValueType  # 9
+    """The tenant's lookup key was replaced, or the person is known by another key since. Of no person
+    where another lookup key began; of one, all that stood for them was taken along as it was.
+    """
 
 class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
     """What a change of the log is about."""
@@ -70,6 +74,10 @@ CHANGE_KIND_ERASURE: ChangeKind.ValueType  # 7
 CHANGE_KIND_REVERT: ChangeKind.ValueType  # 8
 """A batch was undone: of no person where that began; of one, `asked` is what stood, and `stood`
 what stands since, or absent where nothing does.
+"""
+CHANGE_KIND_REKEY: ChangeKind.ValueType  # 9
+"""The tenant's lookup key was replaced, or the person is known by another key since. Of no person
+where another lookup key began; of one, all that stood for them was taken along as it was.
 """
 Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
 

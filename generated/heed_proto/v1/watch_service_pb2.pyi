@@ -274,7 +274,9 @@ class Opened(_message.Message):
     """The tenant's number, which is in its tokens."""
     @_builtins.property
     def lookup_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___LookupKey]:
-        """The keys under which this tenant's subjects are hashed; a query is looked up under each."""
+        """The keys under which this tenant's subjects are hashed, ascending by id; a query is looked up
+        under each. Each subject stands under one of them.
+        """
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
@@ -731,6 +733,7 @@ class Change(_message.Message):
     SET_HOLD_FIELD_NUMBER: _builtins.int
     REMOVE_HOLD_ID_FIELD_NUMBER: _builtins.int
     SET_RECORDS_FIELD_NUMBER: _builtins.int
+    REKEY_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     NORMALISER_VERSION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
@@ -738,7 +741,7 @@ class Change(_message.Message):
     commit_time_us: _builtins.int
     """When it was committed, in microseconds since 1970 in UTC."""
     subject_key: _builtins.bytes
-    """Whose records it changes, 16 bytes. Empty: it is of a topic or a hold."""
+    """Whose records it changes, 16 bytes. Empty: it is of a topic, a hold or a lookup key."""
     remove_hold_id: _builtins.str
     """The hold with this id is lifted."""
     rule_version: _builtins.int
@@ -769,6 +772,12 @@ class Change(_message.Message):
         the stream's filter.
         """
 
+    @_builtins.property
+    def rekey(self) -> Global___Rekey:
+        """A lookup key began to be used, or the subject is known by another key since. Told whatever the
+        stream's filter.
+        """
+
     def __init__(
         self,
         *,
@@ -781,14 +790,15 @@ class Change(_message.Message):
         set_hold: _types_pb2.Hold | None = ...,
         remove_hold_id: _builtins.str = ...,
         set_records: Global___StandingRecords | None = ...,
+        rekey: Global___Rekey | None = ...,
         rule_version: _builtins.int = ...,
         normaliser_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "rekey", b"rekey", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_time_us", b"commit_time_us", "effect", b"effect", "normaliser_version", b"normaliser_version", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "revision", b"revision", "rule_version", b"rule_version", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic", "subject_key", b"subject_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_time_us", b"commit_time_us", "effect", b"effect", "normaliser_version", b"normaliser_version", "rekey", b"rekey", "remove_hold_id", b"remove_hold_id", "remove_record", b"remove_record", "revision", b"revision", "rule_version", b"rule_version", "set_hold", b"set_hold", "set_record", b"set_record", "set_records", b"set_records", "set_topic", b"set_topic", "subject_key", b"subject_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["set_record", "remove_record", "set_topic", "set_hold", "remove_hold_id", "set_records"]  # noqa: Y015
+    _WhichOneofReturnType_effect: _TypeAlias = _typing.Literal["set_record", "remove_record", "set_topic", "set_hold", "remove_hold_id", "set_records", "rekey"]  # noqa: Y015
     _WhichOneofArgType_effect: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_effect) -> _WhichOneofReturnType_effect | None: ...
 
@@ -817,6 +827,39 @@ class StandingRecords(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StandingRecords: _TypeAlias = StandingRecords  # noqa: Y015
+
+@_typing.final
+class Rekey(_message.Message):
+    """What became of keys. Where `subject_key` of the change is empty, subjects may stand under another
+    lookup key from here on; else all that stood under another key of the subject stands under
+    `subject_key` since, as it was.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SUBJECT_KEY_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.int
+    """Which lookup key it is. Whoever was not given it in `Opened` applies nothing from here on, and
+    opens another stream: what it cannot look up it must not hold.
+    """
+    previous_subject_key: _builtins.bytes
+    """The key under which the subject stood, 16 bytes; nothing stands there since. Empty: the change
+    is of no subject.
+    """
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.int = ...,
+        previous_subject_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "previous_subject_key", b"previous_subject_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rekey: _TypeAlias = Rekey  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):

@@ -3,8 +3,8 @@
 Laws:
 - The state is read before the index, and the clock after both: so an age is never too small. All
   that one Check reads between two awaits goes by the state that its first look at `index` found.
-- A tenant is a number, a name and a lookup key. Once the replica says another one, keys made by the
-  old are answered by nothing: STATE_STALE, and the upstream is asked.
+- A tenant is a number, a name and its lookup keys. Once the replica says others, keys made by those
+  before are answered by nothing: STATE_STALE, and the upstream is asked.
 - By a log that needs later rules or another normaliser than these nothing is allowed here.
 - Used on the event loop alone; the replica's own threads write what is read here.
 Source: heed.replica, ADR 0020.
@@ -21,7 +21,7 @@ from heed.errors import ErrorReason, UnavailableError
 from heed.index.faults import Fault, IndexUnusableError
 from heed.index.place import Source
 from heed.index.shared import SharedIndex, View
-from heed.keys import Keyer
+from heed.keys import LookupKey, LookupKeys
 from heed.model import (
     Hold,
     Instant,
@@ -187,19 +187,12 @@ class ReplicaFollower:
         if known is not None and known.is_of(index):
             return known
         source, place = index.source, index.view.place
-        if len(source.lookup_keys) != 1:
-            raise UnavailableError(
-                "the tenant's subjects stand under several keys, by which this version looks "
-                "nothing up; ask its upstream",
-                reason=ErrorReason.STATE_STALE,
-            )
-        ((_, key),) = source.lookup_keys
         known = self.last = AgentTenant(
             tenant_id=place.tenant_id,
             epoch=place.epoch,
             source=source,
             known=self,
-            keyer=Keyer(key),
+            lookup=LookupKeys(LookupKey(*one) for one in source.lookup_keys),
             undeclared_checks=self.undeclared_checks,
         )
         return known
@@ -258,7 +251,7 @@ class AgentTenant:
     tenant_id: TenantId
     epoch: bytes
     source: Source
-    keyer: Keyer
+    lookup: LookupKeys
     known: ReplicaFollower
     undeclared_checks: int = 0
     """How many answers were about undeclared topics."""

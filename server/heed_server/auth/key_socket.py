@@ -26,7 +26,7 @@ import structlog
 
 from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.model import Instant
-from heed_server.secrets.states import RootState
+from heed_server.secrets.states import LookupState, RootState
 from heed_server.store import ApiKey, KeyRotations, KeyStore
 
 LINE_BYTES_MAX = 4 << 20
@@ -80,7 +80,18 @@ class _Show(msgspec.Struct, frozen=True, tag="root", tag_field="ask"):
     pass
 
 
-_Request: TypeAlias = _Put | _List | _Revoke | _Rotate | _Destroy | _Show
+class _ReplaceLookup(msgspec.Struct, frozen=True, tag="replace-lookup", tag_field="ask"):
+    tenant: str
+    reason: str
+
+
+class _ShowLookup(msgspec.Struct, frozen=True, tag="lookup", tag_field="ask"):
+    pass
+
+
+_Request: TypeAlias = (
+    _Put | _List | _Revoke | _Rotate | _Destroy | _Show | _ReplaceLookup | _ShowLookup
+)
 
 
 class _Refused(msgspec.Struct, frozen=True):
@@ -94,6 +105,7 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int = 0
     tenants: tuple[str, ...] = ()
     root: tuple[RootState, ...] = ()
+    lookup: tuple[LookupState, ...] = ()
     refused: _Refused | None = None
 
 
@@ -196,6 +208,14 @@ class KeySocket:
         """Begin to put addresses under a new key; the server goes on with it by itself."""
         return (await self._ask(_Rotate("addresses", tenant))).tenants
 
+    async def replace_lookup(self, tenant: str, reason: str) -> int:
+        """Begin another lookup key of a tenant; the server goes on with it by itself."""
+        return (await self._ask(_ReplaceLookup(tenant, reason))).count
+
+    async def lookup_state(self) -> Sequence[LookupState]:
+        """Return the lookup keys of every tenant, and how many subjects stand under each."""
+        return (await self._ask(_ShowLookup())).lookup
+
     async def _ask(self, request: _Request) -> _Answer:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS_MAX):
@@ -297,6 +317,12 @@ async def _answer_to(
                 await rotations.destroy_old_root(purposes)
                 _log.warning("old_root_keys_destroyed", purposes=purposes)
                 return _Answer()
+            case _ReplaceLookup(tenant, reason):
+                newest = await rotations.replace_lookup(tenant, reason)
+                _log.warning("lookup_key_replaced", tenant=tenant, key=newest)
+                return _Answer(count=newest)
+            case _ShowLookup():
+                return _Answer(lookup=tuple(await rotations.lookup_state()))
             case _Rotate(what, tenant):
                 return await _rotated(what, tenant, rotations)
     except HeedError as error:

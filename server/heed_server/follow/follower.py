@@ -12,6 +12,8 @@ Laws:
   is found by asking for the head, which a wake-up only makes sooner.
 - Age counts, on the boot clock, from the *asking* of the head that the index has caught up with:
   everything committed before that instant is known here.
+- Before it takes what may stand under a lookup key, it knows that key, and so does everybody who
+  looks up in its index (`tell_lookup_keys`).
 - All state is written on the event loop: by `offer`, and by the one task that is in `start` or
   `run`.
 """
@@ -21,6 +23,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +102,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._waiters: dict[asyncio.Future[None], Revision] = {}
         self._listeners: list[Listener] = []
+        self._told_of_keys: list[Callable[[Tenant], None]] = []
 
     @property
     def index(self) -> Index:
@@ -137,6 +141,14 @@ class Follower:
     def tell_age(self, told: Callable[[float], None]) -> None:
         """Call this with `in_step_at` whenever it changes, on the event loop; it must not raise."""
         self._told_of_age.append(told)
+
+    def tell_lookup_keys(self, told: Callable[[Tenant], None]) -> None:
+        """Tell of the tenant's lookup keys, now and before anything stands under another.
+
+        What raises a HeedError is told again; until then nothing more is taken.
+        """
+        self._told_of_keys.append(told)
+        told(self.tenant)
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener of everything from now on."""
@@ -202,7 +214,12 @@ class Follower:
         if index is None or committed.tenant_id != self.tenant.tenant_id:
             return
         self.head_revision = max(self.head_revision, committed.head.revision)
-        if self._is_draining or self._offered or committed.head.epoch != index.epoch:
+        if (
+            self._is_draining
+            or self._offered
+            or committed.head.epoch != index.epoch
+            or not self._knows_key(committed.head.lookup_key_id)
+        ):
             self._put_off(committed.changes)
             return
         try:
@@ -309,9 +326,13 @@ class Follower:
 
     async def _rebuild(self) -> None:
         begun = self._boot_seconds()
-        self._index = await rebuild_index(
-            self._reader, self.tenant.tenant_id, self._path, self._limits
-        )
+        index = await rebuild_index(self._reader, self.tenant.tenant_id, self._path, self._limits)
+        try:
+            await self._learn_keys()
+        except BaseException:
+            index.abandon()
+            raise
+        self._index = index
         self.rebuilds += 1
         stats = self._index.stats()
         _log.info(
@@ -374,11 +395,29 @@ class Follower:
             self._is_draining = False
 
     async def _take_in_slices(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.rekey is not None and not self._knows_key(change.rekey.key_id):
+                await self._learn_keys()
         for start in range(0, len(changes), self._limits.apply_changes_max):
             index = self.index
             piece = changes[start : start + self._limits.apply_changes_max]
             self._take(index, self._continuing(index, piece))
             await asyncio.sleep(0)
+
+    def _knows_key(self, key_id: int) -> bool:
+        return key_id <= self.tenant.lookup_key.key_id
+
+    async def _learn_keys(self) -> None:
+        """Read the tenant's lookup keys, and tell them, before anything stands under a new one."""
+        keys = await within(
+            self._limits.read_timeout_seconds, self._reader.lookup_keys(self.tenant.tenant_id)
+        )
+        if keys != self.tenant.lookup_keys:
+            tenant = replace(self.tenant, lookup_keys=keys)
+            for told in self._told_of_keys:
+                told(tenant)
+            self.tenant = tenant
+            _log.info("lookup_keys_learned", tenant=tenant.name, newest=keys[-1].key_id)
 
     def _continuing(self, index: Index, changes: Sequence[Change]) -> Sequence[Change]:
         return continuation(changes, revision=index.revision, hash_at=index.hash_at)

@@ -44,6 +44,7 @@ from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
 from heed_server.primary.limits import admission_of, caps_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
+from heed_server.primary.lookup_keys import keep_moved
 from heed_server.primary.loops import learn_tenants, prune_keys, renew_keys, watch_store
 from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
@@ -278,6 +279,7 @@ def _start_loops(
     keep("tenants", learn_tenants(store, parts.tenants))
     keep("pruning", prune_keys(store, parts.clock))
     keep("key renewal", renew_keys(store, parts.tenants, secrets.token_hex(8), renew_soon))
+    keep("lookup keys", keep_moved(store, parts.tenants, secrets.token_hex(8)))
     keep("measures", measures.run())
     keep("store", watch_store(store))
     keep("subscribers", parts.subscribers.run())

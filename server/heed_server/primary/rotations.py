@@ -3,8 +3,10 @@
 from collections.abc import Callable, Collection, Sequence
 
 from heed.errors import NotFoundError
-from heed_server.secrets.states import RootState
+from heed_server.primary.lookup_keys import move_subjects, replace_lookup_key
+from heed_server.secrets.states import LookupState, RootState
 from heed_server.storage import SqlStore
+from heed_server.store import Tenant
 
 
 class Rotations:
@@ -37,12 +39,7 @@ class Rotations:
         Raises:
             NotFoundError: TENANT_UNKNOWN.
         """
-        asked = [one for one in await self._store.tenants() if tenant in {"", one.name}]
-        if tenant and not asked:
-            raise NotFoundError(
-                f"there is no tenant {tenant!r}; `heed tenants list` shows them",
-                metadata={"tenant": tenant},
-            )
+        asked = await self._asked(tenant)
         for one in asked:
             await self._store.rotation.begin_addresses(one.tenant_id)
             if self._renew_soon is None:
@@ -50,3 +47,45 @@ class Rotations:
         if self._renew_soon is not None:
             self._renew_soon()
         return [one.name for one in asked]
+
+    async def replace_lookup(self, tenant: str, reason: str) -> int:
+        """Begin another lookup key of a tenant; where no server runs here, move all under it.
+
+        Raises:
+            NotFoundError: TENANT_UNKNOWN.
+        """
+        (one,) = await self._asked(tenant)
+        key_id = await replace_lookup_key(self._store, one.tenant_id, reason)
+        if self._renew_soon is None:
+            await move_subjects(self._store, one.tenant_id)
+        return key_id
+
+    async def lookup_state(self) -> Sequence[LookupState]:
+        """Return the lookup keys of every tenant, and how many subjects stand under each."""
+        states: list[LookupState] = []
+        for one in await self._store.tenants():
+            counts = {
+                count.key_id: count for count in await self._store.moves.counts(one.tenant_id)
+            }
+            for key in one.lookup_keys:
+                count = counts.get(key.key_id)
+                states.append(
+                    LookupState(
+                        tenant=one.name,
+                        key_id=key.key_id,
+                        is_newest=key == one.lookup_key,
+                        readable=0 if count is None else count.readable,
+                        erased=0 if count is None else count.erased,
+                    )
+                )
+        return states
+
+    async def _asked(self, tenant: str) -> Sequence[Tenant]:
+        """The tenant of this name; of none, all. Raises NotFoundError."""
+        asked = [one for one in await self._store.tenants() if tenant in {"", one.name}]
+        if tenant and not asked:
+            raise NotFoundError(
+                f"there is no tenant {tenant!r}; `heed tenants list` shows them",
+                metadata={"tenant": tenant},
+            )
+        return asked

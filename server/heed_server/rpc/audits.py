@@ -21,16 +21,20 @@ async def explain(service: Service, principal: Principal, data: bytes) -> bytes:
     done = await service.explain(principal, asked)
     context, standing, now = done.context, done.standing, done.now
     # One subject may be named twice, in two spellings: each place has its records, as in a Check.
-    keys = [context.keyer.key(subject) for subject in asked.subjects]
+    people = context.keys_of(asked.subjects)
     recorded = {one.key for one in standing.records}
-    with_records = [at for at, key in enumerate(keys) if key in recorded]
+    with_records = [at for at, keys in enumerate(people) if recorded.intersection(keys)]
     explained = told.decision(done.decision, with_records, now)
     records = {(one.key, one.record.slot): one for one in standing.records}
     holds = {one.hold.hold_id: one for one in standing.holds}
     for reason, voice in zip(explained.reasons, done.decision.reasons, strict=True):
         if voice.record is not None:
             at = voice.subject or 0
-            one = records[keys[at], voice.record.slot]
+            one = next(
+                records[key, voice.record.slot]
+                for key in people[at]
+                if (key, voice.record.slot) in records
+            )
             reason.record.CopyFrom(in_full(one, at, now))
         if voice.hold is not None:
             hold = holds[voice.hold.hold_id]
@@ -46,7 +50,7 @@ async def get_history(service: Service, principal: Principal, data: bytes) -> by
     found = await service.get_history(principal, asked)
     now = service.now()
     places: dict[SubjectKey | None, int] = {
-        found.context.keyer.key(one): at for at, one in enumerate(asked.subjects)
+        key: at for at, keys in enumerate(found.context.keys_of(asked.subjects)) for key in keys
     }
     changes, cursor = history_page(found.changes, places, asked.page_size, now)
     return audit.GetHistoryResponse(

@@ -16,7 +16,9 @@ async def export_subject(service: Service, principal: Principal, data: bytes) ->
     """Answer ExportSubject: all but the changes on the first page alone."""
     asked = parse_audit.export_subject(data)
     person = await service.export_subject(principal, asked)
-    places: dict[SubjectKey | None, int] = {key: at for at, key in enumerate(person.keys)}
+    places: dict[SubjectKey | None, int] = {
+        key: at for at, keys in enumerate(person.keys) for key in keys
+    }
     changes, cursor = history_page(person.changes, places, asked.page_size, person.now)
     answer = admin.ExportSubjectResponse(
         changes=changes,
@@ -33,11 +35,12 @@ def _tell_person(
 ) -> None:
     now = person.now
     recorded = {one.key for one in person.standing.records}
-    with_records = [at for at, key in enumerate(person.keys) if key in recorded]
-    answer.subjects.extend(
-        told.known_subject(person.known[key].subject, person.known[key].erase_time)
-        for key in person.keys
-    )
+    with_records = [at for at, keys in enumerate(person.keys) if recorded.intersection(keys)]
+    for keys in person.keys:
+        known = [person.known[key] for key in keys]
+        subject = next((one.subject for one in known if one.subject is not None), None)
+        erase_times = [one.erase_time for one in known if one.erase_time is not None]
+        answer.subjects.append(told.known_subject(subject, max(erase_times, default=None)))
     answer.standing.extend(in_full(one, places[one.key], now) for one in person.standing.records)
     answer.decisions.extend(
         admin.ChannelDecision(

@@ -114,8 +114,9 @@ def position(context: TenantContext, head: Head, now: Instant) -> pb.Position:
 def _places(context: TenantContext, subjects: Sequence[Subject]) -> Mapping[SubjectKey, int]:
     """The position of each subject among those named; of one named twice the first."""
     places: dict[SubjectKey, int] = {}
-    for at, subject in enumerate(subjects):
-        places.setdefault(context.keyer.key(subject), at)
+    for at, keys in enumerate(context.keys_of(subjects)):
+        for key in keys:
+            places.setdefault(key, at)
     return places
 
 

@@ -15,3 +15,16 @@ class RootState:
     """The one that wraps today; those after it wait, and open already."""
     wrapped: Mapping[int, int]
     """How many secrets each key wraps, by its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupState:
+    """A lookup key of a tenant, and how many subjects stand under it."""
+
+    tenant: str
+    key_id: int
+    is_newest: bool
+    readable: int
+    """Whose address is kept: they are moved under the newest."""
+    erased: int
+    """Of whom nothing readable is left: they stay."""

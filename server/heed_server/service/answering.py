@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from heed.decide import Facts
-from heed.keys import Keyer
+from heed.keys import LookupKeys
 from heed.model import Hold, Instant, Record, Revision, SubjectKey, TenantId, TopicClass
 from heed.tokens import encode_token
 from heed.topics import TopicTable
@@ -151,7 +151,7 @@ class AnsweringTenant(Protocol):
         ...
 
     @property
-    def keyer(self) -> Keyer:
+    def lookup(self) -> LookupKeys:
         """What makes the keys of its index."""
         ...
 

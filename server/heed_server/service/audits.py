@@ -67,7 +67,8 @@ class Audits(Node):
             UnavailableError: the database does not answer.
         """
         context = self.enter("Explain", principal, asked.tenant)
-        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        people = context.keys_of(asked.subjects)
+        keys = [key for keys in people for key in keys]
         tenant_id = context.tenant.tenant_id
         if asked.as_of is None:
             now = None
@@ -77,7 +78,8 @@ class Audits(Node):
             standing = await self._stood(tenant_id, keys, head)
         facts = Facts(
             records=tuple(
-                in_order(one.record for one in standing.records if one.key == key) for key in keys
+                in_order(one.record for one in standing.records if one.key in keys)
+                for keys in people
             ),
             holds=tuple(one.hold for one in standing.holds),
             topics=TopicTable(standing.topics),
@@ -99,7 +101,7 @@ class Audits(Node):
             UnavailableError: the database does not answer.
         """
         context = self.enter("GetHistory", principal, asked.tenant)
-        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        keys = [key for keys in context.keys_of(asked.subjects) for key in keys]
         tenant_id = context.tenant.tenant_id
         head = await self.store.head(tenant_id)
         changes = await self.store.changes_of(

@@ -6,6 +6,8 @@ Laws:
 - While the wall clock is doubted, "allowed" needs both times that it may be (`doubted`).
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
+- Where a lookup key was replaced each subject is looked up under every one, and what is found is
+  one person's. While a call waited another may have begun: then its keys are made anew.
 - All the queries of a batch, and of one request of a stream, are answered at one revision and one
   instant.
 """
@@ -17,6 +19,7 @@ from typing import Final
 from heed.decide import Facts, decide, decide_without_facts
 from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
 from heed.model import Decision, Instant, Query, Record, Revision, SubjectKey, Verdict
+from heed.records import of_people
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
 from heed.wire.asked import BatchAsked, CheckAsked, StreamAsked
@@ -74,7 +77,7 @@ class Checks(Answering):
         context = self.enter("CheckSuppression", principal, asked.tenant)
         if self._checks_rate is not None:
             self._checks_rate.take(principal)
-        return self._answer_one(context, wire.keys(asked, context.keyer.key_of), asked)
+        return self._answer_one(context, wire.keys(asked, context.lookup), asked)
 
     async def check_from(
         self, principal: Principal, asked: CheckAsked, seconds_left: SecondsLeft
@@ -89,8 +92,10 @@ class Checks(Answering):
         """
         context = self.enter("CheckSuppression", principal, asked.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal)
-        keys = wire.keys(asked, context.keyer.key_of)
+        keys, lookup = wire.keys(asked, context.lookup), context.lookup
         await _await_token(context, asked.token, patience_seconds(seconds_left))
+        if context.lookup is not lookup:
+            keys = wire.keys(asked, context.lookup)
         return self._answer_one(context, keys, asked)
 
     async def batch_check(
@@ -99,9 +104,11 @@ class Checks(Answering):
         """Answer every query of a batch, in order. Raises: as `check_from`, for all of them."""
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal, len(asked.queries))
-        keys = wire.keys(asked, context.keyer.key_of)
+        keys, lookup = wire.keys(asked, context.lookup), context.lookup
         if asked.token:
             await _await_token(context, asked.token, patience_seconds(seconds_left))
+            if context.lookup is not lookup:
+                keys = wire.keys(asked, context.lookup)
         return self._answer_all(context, keys, asked)
 
     async def stream_check(self, principal: Principal, asked: StreamAsked) -> StreamChecked:
@@ -111,9 +118,11 @@ class Checks(Answering):
         """
         context = self.enter("StreamCheckSuppression", principal, asked.batch.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal, asked.count)
-        keys = wire.stream_keys(asked, context.keyer.key_of)
+        keys, lookup = wire.stream_keys(asked, context.lookup), context.lookup
         if asked.batch.token:
             await _await_token(context, asked.batch.token, STREAM_TOKEN_SECONDS_MAX)
+            if context.lookup is not lookup:
+                keys = wire.stream_keys(asked, context.lookup)
         done = self._answer_each(context, keys, asked.batch)
         if asked.refused:
             in_order = iter(done.answers)
@@ -132,6 +141,9 @@ class Checks(Answering):
         query = asked.query
         index = context.follower.index
         facts = index.facts(keys)
+        if context.lookup.count != 1:
+            records = of_people(facts.records, context.lookup.count)
+            facts = Facts(records=tuple(records), holds=facts.holds, topics=facts.topics)
         now = self.now()
         if facts.holds or any(facts.records):
             answered = self._decide(facts, query, now), _with_records(facts.records)
@@ -172,13 +184,14 @@ class Checks(Answering):
         """Decide every query at one revision and one instant: nothing here awaits."""
         index = context.follower.index
         now = self.now()
-        answered = _answered(index, keys, asked, now)
+        keys_each = context.lookup.count
+        answered = _answered(index, keys, keys_each, asked, now)
         other = self.doubted(now)
         if other is not None:
             answered = [
                 by_other if by_now[0].verdict is _ALLOWED else by_now
                 for by_now, by_other in zip(
-                    answered, _answered(index, keys, asked, other), strict=True
+                    answered, _answered(index, keys, keys_each, asked, other), strict=True
                 )
             ]
         context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
@@ -225,10 +238,16 @@ def patience_seconds(
 
 
 def _answered(
-    index: AnsweringIndex, keys: Sequence[SubjectKey], asked: BatchAsked, now: Instant
+    index: AnsweringIndex,
+    keys: Sequence[SubjectKey],
+    keys_each: int,
+    asked: BatchAsked,
+    now: Instant,
 ) -> list[Answered]:
     """Decide every query; what is asked of people without records is decided once for all."""
     found = index.records_many(keys)
+    if keys_each != 1:
+        found = of_people(found, keys_each)
     holds, topics = index.holds, index.topics
     nothing: tuple[Record, ...] = ()
     without_records: dict[int, Answered] = {}

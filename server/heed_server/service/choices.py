@@ -71,7 +71,7 @@ class Choices(Capped):
             UnavailableError: the database does not answer.
         """
         context = self.enter("GetPreferences", principal, asked.tenant)
-        keys = [context.keyer.key(subject) for subject in asked.subjects]
+        keys = [key for keys in context.keys_of(asked.subjects) for key in keys]
         standing = await self.store.standing(context.tenant.tenant_id, keys)
         return context, standing, self.now()
 

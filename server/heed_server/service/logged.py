@@ -28,6 +28,7 @@ class LoggedChecks(Checks):
         done = super()._answer_one(context, keys, asked)
         (decision, _), position, now = done
         references = {0: asked.reference} if asked.reference else {}
+        keys = keys[:: context.lookup.count]
         self._note(
             context, keys, (len(keys),), (asked.query,), references, (decision,), position, now
         )
@@ -59,7 +60,14 @@ class LoggedChecks(Checks):
         now: Instant,
     ) -> None:
         self._note(
-            context, keys, asked.counts, asked.queries, asked.references, decisions, position, now
+            context,
+            keys[:: context.lookup.count],
+            asked.counts,
+            asked.queries,
+            asked.references,
+            decisions,
+            position,
+            now,
         )
 
     def _note(

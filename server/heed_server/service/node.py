@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from heed.acts import Act, KeyedSubject, Outcome
-from heed.errors import OutcomeUnknownError
-from heed.model import Instant, Revision, Subject, TenantId
+from heed.acts import Act, EraseSubjects, KeyedSubject, Outcome, subjects_of, with_keys
+from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
+from heed.model import Instant, Revision, Subject, SubjectKey, TenantId
 from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.audit import Prover
@@ -122,17 +122,20 @@ class Node(Answering):
             OutcomeUnknownError: it is committed, but the index did not follow in time.
             HeedError: as `Store.append`.
         """
-        appended = await self.store.append(
-            Write(
-                tenant_id=context.tenant.tenant_id,
-                idempotency_key=f"{method}:{call.idempotency_key}",
-                payload_hash=_keyed_hash(context.tenant.lookup_key, call.payload_hash),
-                plain_payload_hash=call.payload_hash,
-                act=act,
-                encode_answer=encode_answer,
-                spender=spender,
-            )
-        )
+
+        def write() -> Write:
+            return _write(context, method, call, act, encode_answer, spender)
+
+        try:
+            appended = await self.store.append(write())
+        except UnavailableError as error:
+            needed = error.metadata.get("needed")
+            if error.reason is not ErrorReason.NODE_BEHIND or needed is None:
+                raise
+            # A lookup key was replaced a moment ago; with it this node makes other keys.
+            if not await context.follower.reached(Revision(int(needed)), INDEX_WAIT_SECONDS_MAX):
+                raise
+            appended = await self.store.append(write())
         # A crash here leaves a committed write without an answer; its key tells.
         if not await context.follower.reached(appended.revision, INDEX_WAIT_SECONDS_MAX):
             raise OutcomeUnknownError(
@@ -140,6 +143,37 @@ class Node(Answering):
                 "send the same call with the same key again"
             )
         return appended
+
+
+def _write(
+    context: TenantContext,
+    method: str,
+    call: WriteCall,
+    act: Act,
+    encode_answer: Callable[[Outcome], bytes],
+    spender: Spender | None,
+) -> Write:
+    """What the store is given, by the lookup keys that this node knows at this moment."""
+    lookup = context.lookup
+    named = subjects_of(act)
+    older_keys: dict[SubjectKey, tuple[SubjectKey, ...]] = {}
+    if lookup.count > 1:
+        act = with_keys(act, {one.key: lookup.key(one.subject) for one in named})
+        older_keys = {one.key: lookup.older_of(one.subject) for one in subjects_of(act)}
+    payload_hash, *earlier = [
+        _keyed_hash(one.key, call.payload_hash) for one in reversed(lookup.keys)
+    ]
+    return Write(
+        tenant_id=context.tenant.tenant_id,
+        idempotency_key=f"{method}:{call.idempotency_key}",
+        payload_hash=payload_hash,
+        earlier_payload_hashes=(*earlier, call.payload_hash),
+        act=act,
+        encode_answer=encode_answer,
+        spender=spender,
+        lookup_key_id=lookup.newest_id if named or isinstance(act, EraseSubjects) else 0,
+        older_keys=older_keys,
+    )
 
 
 def _keyed_hash(lookup_key: bytes, payload_hash: bytes) -> bytes:
@@ -156,4 +190,4 @@ def place(tenant_id: TenantId, epoch: bytes, revision: Revision, running_hash: b
 
 def keyed(context: TenantContext, subject: Subject) -> KeyedSubject:
     """Return a normalised subject with its key."""
-    return KeyedSubject(key=context.keyer.key(subject), subject=subject)
+    return KeyedSubject(key=context.lookup.key(subject), subject=subject)

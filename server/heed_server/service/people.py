@@ -1,10 +1,10 @@
 """What is known of one person: told, or erased but for the stops (ADR 0030)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from heed.acts import EraseSubjects, Outcome
+from heed.acts import ErasedSubject, EraseSubjects, Outcome
 from heed.decide import Facts, explain
 from heed.model import Change, Channel, Decision, Instant, Query, SubjectKey
 from heed.topics import TopicTable
@@ -24,7 +24,8 @@ class KnownPerson:
     """What is known of one person, where the log stood, and some of their changes."""
 
     context: TenantContext
-    keys: tuple[SubjectKey, ...]
+    keys: Sequence[tuple[SubjectKey, ...]]
+    """Of each subject every key that it may stand under."""
     known: Mapping[SubjectKey, KnownSubject]
     standing: Standing
     decisions: Mapping[Channel, Decision]
@@ -43,7 +44,8 @@ class People(Node):
             UnavailableError: the database does not answer.
         """
         context = self.enter("ExportSubject", principal, asked.tenant)
-        keys = tuple(context.keyer.key(subject) for subject in asked.subjects)
+        people = context.keys_of(asked.subjects)
+        keys = [key for keys in people for key in keys]
         tenant_id = context.tenant.tenant_id
         standing = await self.store.standing(tenant_id, keys)
         changes = await self.store.changes_of(
@@ -56,14 +58,14 @@ class People(Node):
         now = self.now()
         facts = Facts(
             records=tuple(
-                tuple(one.record for one in standing.records if one.key == key) for key in keys
+                tuple(one.record for one in standing.records if one.key in keys) for keys in people
             ),
             holds=tuple(one.hold for one in standing.holds),
             topics=TopicTable(standing.topics),
         )
         return KnownPerson(
             context=context,
-            keys=keys,
+            keys=people,
             known={one.key: one for one in await self.store.known(tenant_id, keys)},
             standing=standing,
             decisions={
@@ -87,12 +89,32 @@ class People(Node):
             HeedError: as `Node.append`.
         """
         context = self.enter("EraseSubject", principal, asked.call.tenant)
-        keys = tuple(context.keyer.key(subject) for subject in asked.subjects)
+        people = context.keys_of(asked.subjects)
+        keys = tuple(key for keys in people for key in keys)
+        keys_each = len(people[0])
 
         def encode_answer(outcome: Outcome) -> bytes:
-            return outcomes.subject_erased(context.tenant.tenant_id, outcome)
+            return outcomes.subject_erased(context.tenant.tenant_id, _of_people(outcome, keys_each))
 
         act = EraseSubjects(keys=keys, origin=asked.origin, reason=asked.reason)
         appended = await self.append(context, "EraseSubject", asked.call, act, encode_answer)
         is_overwritten = await self.store.finish_erasure(context.tenant.tenant_id, keys)
         return appended, is_overwritten
+
+
+def _of_people(outcome: Outcome, keys_each: int) -> Outcome:
+    """Tell of subjects what was done under each of so many keys of them."""
+    if keys_each == 1:
+        return outcome
+    erased: dict[int, ErasedSubject] = {}
+    for one in outcome.erased:
+        index = one.subject_index // keys_each
+        before = erased.get(index)
+        count = one.changes_count + (0 if before is None else before.changes_count)
+        later = max(one, before or one, key=lambda each: each.revision)
+        erased[index] = later._replace(subject_index=index, changes_count=count)
+    return replace(
+        outcome,
+        erased=tuple(erased.values()),
+        standing=tuple((item, at // keys_each, record) for item, at, record in outcome.standing),
+    )

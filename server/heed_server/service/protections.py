@@ -125,7 +125,7 @@ class Protections(Capped):
 def _keyed_protections(
     context: TenantContext, protections: Sequence[ProtectionAsked]
 ) -> tuple[Protection, ...]:
-    key = context.keyer.key
+    key = context.lookup.key
     return tuple(
         [
             Protection(

@@ -9,7 +9,7 @@ Laws:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -20,8 +20,8 @@ from heed.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from heed.keys import Keyer
-from heed.model import Revision, TenantId
+from heed.keys import LookupKeys
+from heed.model import Revision, Subject, SubjectKey, TenantId
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
 from heed_server.service.answering import AnsweringFollower
@@ -41,7 +41,8 @@ class KnownTenant(Generic[F]):
 
     tenant: Tenant
     follower: F
-    keyer: Keyer
+    lookup: LookupKeys
+    """What makes the keys of its subjects; another one once a lookup key was replaced."""
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
 
@@ -54,6 +55,15 @@ class KnownTenant(Generic[F]):
     def name(self) -> str:
         """What callers call it."""
         return self.tenant.name
+
+    def take_lookup_keys(self, tenant: Tenant) -> None:
+        """Look up under these keys from now on."""
+        if tenant.lookup_keys != self.lookup.keys:
+            self.tenant, self.lookup = tenant, LookupKeys(tenant.lookup_keys)
+
+    def keys_of(self, subjects: Iterable[Subject]) -> list[tuple[SubjectKey, ...]]:
+        """Return every key that each normalised subject may stand under, by position."""
+        return [self.lookup.all_of(subject) for subject in subjects]
 
 
 TenantContext: TypeAlias = KnownTenant[Follower]
@@ -100,8 +110,9 @@ class Tenants:
             if found is None:
                 follower = await self._follow(tenant)
                 found = TenantContext(
-                    tenant=tenant, follower=follower, keyer=Keyer(tenant.lookup_key)
+                    tenant=tenant, follower=follower, lookup=LookupKeys(tenant.lookup_keys)
                 )
+                follower.tell_lookup_keys(found.take_lookup_keys)
                 self._by_name[tenant.name] = found
                 self._only = found if len(self._by_name) == 1 else None
             return found

@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from heed.errors import ConflictError, ErrorReason, NotFoundError
+from heed.keys import LookupKey
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
 from heed.tokens import EPOCH_BYTES
 from heed_server.secrets.errors import SecretsError
-from heed_server.secrets.names import lookup_key_name
+from heed_server.secrets.names import FIRST_LOOKUP_KEY_ID, lookup_key_name
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
 from heed_server.storage.statements import Row
 from heed_server.storage.wrapped import (
     ensure_address_keyset,
     ensure_secret,
-    lookup_key_of,
+    lookup_keys_of,
     read_wrapped,
 )
 from heed_server.store import ApiKey, Tenant
@@ -36,17 +37,45 @@ def ensure_epoch(
 
 def read_tenants(connection: Connection, keyring: Keyring) -> list[Tenant]:
     """Return every tenant, by name. Raises SecretsError."""
-    rows = connection.execute(select(tenants).order_by(tenants.c.name)).fetchall()
-    wrapped = read_wrapped(connection, [lookup_key_name(TenantId(row[0])) for row in rows])
+    rows = connection.execute(
+        select(
+            tenants.c.tenant_id,
+            tenants.c.name,
+            tenants.c.create_time,
+            tenants.c.lookup_key,
+            func.coalesce(heads.c.lookup_key_id, FIRST_LOOKUP_KEY_ID),
+        )
+        .select_from(tenants)
+        .outerjoin(heads, tenants.c.tenant_id == heads.c.tenant_id)
+        .order_by(tenants.c.name)
+    ).fetchall()
+    names = [
+        lookup_key_name(TenantId(tenant_id), key_id)
+        for tenant_id, *_, newest in rows
+        for key_id in range(FIRST_LOOKUP_KEY_ID, newest + 1)
+    ]
+    wrapped = read_wrapped(connection, names)
     return [
         Tenant(
             tenant_id=TenantId(tenant_id),
             name=name,
             create_time=Instant(create_time),
-            lookup_key=lookup_key_of(keyring, wrapped, TenantId(tenant_id), bytes(readable)),
+            lookup_keys=lookup_keys_of(
+                keyring, wrapped, TenantId(tenant_id), newest, bytes(readable)
+            ),
         )
-        for tenant_id, name, readable, create_time in rows
+        for tenant_id, name, create_time, readable, newest in rows
     ]
+
+
+def read_lookup_keys(
+    connection: Connection, keyring: Keyring, tenant_id: TenantId
+) -> tuple[LookupKey, ...]:
+    """Return a tenant's lookup keys, ascending by id. Raises NotFoundError, SecretsError."""
+    found = [one for one in read_tenants(connection, keyring) if one.tenant_id == tenant_id]
+    if not found:
+        raise NotFoundError(f"no tenant has the id {tenant_id}")
+    return found[0].lookup_keys
 
 
 def insert_tenant(
@@ -76,7 +105,12 @@ def insert_tenant(
             commits=0,
         )
     )
-    return Tenant(tenant_id=tenant_id, name=name, create_time=now, lookup_key=lookup_key)
+    return Tenant(
+        tenant_id=tenant_id,
+        name=name,
+        create_time=now,
+        lookup_keys=(LookupKey(FIRST_LOOKUP_KEY_ID, lookup_key),),
+    )
 
 
 def tenant_exists(name: str) -> ConflictError:

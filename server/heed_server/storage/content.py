@@ -39,6 +39,7 @@ from heed.model import (
     Reach,
     Record,
     RecordKind,
+    Rekey,
     Revision,
     SubjectKey,
     Topic,
@@ -109,6 +110,12 @@ class _Erasure(msgspec.Struct):
     standing: list[_Record]
 
 
+class _Rekey(msgspec.Struct, omit_defaults=True):
+    key_id: int
+    previous: str = ""
+    """The key under which the subject stood, in hexadecimal digits."""
+
+
 class _Written(msgspec.Struct, omit_defaults=True):
     """A change as it is written: its origin is encoded once for all changes that share it."""
 
@@ -126,6 +133,7 @@ class _Written(msgspec.Struct, omit_defaults=True):
     asked_by: str = ""
     approved_by: str = ""
     erased: bool = False
+    rekey: _Rekey | None = None
 
 
 class _Read(_Written):
@@ -163,6 +171,7 @@ class ContentEncoder:
                 None if draft.erasure is None else _erasure(draft.erasure),
                 "" if draft.approved is None else draft.approved.asked_by,
                 "" if draft.approved is None else draft.approved.approved_by,
+                rekey=None if draft.rekey is None else _rekey(draft.rekey),
             )
         )
 
@@ -180,7 +189,7 @@ def residue_of(effect: Effect, content: bytes) -> tuple[Effect, bytes]:
     except msgspec.DecodeError as error:
         raise LogDamagedError(f"a change to be erased cannot be read: {error}") from error
     stands = read.stands or read.record
-    if stands is None or stands.kind == _OPT_IN:
+    if read.rekey is None and (stands is None or stands.kind == _OPT_IN):
         effect = Effect.SUPERSEDED
     kept = effect is Effect.APPLIED
     return effect, _encode_residue(
@@ -190,6 +199,7 @@ def residue_of(effect: Effect, content: bytes) -> tuple[Effect, bytes]:
             read.record if kept and read.stands is None else None,
             read.stands if kept else None,
             erased=True,
+            rekey=read.rekey,
         )
     )
 
@@ -232,6 +242,7 @@ def decode_change(
             reason=read.reason,
             batch_id=read.batch,
             erasure=None if read.erasure is None else _read_erasure(read.erasure, revision),
+            rekey=None if read.rekey is None else _read_rekey(read.rekey),
             is_erased=read.erased,
             asked_by=read.asked_by,
             approved_by=read.approved_by,
@@ -319,6 +330,15 @@ def _read_erasure(read: _Erasure, revision: int) -> Erasure:
         changes_count=read.changes,
         residues_hash=bytes.fromhex(read.residues),
     )
+
+
+def _rekey(rekey: Rekey) -> _Rekey:
+    return _Rekey(rekey.key_id, "" if rekey.previous is None else rekey.previous.hex())
+
+
+def _read_rekey(read: _Rekey) -> Rekey:
+    previous = SubjectKey(bytes.fromhex(read.previous)) if read.previous else None
+    return Rekey(key_id=read.key_id, previous=previous)
 
 
 def _read_record(read: _Record, revision: int) -> Record:

@@ -7,6 +7,7 @@ Laws:
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from heed.judge import Draft, Ruling
@@ -49,6 +50,8 @@ def write_down(
     drafts = ruling.drafts
     if not drafts:
         return Written(head, [], [], [])
+    if ruling.lookup_key is not None:
+        head = replace(head, lookup_key_id=ruling.lookup_key.key_id)
     salts = random_bytes(SALT_BYTES * len(drafts))
     changes: list[Change] = []
     rows: list[Row] = []
@@ -92,6 +95,7 @@ def write_down(
         running_hash=running,
         commit_time=Instant(drafts[-1].commit_time),
         epoch=head.epoch,
+        lookup_key_id=head.lookup_key_id,
     )
     return Written(end, changes, rows, leaves)
 
@@ -113,6 +117,7 @@ def _change(draft: Draft, revision: Revision, running: bytes) -> Change:
         reason=draft.reason,
         batch_id=draft.batch_id,
         erasure=draft.erasure,
+        rekey=draft.rekey,
         asked_by="" if draft.approved is None else draft.approved.asked_by,
         approved_by="" if draft.approved is None else draft.approved.approved_by,
     )

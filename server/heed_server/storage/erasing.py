@@ -50,6 +50,9 @@ ERASED_SALT = b""
 NO_TYPE, NO_ADDRESS = 0, b""
 """What stands in the row of an erased subject's address."""
 
+NO_LOOKUP_KEY = 0
+"""What stands there of a subject that was known by its key alone."""
+
 _PAGE_CHANGES = 1_000
 """Changes read and rewritten at a time."""
 
@@ -104,7 +107,11 @@ class ErasingStatements:
             *of_one,
         )
         self.encrypted = Statement(
-            select(encrypted_addresses.c.type, encrypted_addresses.c.ciphertext).where(
+            select(
+                encrypted_addresses.c.type,
+                encrypted_addresses.c.ciphertext,
+                encrypted_addresses.c.lookup_key_id,
+            ).where(
                 encrypted_addresses.c.tenant_id == tenant, encrypted_addresses.c.subject == subject
             ),
             dialect,
@@ -180,7 +187,8 @@ def erase_subject(
         )
     statements.delete_readable.run(connection, tenant_id, key)
     statements.forget_lists.run(connection, tenant_id, key)
-    nothing = (tenant_id, key, NO_TYPE, NO_ADDRESS)
+    kept = statements.encrypted.fetch(connection, tenant_id, key)
+    nothing = (tenant_id, key, NO_TYPE, NO_ADDRESS, kept[0][2] if kept else NO_LOOKUP_KEY)
     dialect.insert_all(connection, [Batch(encrypted_addresses, [nothing], ON_CONFLICT_REPLACE)])
 
 

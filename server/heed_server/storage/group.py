@@ -8,7 +8,7 @@ Laws:
   leaves none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -18,8 +18,8 @@ from heed.acts import AddProtections, ReleaseSuppressions, RevertBatch, SetPrefe
 from heed.audit.checkpoints import origin_of
 from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
-from heed.judge import judge, require_open
-from heed.model import Head, Instant, Revision, TenantId
+from heed.judge import judge, key_replaced, require_open
+from heed.model import Head, Instant, Revision, SubjectKey, TenantId
 from heed_server.storage.caps import spend
 from heed_server.storage.clock import (
     Clock,
@@ -33,6 +33,7 @@ from heed_server.storage.content import ContentEncoder
 from heed_server.storage.entries import RandomBytes, Written, write_down
 from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
+from heed_server.storage.settling import settle
 from heed_server.storage.touched import (
     GroupStatements,
     KeyRow,
@@ -94,8 +95,11 @@ def append_group(
     asked = rules.clock.now()
     logs, database_time = lock_heads(connection, statements, writes)
     times = _times(rules, asked, database_time)
+    key_ids: Mapping[tuple[TenantId, SubjectKey], int] = {}
+    if any(log.head.lookup_key_id > 1 for log in logs.values()):
+        writes, key_ids = settle(connection, statements.settling, writes)
     load(connection, statements, writes, logs)
-    rows = Rows()
+    rows = Rows(key_ids)
     encoder = ContentEncoder()
     answers: list[Appended | Exception] = []
     for write in writes:
@@ -153,6 +157,8 @@ def _append(
     if first is not None:
         return _replay(write, first, log)
     head = log.head
+    if write.lookup_key_id not in {0, head.lookup_key_id}:
+        raise key_replaced(head.lookup_key_id, head.revision)
     commit_time = Instant(head.commit_time + 1)
     if times.clock_off_ms is None:
         commit_time = max(times.now, commit_time)
@@ -209,7 +215,7 @@ def _claim(write: Write, head: Head, written: Written) -> ReceiptClaim | None:
 
 
 def _replay(write: Write, first: KeyRow, log: Log) -> Appended:
-    if first.payload_hash not in {write.payload_hash, write.plain_payload_hash}:
+    if first.payload_hash not in {write.payload_hash, *write.earlier_payload_hashes}:
         key = write.idempotency_key.partition(":")[2] or write.idempotency_key
         raise ConflictError(
             f"the idempotency key {key!r} named another payload before; use a new key",

@@ -63,7 +63,11 @@ class LogStatements:
         limit = parameter("limit", BigInteger())
         self.head = Statement(
             select(
-                heads.c.revision, heads.c.running_hash, heads.c.commit_time, EPOCH_IN_FORCE
+                heads.c.revision,
+                heads.c.running_hash,
+                heads.c.commit_time,
+                EPOCH_IN_FORCE,
+                heads.c.lookup_key_id,
             ).where(heads.c.tenant_id == tenant),
             dialect,
             "tenant",
@@ -124,8 +128,14 @@ def read_head(connection: Connection, statements: LogStatements, tenant_id: Tena
     rows = statements.head.fetch(connection, tenant_id)
     if not rows:
         raise NotFoundError(f"no tenant has the id {tenant_id}")
-    revision, running_hash, commit_time, epoch = rows[0]
-    return Head(revision=revision, running_hash=running_hash, commit_time=commit_time, epoch=epoch)
+    revision, running_hash, commit_time, epoch, lookup_key_id = rows[0]
+    return Head(
+        revision=revision,
+        running_hash=running_hash,
+        commit_time=commit_time,
+        epoch=epoch,
+        lookup_key_id=lookup_key_id,
+    )
 
 
 def read_changes(

@@ -20,6 +20,7 @@ from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.keysets import Keyset, key_id_of
 from heed_server.secrets.names import (
     ADDRESSES,
+    FIRST_LOOKUP_KEY_ID,
     PURPOSES,
     SECRETS,
     address_keyset_name,
@@ -65,7 +66,14 @@ def encrypt_readable(
     ).fetchall()
     keyset = ensure_address_keyset(connection, keyring, tenant_id, now)
     encrypted = [
-        _encrypted(keyset, tenant_id, SubjectKey(bytes(subject)), subject_type, address)
+        _encrypted(
+            keyset,
+            tenant_id,
+            SubjectKey(bytes(subject)),
+            subject_type,
+            address,
+            FIRST_LOOKUP_KEY_ID,
+        )
         for subject, subject_type, address in rows
     ]
     if encrypted:
@@ -119,20 +127,20 @@ def encrypt_again(
     keyset = _keyset(connection, keyring, tenant_id)
     table = encrypted_addresses.c
     rows = connection.execute(
-        select(table.subject, table.type, table.ciphertext)
+        select(table.subject, table.type, table.ciphertext, table.lookup_key_id)
         .where(table.tenant_id == tenant_id, table.subject > after)
         .order_by(table.subject)
         .limit(BATCH_ROWS)
     ).fetchall()
     changed: list[Row] = []
-    for subject, subject_type, ciphertext in rows:
+    for subject, subject_type, ciphertext, lookup_key_id in rows:
         if keyset is None or not ciphertext:  # erased, and to stay so
             continue
         if key_id_of(bytes(ciphertext)) == keyset.primary_id:
             continue
         key = SubjectKey(bytes(subject))
         address = decrypt_address(keyset, tenant_id, key, subject_type, bytes(ciphertext))
-        changed.append(_encrypted(keyset, tenant_id, key, subject_type, address))
+        changed.append(_encrypted(keyset, tenant_id, key, subject_type, address, lookup_key_id))
     if changed:
         dialect.insert_all(connection, [Batch(encrypted_addresses, changed, ON_CONFLICT_REPLACE)])
     return len(changed), bytes(rows[-1][0]) if len(rows) == BATCH_ROWS else None
@@ -159,10 +167,15 @@ def _lock_head(connection: Connection, tenant_id: TenantId) -> None:
 
 
 def _encrypted(
-    keyset: Keyset, tenant_id: TenantId, key: SubjectKey, subject_type: int, address: str
+    keyset: Keyset,
+    tenant_id: TenantId,
+    key: SubjectKey,
+    subject_type: int,
+    address: str,
+    lookup_key_id: int,
 ) -> Row:
     ciphertext = encrypt_address(keyset, tenant_id, key, subject_type, address)
-    return (tenant_id, key, subject_type, ciphertext)
+    return (tenant_id, key, subject_type, ciphertext, lookup_key_id)
 
 
 def _keyset(connection: Connection, keyring: Keyring, tenant_id: TenantId) -> Keyset | None:

@@ -32,7 +32,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 """The number of the last migration."""
 
 READABLE_SINCE = 10
@@ -40,6 +40,9 @@ READABLE_SINCE = 10
 migration that contracted, took away or changed what code of before it stands on. A migration that
 only expands leaves it as it is, and servers of before it may then be started anew beside those of
 after it."""
+
+LOOKUP_KEYS_SINCE = 12
+"""The least `SCHEMA_VERSION` whose code may open a database that has had a lookup key replaced."""
 
 metadata = MetaData(
     naming_convention={"pk": "%(table_name)s_pk", "uq": "%(table_name)s_%(column_0_name)s_uq"}
@@ -86,13 +89,15 @@ heads = Table(
     Column("running_hash", LargeBinary, nullable=False),
     Column("commit_time", BigInteger, nullable=False),
     Column("commits", BigInteger, nullable=False),
+    Column("lookup_key_id", Integer, nullable=False, server_default="1"),
     # Every commit rewrites this row; room on its page spares PostgreSQL the indexes.
     postgresql_with={"fillfactor": "10"},
 )
 """Where each log ends. Locked first by every transaction that writes to that log.
 
 `commits` counts those transactions: even one that only found replays changes its row, so that the
-answer it gives is as durable as the answer it repeats.
+answer it gives is as durable as the answer it repeats. `lookup_key_id` is the newest lookup key;
+subjects stand under it, or under one of those before.
 """
 
 changes = Table(
@@ -203,10 +208,25 @@ encrypted_addresses = Table(
     Column("subject", LargeBinary, primary_key=True),
     Column("type", SmallInteger, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
+    Column("lookup_key_id", Integer, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 """The normalised subjects, under the address keyset of their tenant. The only such place. Of an
-erased subject the type is 0 and the ciphertext empty."""
+erased subject the type is 0 and the ciphertext empty. `lookup_key_id` is the key that `subject` was
+made by; 0: of an erased one nobody knows."""
+
+moved_subjects = Table(
+    "moved_subjects",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("previous", LargeBinary, primary_key=True),
+    Column("subject", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where those stand who were moved under a newer lookup key: what the log says of them under the
+`previous` one is of the `subject` that they are now."""
+
+Index("moved_subjects_subject", moved_subjects.c.tenant_id, moved_subjects.c.subject)
 
 secrets = Table(
     "secrets",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heed.audit.tiles import FullTile, Tile
 from heed.errors import ConflictError, OutcomeUnknownError, UnavailableError
+from heed.keys import LookupKey
 from heed.model import (
     ApprovalState,
     Change,
@@ -42,6 +43,7 @@ from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import LogStatements, Place
+from heed_server.storage.moving import MoveReader
 from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.snapshots import SqlSnapshot, batches
@@ -107,6 +109,11 @@ class SqlStore:
         )
 
     @property
+    def moves(self) -> MoveReader:
+        """Who is to be moved under the newest lookup key."""
+        return MoveReader(read=self._read, keyring=self._rules.keyring)
+
+    @property
     def failure(self) -> str:
         """Why nothing is written any more until this process is started anew; empty: it is."""
         return self._writer.failure
@@ -144,6 +151,10 @@ class SqlStore:
         return await self._read(
             lambda c: log_reads.read_changes(c, self._statements, tenant_id, after, limit)
         )
+
+    async def lookup_keys(self, tenant_id: TenantId) -> tuple[LookupKey, ...]:
+        """Return a tenant's lookup keys, ascending by id. Raises NotFoundError."""
+        return await self._read(lambda c: admin.read_lookup_keys(c, self._rules.keyring, tenant_id))
 
     @asynccontextmanager
     async def snapshot(self, tenant_id: TenantId) -> "AsyncGenerator[SqlSnapshot]":

@@ -21,6 +21,7 @@ from heed.acts import (
     LiftHold,
     OfferRecords,
     PlaceHold,
+    RekeySubjects,
     ReleaseSuppression,
     ReleaseSuppressions,
     RetireTopic,
@@ -28,7 +29,9 @@ from heed.acts import (
     SetPreferences,
 )
 from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
+from heed.keys import LookupKey
 from heed.model import Change, Head, Instant, Revision, Subject, SubjectKey, TenantId
+from heed_server.secrets.names import lookup_key_name
 from heed_server.storage.addresses import AddressStatements, encrypted_rows
 from heed_server.storage.caps import CapStatements, CapUse, Used, minute_of
 from heed_server.storage.erasing import (
@@ -38,6 +41,7 @@ from heed_server.storage.erasing import (
     read_history,
 )
 from heed_server.storage.keyring import Keyring
+from heed_server.storage.moving import MovingStatements, require_this_heed, take_away
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
     RECORD_COLUMNS,
@@ -62,6 +66,7 @@ from heed_server.storage.schema import (
     reserves,
     topics,
 )
+from heed_server.storage.settling import SettlingStatements
 from heed_server.storage.statements import (
     ON_CONFLICT_FAIL,
     ON_CONFLICT_KEEP,
@@ -79,6 +84,7 @@ from heed_server.storage.undoing import (
     load_undoing,
     reserve_row,
 )
+from heed_server.storage.wrapped import ensure_secret
 from heed_server.writes import Write
 
 
@@ -96,6 +102,7 @@ class GroupStatements:
                 heads.c.commit_time,
                 heads.c.commits,
                 EPOCH_IN_FORCE,
+                heads.c.lookup_key_id,
                 dialect.database_time(),
             )
             .order_by(heads.c.tenant_id)
@@ -124,6 +131,8 @@ class GroupStatements:
         self.holds_of = AmongSelect(select(holds.c.tenant_id, *HOLD_COLUMNS), holds.c.tenant_id)
         self.addresses = AddressStatements()
         self.undoing = UndoingStatements(dialect)
+        self.moving = MovingStatements(dialect)
+        self.settling = SettlingStatements(dialect, self.moving)
         self.delete_hold = Statement(
             delete(holds).where(
                 holds.c.tenant_id == parameter("tenant"), holds.c.hold_id == parameter("hold")
@@ -150,6 +159,7 @@ class Log:
         self.head = head
         self.commits = commits
         self.ledger = Ledger()
+        self.ledger.lookup_key_id = head.lookup_key_id
         self.keys: dict[str, KeyRow] = {}
         self.used: Used = {}
         """What principals have used of their caps."""
@@ -160,7 +170,9 @@ class Log:
 class Rows:
     """What the group will insert."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_ids: Mapping[tuple[TenantId, SubjectKey], int]) -> None:
+        """`key_ids` says which lookup key made a subject's key where that is not the newest."""
+        self.key_ids = key_ids
         self.changes: list[Row] = []
         self.records: dict[tuple[TenantId, SubjectKey, SlotKey], Held] = {}
         self.addresses: dict[tuple[TenantId, SubjectKey], Subject] = {}
@@ -175,6 +187,10 @@ class Rows:
         """Erased subjects whose person opted in anew: the address is kept again."""
         self.batches: dict[tuple[TenantId, str], Row] = {}
         self.reserves: dict[tuple[TenantId, SubjectKey, SlotKey], Row] = {}
+        self.moved: list[tuple[TenantId, SubjectKey, SubjectKey]] = []
+        """Subjects that stand under another key since: the earlier one, and that."""
+        self.lookup_keys: list[tuple[TenantId, LookupKey]] = []
+        """Lookup keys that began."""
 
 
 def lock_heads(
@@ -184,8 +200,14 @@ def lock_heads(
     tenant_ids = sorted({write.tenant_id for write in writes})
     rows = statements.dialect.fetch_among(connection, statements.lock_heads, tenant_ids)
     logs: dict[TenantId, Log] = {}
-    for tenant_id, revision, running, commit_time, commits, epoch, _ in rows:
-        head = Head(revision=revision, running_hash=running, commit_time=commit_time, epoch=epoch)
+    for tenant_id, revision, running, commit_time, commits, epoch, lookup_key_id, _ in rows:
+        head = Head(
+            revision=revision,
+            running_hash=running,
+            commit_time=commit_time,
+            epoch=epoch,
+            lookup_key_id=lookup_key_id,
+        )
         logs[tenant_id] = Log(head, commits)
     return logs, rows[-1][-1] if rows else None
 
@@ -238,6 +260,14 @@ def load(
                 history = read_history(connection, statements.erasing, write.tenant_id, key)
                 if history is not None:
                     histories[key] = history
+        elif isinstance(write.act, RekeySubjects) and write.tenant_id in logs:
+            found = dialect.fetch_among(
+                connection,
+                statements.moving.readable_of,
+                [write.tenant_id],
+                [move.previous for move in write.act.moves],
+            )
+            logs[write.tenant_id].ledger.readable.update(SubjectKey(bytes(key)) for _, key in found)
 
 
 def _subjects_of(write: Write) -> list[SubjectKey]:
@@ -254,6 +284,8 @@ def _subjects_of(write: Write) -> list[SubjectKey]:
             return [one.key for one in found]
         case EraseSubjects(keys=keys) | RevertBatch(keys=keys):
             return list(keys)
+        case RekeySubjects(moves=moves):
+            return [key for move in moves for key in (move.previous, move.subject.key)]
         case _:
             return []
 
@@ -275,6 +307,10 @@ def keep(ruling: Ruling, tenant_id: TenantId, rows: Rows) -> None:
                 rows.renewed.add((tenant_id, subject.key))
         elif draft.erased is not None:
             rows.erased.append((tenant_id, draft.erased))
+        if draft.rekey is not None and draft.rekey.previous is not None and subject is not None:
+            rows.moved.append((tenant_id, draft.rekey.previous, subject.key))
+    if ruling.lookup_key is not None:
+        rows.lookup_keys.append((tenant_id, ruling.lookup_key))
     for key, slot in ruling.emptied:
         rows.emptied.append((tenant_id, key, slot))
     for key, slot in ruling.touched:
@@ -322,9 +358,13 @@ def insert_all(
         record_row(tenant_id, key, held)
         for (tenant_id, key, _), held in sorted(rows.records.items(), key=itemgetter(0))
     ]
-    address_rows = encrypted_rows(
-        connection, statements.dialect, statements.addresses, keyring, rows.addresses, now
-    )
+    newest = {tenant_id: log.head.lookup_key_id for tenant_id, log in logs.items()}
+    address_rows = [
+        (*row, rows.key_ids.get((row[0], row[1]), newest[row[0]]))
+        for row in encrypted_rows(
+            connection, statements.dialect, statements.addresses, keyring, rows.addresses, now
+        )
+    ]
     head_rows = [
         (
             tenant_id,
@@ -332,10 +372,13 @@ def insert_all(
             log.head.running_hash,
             log.head.commit_time,
             log.commits + 1,
+            log.head.lookup_key_id,
         )
         for tenant_id, log in logs.items()
         if log.must_commit
     ]
+    if rows.moved or rows.lookup_keys:
+        _change_lookup_keys(connection, statements, rows, keyring, now)
     for tenant_id, key, slot in rows.emptied:
         empty_slot(connection, statements.erasing, tenant_id, key, slot)
     for tenant_id, key in rows.erased:
@@ -364,3 +407,18 @@ def insert_all(
     there = [batch for batch in inserts if batch.rows]
     if there:
         statements.dialect.insert_all(connection, there)
+
+
+def _change_lookup_keys(
+    connection: Connection,
+    statements: GroupStatements,
+    rows: Rows,
+    keyring: Keyring,
+    now: Instant,
+) -> None:
+    for tenant_id, key in rows.lookup_keys:
+        ensure_secret(connection, keyring, lookup_key_name(tenant_id, key.key_id), key.key, now)
+        require_this_heed(connection)
+    for tenant_id in {tenant_id for tenant_id, _, _ in rows.moved}:
+        moved = [(previous, key) for tenant, previous, key in rows.moved if tenant == tenant_id]
+        take_away(connection, statements.dialect, tenant_id, moved)

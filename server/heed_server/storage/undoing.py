@@ -12,9 +12,10 @@ import msgspec
 from sqlalchemy import Connection, select
 from sqlalchemy.types import BigInteger
 
-from heed.acts import AddProtections, OfferRecords, RevertBatch
+from heed.acts import AddProtections, OfferRecords, RekeySubjects, RevertBatch
 from heed.judge import Batch, Ledger, Reserve, Said, SlotKey, batch_of, slot_key
 from heed.model import Change, Revision, SubjectKey, TenantId
+from heed_server.storage.moving import MovingStatements, moved_of, now_under
 from heed_server.storage.past_reads import PastStatements, read_changes_of
 from heed_server.storage.rows import records_of
 from heed_server.storage.schema import batches, changes, reserves
@@ -34,6 +35,7 @@ class UndoingStatements:
 
     def __init__(self, dialect: Dialect) -> None:
         self.past = PastStatements(dialect)
+        self.moving = MovingStatements(dialect)
         self.dialect = dialect
         self.batches_of = AmongSelect(select(batches), batches.c.tenant_id)
         self.reserves_of = AmongSelect(
@@ -77,7 +79,7 @@ def load_undoing(
     with_batches = {
         write.tenant_id
         for write in writes
-        if isinstance(write.act, RevertBatch | OfferRecords) or batch_of(write.act)
+        if isinstance(write.act, RevertBatch | OfferRecords | RekeySubjects) or batch_of(write.act)
     } & ledgers.keys()
     if not with_batches:
         return
@@ -115,7 +117,8 @@ def find_batch(
             break
         keys.update(key for _, key, content in page if key is not None and named in content)
         after = page[-1][0]
-    return BatchFound(tuple(sorted(keys)), Revision(last))
+    now = now_under(connection, statements.moving, tenant_id, sorted(keys)) if keys else {}
+    return BatchFound(tuple(sorted({now.get(key, key) for key in keys})), Revision(last))
 
 
 def said_of(change: Change) -> Said:
@@ -157,6 +160,8 @@ def _reserved(write: Write) -> Sequence[SubjectKey]:
             return keys
         case OfferRecords(offered=offered):
             return [one.key for one in offered]
+        case RekeySubjects(moves=moves):
+            return [move.previous for move in moves]
         case _:
             return ()
 
@@ -169,9 +174,13 @@ def _load_said(
     ledgers: dict[TenantId, Ledger],
 ) -> None:
     said = ledgers[tenant_id].said
-    wanted = [key for key in keys if key not in said]
-    for key in wanted:
+    people = {key: key for key in keys if key not in said}
+    for key in people:
         said[key] = []
+    if people:
+        people |= moved_of(connection, statements.moving, tenant_id, list(people))
+    wanted = list(people)
+    left: set[SubjectKey] = set()
     after = _NO_REVISION
     while wanted:
         page = read_changes_of(
@@ -184,8 +193,11 @@ def _load_said(
             limit=CHANGES_A_READ,
         )
         for change in page:
-            if change.subject is not None:
-                said[change.subject].append(said_of(change))
+            if change.rekey is not None and change.rekey.previous is not None:
+                left.add(change.rekey.previous)
+            # What erases a subject where they stand no more says nothing of what stands.
+            elif change.subject is not None and change.subject not in left:
+                said[people[change.subject]].append(said_of(change))
         if len(page) < CHANGES_A_READ:
             return
         after = page[-1].revision

@@ -13,11 +13,12 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from heed.keys import LOOKUP_KEY_BYTES
+from heed.keys import LOOKUP_KEY_BYTES, LookupKey
 from heed.model import Instant, TenantId
 from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.keysets import Keyset, key_id_of
 from heed_server.secrets.names import (
+    FIRST_LOOKUP_KEY_ID,
     PURPOSES,
     address_keyset_name,
     check_name,
@@ -138,20 +139,30 @@ def wrap_lookup_keys(connection: Connection, keyring: Keyring, now: Instant) -> 
     return len(rows)
 
 
-def lookup_key_of(
-    keyring: Keyring, wrapped: dict[str, bytes], tenant_id: TenantId, readable: bytes
-) -> bytes:
-    """Return a tenant's lookup key, which an earlier heed may have left readable.
+def lookup_keys_of(
+    keyring: Keyring,
+    wrapped: dict[str, bytes],
+    tenant_id: TenantId,
+    newest_id: int,
+    readable: bytes,
+) -> tuple[LookupKey, ...]:
+    """Return a tenant's lookup keys; an earlier heed may have left the first one readable.
 
     Raises:
-        SecretsError: there is none, or the root keys are not those of this database.
+        SecretsError: one is missing, or the root keys are not those of this database.
     """
-    name = lookup_key_name(tenant_id)
-    if name in wrapped:
-        return keyring.unwrap(name, wrapped[name])
-    if len(readable) != LOOKUP_KEY_BYTES:
-        raise SecretsError(f"tenant {tenant_id} has no lookup key; restore it from a backup")
-    return readable
+    keys: list[LookupKey] = []
+    for key_id in range(FIRST_LOOKUP_KEY_ID, newest_id + 1):
+        name = lookup_key_name(tenant_id, key_id)
+        if name in wrapped:
+            keys.append(LookupKey(key_id, keyring.unwrap(name, wrapped[name])))
+        elif key_id == FIRST_LOOKUP_KEY_ID and len(readable) == LOOKUP_KEY_BYTES:
+            keys.append(LookupKey(key_id, readable))
+        else:
+            raise SecretsError(
+                f"tenant {tenant_id} lacks its lookup key {key_id}; restore it from a backup"
+            )
+    return tuple(keys)
 
 
 def move_check(connection: Connection, root: RootKeys, purpose: str, keyring: Keyring) -> None:

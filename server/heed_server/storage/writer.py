@@ -8,7 +8,8 @@ Laws:
 - Cancelling a caller never reaches a transaction: a write not yet taken is dropped, one that was
   taken happens or not, and its key tells.
 - Each commit is published before its callers get their answers, in the order of commits.
-- An erasure has a transaction of its own: what it rewrites is in the tables before it.
+- What rewrites rows has a transaction of its own, since they are in the tables before it: an
+  erasure, and what changes the keys that subjects stand under.
 - A commit whose answer was lost is judged again: under the head's lock the key rows tell whether it
   happened. If that cannot be learnt in time, the callers get OUTCOME_UNKNOWN.
 - After an error that leaves in doubt what is on the disk, nothing more is written by this process.
@@ -24,8 +25,10 @@ import structlog
 from sqlalchemy import Connection
 
 from heed.acts import (
+    AddLookupKey,
     AddProtections,
     EraseSubjects,
+    RekeySubjects,
     ReleaseSuppression,
     ReleaseSuppressions,
     RevertBatch,
@@ -52,6 +55,8 @@ _COLLECT_QUIET_TURNS = 8
 STOPS_QUEUED_SHARE = 4
 """One in so many of the writes that may wait is kept for stops of one person. Higher: they wait for
 each other when all else is full. Lower: all else is refused sooner."""
+
+_ALONE = (EraseSubjects, AddLookupKey, RekeySubjects)
 
 _RETRY_SECONDS_MIN = 0.01
 _RETRY_SECONDS_MAX = 0.5
@@ -202,7 +207,7 @@ class Writer:
             is_first = True
             while queue and len(group) < places:
                 waiting = queue[0]
-                is_alone = isinstance(waiting.write.act, EraseSubjects)
+                is_alone = isinstance(waiting.write.act, _ALONE)
                 if is_alone and group:
                     return group
                 if records + waiting.records > limits.group_records_max and not is_first:
@@ -330,6 +335,8 @@ def _records_of(write: Write) -> int:
             return len(found)
         case RevertBatch(keys=keys):
             return len(keys)
+        case RekeySubjects(moves=moves):
+            return len(moves)
         case _:
             return 1
 

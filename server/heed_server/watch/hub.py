@@ -50,7 +50,6 @@ class Hub:
         self, reader: LogReader, follower: Follower, proofs: Proofs, limits: WatchLimits
     ) -> None:
         self.follower = follower
-        self.tenant: Tenant = follower.tenant
         self.head = Revision(0)
         """The revision up to which streams may be told."""
         self.generation = 0
@@ -68,6 +67,11 @@ class Hub:
         self._published_at = 0.0
         self._publishing: asyncio.Handle | None = None
         follower.listen(self)
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant, with the lookup keys that its follower knows."""
+        return self.follower.tenant
 
     @property
     def tenant_id(self) -> TenantId:

@@ -7,6 +7,8 @@ Laws:
 - It has a position and no queue (`heed_server.watch.hub`). Its reader's pace is its own.
 - What a filter leaves out moves the position silently; before the next heartbeat one message
   without changes tells the reader, so that it never resumes from far behind.
+- Nobody is told of what may stand under a lookup key that `Opened` did not name: a stream that was
+  opened before ends, and its reader comes back.
 - While the node's own knowledge is old, heartbeats go on and say so by the age of the probe.
 """
 
@@ -46,9 +48,6 @@ PROBES_MAX: Final = 16
 
 AGE_MS_MAX: Final = 10**12
 """What is told of an age that is infinite."""
-
-LOOKUP_KEY_ID: Final = 1
-"""Of the only key that a tenant has."""
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -129,6 +128,7 @@ class Stream:
         self._token, self._running_hash = "", b""
         self._is_placed = start.resync is None
         self._epoch, self._generation = hub.epoch, hub.generation
+        self._keys = hub.tenant.lookup_keys
         self._probes: deque[Probe] = deque()
         self._last_probe = 0
         self._echoed = Probe(0, Revision(0), 0)
@@ -202,7 +202,9 @@ class Stream:
         """Do the next thing there is to do, or wait for one."""
         self._require_may_watch()
         hub = self.hub
-        if self._heartbeat_is_due():
+        if self._keys != hub.tenant.lookup_keys:
+            self._end_now()
+        elif self._heartbeat_is_due():
             await self._tell_heartbeat()
         elif self._generation != hub.generation:
             await self._find_place()
@@ -320,6 +322,9 @@ class Stream:
         head = snapshot.head
         if head.epoch != self._epoch:
             raise UnavailableError("the store was put back meanwhile; open another stream")
+        if head.lookup_key_id != self._keys[-1].key_id:
+            # What is read from the database may be ahead of what this node knows.
+            raise UnavailableError("a lookup key was replaced; open another stream")
         await self._tell(_begin(snapshot, head, reason))
         sent = 0
         while sent < snapshot.chunk_count or not snapshot.is_whole:
@@ -417,7 +422,7 @@ class Stream:
         opened = pb.Opened(
             stream_id=self.stream_id,
             epoch=self._epoch,
-            lookup_keys=[pb.LookupKey(key_id=LOOKUP_KEY_ID, key=hub.tenant.lookup_key)],
+            lookup_keys=[pb.LookupKey(key_id=one.key_id, key=one.key) for one in self._keys],
             rule_version=RULE_VERSION,
             normaliser_version=NORMALISER_VERSION,
             heartbeat_interval=_duration(self._heartbeat_seconds),

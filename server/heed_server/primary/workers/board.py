@@ -27,7 +27,7 @@ _NODE_BYTES: Final = 4_096
 _TENANT_BYTES: Final = _HASHES_AT + HASHES_KEPT_MAX * TOKEN_HASH_BYTES
 
 # The words of a tenant's board, by their place.
-_GENERATION, _IN_STEP_AT, _CLAIMED, _NEWEST, _OLDEST, _DAMAGED = range(6)
+_GENERATION, _IN_STEP_AT, _CLAIMED, _NEWEST, _OLDEST, _DAMAGED, _LOOKUP_KEY = range(7)
 # And those of the node's.
 _VERSION, _KEYS_READ_AT = range(2)
 
@@ -108,6 +108,15 @@ class TenantBoard(_Board):
     def revision(self) -> Revision:
         """Where the index stands, or a moment ago stood."""
         return Revision(self._words[_NEWEST])
+
+    @property
+    def lookup_key_id(self) -> int:
+        """The newest lookup key under which anything may stand in the index."""
+        return self._words[_LOOKUP_KEY]
+
+    def tell_lookup_key(self, key_id: int) -> None:
+        """Tell of the newest lookup key, before anything stands under it."""
+        self._words[_LOOKUP_KEY] = key_id
 
     def hash_at(self, revision: Revision) -> bytes | None:
         """Return the first bytes of the running hash at a revision; None: it is not kept."""

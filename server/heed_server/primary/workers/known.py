@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.index import IndexReader, IndexUnusableError
-from heed.keys import Keyer
+from heed.keys import LookupKeys
 from heed.model import Instant, Revision
 from heed_server.auth.credentials import Authenticator, Connection, Metadata
 from heed_server.auth.policy import Principal, require
@@ -48,6 +48,7 @@ class BoardFollower:
         boot_seconds: Callable[[], float],
     ) -> None:
         self._board = board
+        self._lookup_key_id = tenant.lookup_key.key_id
         self._path = folder.index(tenant.tenant_id)
         self._boot_seconds = boot_seconds
         self._reader: IndexReader | None = None
@@ -90,8 +91,18 @@ class BoardFollower:
         return self._board.revision
 
     def source_age_seconds(self) -> float:
-        """Return how old what was last read of `index` may be."""
+        """Return how old what was last read of `index` may be.
+
+        Infinite where the owner had told of another lookup key by then: what stands under it was
+        not looked up.
+        """
+        if self._board.lookup_key_id != self._lookup_key_id:
+            return math.inf
         return _age(self._boot_seconds(), self._in_step_at)
+
+    def take_tenant(self, tenant: Tenant) -> None:
+        """Take note that look-ups are under these lookup keys from now on."""
+        self._lookup_key_id = tenant.lookup_key.key_id
 
     def told_age_seconds(self) -> float:
         """Return how old what could be read now may be; may be asked by any thread."""
@@ -169,14 +180,18 @@ class Known:
 
     def _take(self, state: State) -> None:
         for tenant in state.tenants:
-            if tenant.name not in self.tenants:
+            known = self.tenants.get(tenant.name)
+            if known is not None:
+                known.take_lookup_keys(tenant)
+                known.follower.take_tenant(tenant)
+            else:
                 board = TenantBoard(
                     self._folder.tenant_board(tenant.tenant_id), run=self._folder.run
                 )
                 self.tenants[tenant.name] = KnownTenant(
                     tenant=tenant,
                     follower=BoardFollower(board, self._folder, tenant, self._boot_seconds),
-                    keyer=Keyer(tenant.lookup_key),
+                    lookup=LookupKeys(tenant.lookup_keys),
                 )
         self.state = state
         self._began = Began(at=state.began, boot=state.began_boot, boot_seconds=self._boot_seconds)

@@ -7,7 +7,8 @@ workers were told: each of them looks before it answers.
 import math
 from collections.abc import Sequence
 
-from heed.model import Change
+from heed.errors import UnavailableError
+from heed.model import Change, TenantId
 from heed_server.auth.credentials import Authenticator
 from heed_server.follow import Follower
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
@@ -30,7 +31,7 @@ class Teller:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._board = NodeBoard(folder.node_board, run=folder.run, is_owner=True)
-        self._tenants: list[Tenant] = []
+        self._tenants: dict[TenantId, Tenant] = {}
         self._keys: tuple[Sequence[ApiKey], bool] = ((), False)
         self._began: Began | None = None
 
@@ -50,9 +51,18 @@ class Teller:
         board = TenantBoard(
             self._folder.tenant_board(tenant.tenant_id), run=self._folder.run, is_owner=True
         )
+
+        def take_lookup_keys(told: Tenant) -> None:
+            # First: until a worker has read the keys it allows nothing by those before.
+            board.tell_lookup_key(told.lookup_key.key_id)
+            self._tenants[told.tenant_id] = told
+            try:
+                self._write()
+            except OSError as error:
+                raise UnavailableError(f"workers cannot be told of keys: {error}") from error
+
+        follower.tell_lookup_keys(take_lookup_keys)
         _TenantTeller(board, follower)
-        self._tenants.append(tenant)
-        self._write()
 
     def _take_keys(self, authenticator: Authenticator) -> None:
         """Tell of the keys, which were just read."""
@@ -73,7 +83,7 @@ class Teller:
                 version=version,
                 keys=tuple(keys),
                 keys_required=keys_required,
-                tenants=tuple(self._tenants),
+                tenants=tuple(self._tenants.values()),
                 began=self._began.at,
                 began_boot=self._began.boot,
             ),

@@ -12,11 +12,17 @@ Alembic runs them. It is imported only when there is something to run, since tha
 
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, inspect, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select
 from sqlalchemy.sql.expression import column, table
 
 from heed_server.storage.errors import SchemaError, SchemaOlderError
-from heed_server.storage.schema import READABLE_SINCE, SCHEMA_VERSION, compatibility
+from heed_server.storage.schema import (
+    LOOKUP_KEYS_SINCE,
+    READABLE_SINCE,
+    SCHEMA_VERSION,
+    compatibility,
+    heads,
+)
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
@@ -60,8 +66,10 @@ def upgrade(connection: Connection) -> bool:
 
 def say_readable(connection: Connection) -> None:
     """Write down which code may open the database, whose schema is the one this code knows."""
+    newest = connection.execute(select(func.max(heads.c.lookup_key_id))).scalar() or 1
+    since = max(READABLE_SINCE, LOOKUP_KEYS_SINCE if newest > 1 else 0)
     connection.execute(delete(compatibility))
-    connection.execute(insert(compatibility).values(id=1, readable_since=READABLE_SINCE))
+    connection.execute(insert(compatibility).values(id=1, readable_since=since))
 
 
 def migrate_to(connection: Connection, version: int) -> None:
