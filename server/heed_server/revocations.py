@@ -8,6 +8,7 @@ Laws:
 - One line of JSON a key: `{"v":1,"key_id":"k3v9x0q2m7ta","us":…}`, where `us` is when it was
   revoked, in microseconds since 1970 in UTC. Ids are random, and none is given twice.
 - It is a ledger (`heed_server.ledgers`); each revocation adds what is missing of those before it.
+Source: ADR 0041.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The life of a lookup key: another one begins, and subjects are moved under it (ADR 0041).
+"""The life of a lookup key: another one begins, and subjects are moved under it (ADR 0042).
 
 Laws:
 - A subject stands under one key at any revision. It is moved whole, in one change: what stands,

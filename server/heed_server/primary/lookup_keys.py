@@ -2,7 +2,7 @@
 
 Laws:
 - It may be cancelled or killed at any moment: what is left to be moved is looked for anew, at the
-  next start and from time to time (ADR 0041).
+  next start and from time to time (ADR 0042).
 - Checks and writes go on meanwhile; opt-outs go before every group that is moved.
 """
 

@@ -1,4 +1,4 @@
-"""Moving subjects under the newest lookup key: the rows, and who is left to be moved (ADR 0041).
+"""Moving subjects under the newest lookup key: the rows, and who is left to be moved (ADR 0042).
 
 Laws:
 - What the log says of a subject stays under the key that it was written with; where they are now,

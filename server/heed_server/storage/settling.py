@@ -1,7 +1,7 @@
 """Which key each subject of a write stands under, where a tenant has had its lookup key replaced.
 
 Laws:
-- A person stands under one key at any revision (ADR 0041). A write knows all that may be theirs;
+- A person stands under one key at any revision (ADR 0042). A write knows all that may be theirs;
   under the lock of the tenant's head it is seen which one something is held under, and the write
   is of that. Of somebody who is not known it is the key of the newest lookup key.
 - A write that found its people by the keys they stood under is of those that they stand under now.
