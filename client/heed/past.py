@@ -96,8 +96,8 @@ class Past:
                     slots[slot] = Set(change.record, by)
             case ChangeKind.REKEY:
                 previous = _there(change, change.rekey).previous
-                if change.subject is not None and previous in self.records:
-                    self.records[change.subject] = self.records.pop(previous)
+                if change.subject is not None and previous is not None:
+                    self.records[change.subject] = self.records.pop(previous, {})
             case ChangeKind.TOPIC:
                 topic = _there(change, change.topic)
                 self.topics[topic.name] = topic
