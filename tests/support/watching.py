@@ -110,6 +110,10 @@ class Knowledge:
         change = change_from(message)
         if change.subject is not None and change.erasure is not None:
             self.records[change.subject] = {one.slot: one for one in change.erasure.standing}
+        elif change.rekey is not None:
+            assert change.rekey.key_id in {key.key_id for key in self.opened.lookup_keys}
+            if change.subject is not None and change.rekey.previous is not None:
+                self.records[change.subject] = self.records.pop(change.rekey.previous, {})
         elif change.subject is not None and change.record is not None:
             records = self.records.setdefault(change.subject, {})
             if message.HasField("set_record"):
