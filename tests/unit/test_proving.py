@@ -1,6 +1,7 @@
 """What a cache proves, held against logs that are signed here: forks, gaps, what is kept of them."""
 
 import dataclasses
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -198,6 +199,28 @@ def test_a_fork_is_found_and_both_notes_are_kept(
     assert (cache.counts.disproved, cache.is_fresh) == (1, False)
 
 
+def test_a_fork_is_found_also_where_the_disk_takes_no_word_of_it(
+    cache: Proving,
+    log: Log,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    fork = Log(b"fork")
+    snapshot(cache, log, 5)
+    apply(cache, log.leaves[5:9])
+    cache._upstream = fork
+    monkeypatch.setattr(contradictions, "keep_contradiction", refuse)
+
+    with pytest.raises(ProofError, match="not what was signed"):
+        hear(cache, fork, clock, 9)
+
+    assert fork.note(9) in caplog.text
+
+
 def test_a_snapshot_of_another_history_is_refused_also_by_a_cache_made_anew(
     cache: Proving, log: Log, clock: Clock, tmp_path: Path
 ) -> None:
@@ -288,6 +311,24 @@ def test_what_is_not_proved_for_a_minute_makes_nothing_young(
         clock.ns += 500_000_000
         apply(cache, log.leaves[at : at + 1])
     assert len(cache._times) < 53
+
+
+def test_streams_that_end_before_a_proof_give_no_more_time_for_it(
+    cache: Proving, log: Log, clock: Clock
+) -> None:
+    """An upstream that shows no checkpoint is not believed for longer by hanging up in time."""
+    snapshot(cache, log, 5)
+    apply(cache, log.leaves[5:6])
+    fresh: list[bool] = []
+    for _ in range(2):
+        clock.ns += proving.UNPROVED_SECONDS_MAX * SECOND_NS // 2 + 1
+        assert cache.open(EPOCH, TENANT)
+        cache.resume(log.tree(6))
+        fresh.append(cache.is_fresh)
+
+    hear(cache, log, clock, 6)
+
+    assert [*fresh, cache.is_fresh] == [True, False, True]
 
 
 def test_another_epoch_is_another_log(

@@ -88,7 +88,7 @@ class ProofCounts:
     """How often something did not fit."""
 
 
-class Kept(NamedTuple):
+class SignedCheckpoint(NamedTuple):
     """A checkpoint, and how it was signed."""
 
     checkpoint: Checkpoint
@@ -123,9 +123,9 @@ class Proving:
         self._heard = ""
         self._origin = ""
         self._tenant_id = TenantId(0)
-        self._proved: Kept | None = None
+        self._proved: SignedCheckpoint | None = None
         """The last one that was proved, of this origin."""
-        self._ahead: Kept | None = None
+        self._ahead: SignedCheckpoint | None = None
         """One that is compared once it is passed."""
         self._base: CompactRange | None = None
         """The tree where it was proved last, or at the begin of the stream; None: there is none."""
@@ -141,7 +141,7 @@ class Proving:
         now = self._clock()
         if self._is_proved or self._ahead is not None or self._heard or now < self._ask_at:
             return
-        self._ask_at = now + int(ASK_SECONDS * _SECOND_NS)
+        self._ask_at = now + ASK_SECONDS * _SECOND_NS
         answer = self._upstream.checkpoint(ask_proofs.get_checkpoint(self._tenant))
         self._heard = answer.checkpoint
 
@@ -161,19 +161,19 @@ class Proving:
         """
         self._origin, self._tenant_id = origin_of(epoch, tenant_id), tenant_id
         self._base, self._ahead, self._heard = None, None, ""
-        self._times.clear()
         self._proved = self._read_proved()
         self.counts.proved_revision = 0 if self._proved is None else self._proved.checkpoint.size
         return any(key.name == self._origin for key in self._keys)
 
     def resume(self, tree: CompactRange) -> None:
-        """Go on from where the index stands."""
+        """Go on from where the index stands; what is unproved has waited since it was applied."""
         proved = self._proved
+        since = self._times[0][1] if self._times else self._clock()
         self._begin(tree)
         if proved is not None and proved.checkpoint.size > tree.size:
             self._ahead = proved  # an index of before that proof: it is to come to the same
         elif proved is None or proved.checkpoint.size < tree.size:
-            self._times.append((tree.size, self._clock()))
+            self._times.append((tree.size, since))
 
     def take_snapshot(
         self, end: pb.SnapshotEnd, *, revision: Revision, records: bytes, stops: bytes
@@ -184,7 +184,9 @@ class Proving:
             ProofError: nobody vouches for it, or it is not of the log that was proved before.
             HeedError: there is no telling whether it is.
         """
-        found = Kept(open_checkpoint(end.checkpoint, self._keys, self._verify), end.checkpoint)
+        found = SignedCheckpoint(
+            open_checkpoint(end.checkpoint, self._keys, self._verify), end.checkpoint
+        )
         checkpoint = found.checkpoint
         line = snapshot_line(records=records, stops=stops, filter_=self._filter_hash)
         if (checkpoint.origin, checkpoint.size) != (self._origin, revision):
@@ -274,7 +276,7 @@ class Proving:
             return
         if self._heard and self._ahead is None:
             note, self._heard = self._heard, ""
-            found = Kept(open_checkpoint(note, self._keys, self._verify), note)
+            found = SignedCheckpoint(open_checkpoint(note, self._keys, self._verify), note)
             if found.checkpoint.origin == self._origin:  # else it is asked for again
                 self._ahead = found
         ahead = self._ahead
@@ -335,7 +337,7 @@ class Proving:
             )
         )
 
-    def _require_extends(self, found: Kept) -> None:
+    def _require_extends(self, found: SignedCheckpoint) -> None:
         """Return if a checkpoint begins with the last one that was proved."""
         proved = self._proved
         if proved is None or not proved.checkpoint.size:
@@ -361,7 +363,7 @@ class Proving:
             )
             raise
 
-    def _keep(self, found: Kept) -> None:
+    def _keep(self, found: SignedCheckpoint) -> None:
         """Note what was proved."""
         size = found.checkpoint.size
         self._proved = found
@@ -370,13 +372,18 @@ class Proving:
         self.counts.proved_revision = size
         contradictions.keep_proved(self._folder, found.note)
 
-    def _keep_contradiction(self, what: str, found: Kept) -> None:
+    def _keep_contradiction(self, what: str, found: SignedCheckpoint) -> None:
+        """Keep what convicts; a disk that takes none of it makes nothing of it true."""
         proved = self._proved
-        contradictions.keep_contradiction(
-            self._folder, what, [found.note, "" if proved is None else proved.note]
-        )
+        parts = [found.note, "" if proved is None else proved.note]
+        try:
+            contradictions.keep_contradiction(self._folder, what, parts)
+        except OSError as error:
+            _LOG.error(
+                "what contradicts cannot be kept (%s): %s\n%s", error, what, "\n".join(parts)
+            )
 
-    def _read_proved(self) -> Kept | None:
+    def _read_proved(self) -> SignedCheckpoint | None:
         note = contradictions.read_proved(self._folder)
         try:
             checkpoint = open_checkpoint(note, self._keys, self._verify) if note else None
@@ -384,7 +391,7 @@ class Proving:
             return None  # of a log of which no key is given any more
         if checkpoint is None or checkpoint.origin != self._origin:
             return None
-        return Kept(checkpoint, note)
+        return SignedCheckpoint(checkpoint, note)
 
 
 def _may_be_taken(change: Change) -> bool:
