@@ -1,6 +1,7 @@
 """A lookup key that leaked is replaced, and nobody is sent what they stopped, before, after, or
 while subjects are moved from one key to the other."""
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ from tests.support.stores import (
     Database,
     FakeClock,
     Shop,
+    new_shop,
     opt_in,
     opt_out,
     origin,
@@ -428,6 +430,40 @@ async def test_a_move_that_was_cut_off_is_gone_on_with(
 
     for name in names:
         assert await after.standing_key(name) == {after.keys(name)[0]}
+
+
+async def test_people_are_moved_however_many_write_meanwhile(
+    database: Database, clock: FakeClock
+) -> None:
+    """Nor does anything for several people, which waits behind them, wait until nobody writes."""
+    shop = await new_shop(await database.open(clock=clock))
+    before = await People.of(shop)
+    for name in ("ada", "bob"):
+        await before.choose(name)
+    after = await replace_key(shop)
+    begun, is_moved = asyncio.Event(), asyncio.Event()
+
+    async def write_on(name: str) -> None:
+        written = 0
+        while not is_moved.is_set():
+            await after.choose(f"{name}.{written}")
+            written += 1
+            begun.set()
+
+    async def move() -> int:
+        await begun.wait()
+        async with asyncio.timeout(10):
+            try:
+                return await move_subjects(shop.store, shop.tenant_id)
+            finally:
+                is_moved.set()
+
+    moved, *_ = await asyncio.gather(move(), *(write_on(f"p{n}") for n in range(32)))
+
+    assert moved >= 2
+    assert [await after.standing_key(name) for name in ("ada", "bob")] == [
+        {after.keys(name)[0]} for name in ("ada", "bob")
+    ]
 
 
 async def test_an_address_that_is_erased_meanwhile_is_not_moved(shop: Shop) -> None:

@@ -93,6 +93,7 @@ class Writer:
         self._small: deque[_Waiting] = deque()
         self._bulk: deque[_Waiting] = deque()
         self._bulk_records = 0
+        self._is_passed_over = False
         self._wake = asyncio.Event()
         self._is_draining = False
         # Lives as long as the store, which closes it; no task group lasts from open to close.
@@ -195,10 +196,19 @@ class Writer:
                 return
 
     def _take(self) -> list[_Waiting]:
-        """Take the next group: the small writes that wait, then bulk ones, at least one."""
+        """Take the next group: the small writes that wait, then bulk ones, at least one.
+
+        A bulk one that needs a transaction of its own lets one group go before it, not more: while
+        people write there is always another, and all that is for several people waits behind it.
+        """
         limits = self._limits
         group: list[_Waiting] = []
         records = 0
+        if self._is_passed_over:
+            self._is_passed_over = False
+            waiting = self._take_bulk()
+            if not waiting.answer.cancelled():
+                return [waiting]
         # One place is kept for a bulk write, so that many small ones never keep it out.
         for queue, places in (
             (self._small, limits.group_writes_max - bool(self._bulk)),
@@ -209,12 +219,14 @@ class Writer:
                 waiting = queue[0]
                 is_alone = isinstance(waiting.write.act, _ALONE)
                 if is_alone and group:
+                    self._is_passed_over = queue is self._bulk
                     return group
                 if records + waiting.records > limits.group_records_max and not is_first:
                     break
-                queue.popleft()
                 if queue is self._bulk:
-                    self._bulk_records -= waiting.records
+                    self._take_bulk()
+                else:
+                    queue.popleft()
                 if waiting.answer.cancelled():
                     continue
                 is_first = False
@@ -223,6 +235,11 @@ class Writer:
                 if is_alone:
                     return group
         return group
+
+    def _take_bulk(self) -> _Waiting:
+        waiting = self._bulk.popleft()
+        self._bulk_records -= waiting.records
+        return waiting
 
     async def _commit(self, group: list[_Waiting]) -> None:
         """Commit a group, as often as it takes to know what became of it."""
