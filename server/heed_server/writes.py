@@ -75,8 +75,8 @@ class Write:
     """The same as it was made before: under the lookup keys that were replaced since, and without a
     key (before ADR 0030). A call that is sent again over such a change is known by it."""
     lookup_key_id: int = 0
-    """The newest lookup key that is known to who made the keys of the act's subjects; 0: they were
-    not made, but found."""
+    """The newest lookup key that is known to who made the keys of the act's subjects, and the hash
+    of the payload; 0: neither was made of one."""
     older_keys: Mapping[SubjectKey, tuple[SubjectKey, ...]] = field(
         default_factory=dict[SubjectKey, tuple[SubjectKey, ...]]
     )

@@ -247,6 +247,20 @@ async def test_a_node_that_does_not_know_the_newest_key_writes_nothing(shop: Sho
     assert refused.value.metadata == {"needed": str(head.revision)}
 
 
+async def test_a_call_that_is_made_again_at_a_node_behind_is_no_other_call(shop: Shop) -> None:
+    """Its hash is of a lookup key that the node does not know yet; it asks again by that key."""
+    await replace_key(shop)
+    after = await People.of(shop)
+    choice = PersonChoices(subjects=(after.keyed("ada"),), choices=(opt_out(),), origin=origin())
+    write, _ = shop.write(SetPreferences(people=(choice,)), key="Test:once")
+    await shop.store.append(dataclasses.replace(write, lookup_key_id=2))
+
+    with pytest.raises(UnavailableError) as refused:
+        await shop.store.append(dataclasses.replace(write, payload_hash=b"o" * 32, lookup_key_id=1))
+
+    assert refused.value.reason is ErrorReason.NODE_BEHIND
+
+
 async def test_whoever_was_erased_stays_and_is_found(
     shop: Shop, database: Database, clock: FakeClock
 ) -> None:
@@ -450,17 +464,16 @@ async def test_people_are_moved_however_many_write_meanwhile(
             written += 1
             begun.set()
 
-    async def move() -> int:
+    async def move() -> None:
         await begun.wait()
         async with asyncio.timeout(10):
             try:
-                return await move_subjects(shop.store, shop.tenant_id)
+                await move_subjects(shop.store, shop.tenant_id)
             finally:
                 is_moved.set()
 
-    moved, *_ = await asyncio.gather(move(), *(write_on(f"p{n}") for n in range(32)))
+    await asyncio.gather(move(), *(write_on(f"p{n}") for n in range(32)))
 
-    assert moved >= 2
     assert [await after.standing_key(name) for name in ("ada", "bob")] == [
         {after.keys(name)[0]} for name in ("ada", "bob")
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from heed.acts import Act, EraseSubjects, KeyedSubject, Outcome, subjects_of, with_keys
+from heed.acts import Act, KeyedSubject, Outcome, subjects_of, with_keys
 from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
 from heed.model import Instant, Revision, Subject, SubjectKey, TenantId
 from heed.tokens import encode_token
@@ -171,7 +171,7 @@ def _write(
         act=act,
         encode_answer=encode_answer,
         spender=spender,
-        lookup_key_id=lookup.newest_id if named or isinstance(act, EraseSubjects) else 0,
+        lookup_key_id=lookup.newest_id,
         older_keys=older_keys,
     )
 

@@ -153,12 +153,13 @@ def _append(
     act = write.act
     is_dry_run = isinstance(act, _DRY) and act.dry_run
     require_open(act, log.ledger.batches)
+    head = log.head
+    # Before a replay too: the hash of what was asked first may be of the key that is not known.
+    if write.lookup_key_id not in {0, head.lookup_key_id}:
+        raise key_replaced(head.lookup_key_id, head.revision)
     first = None if is_dry_run else log.keys.get(write.idempotency_key)
     if first is not None:
         return _replay(write, first, log)
-    head = log.head
-    if write.lookup_key_id not in {0, head.lookup_key_id}:
-        raise key_replaced(head.lookup_key_id, head.revision)
     commit_time = Instant(head.commit_time + 1)
     if times.clock_off_ms is None:
         commit_time = max(times.now, commit_time)
