@@ -154,6 +154,9 @@ class EraseSubjects:
     keys: tuple[SubjectKey, ...]
     origin: Origin
     reason: str = ""
+    was_lost: bool = False
+    """True for erasures that a restore lost: they are logged also where nothing is left to erase or
+    nothing is known, since an opt-in decided before them may arrive yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -421,16 +421,41 @@ class TestErasures:
         (standing,) = (await store.standing(shop.tenant_id, [keyed("bob").key])).records
         assert standing.record.kind is RecordKind.OPT_IN
 
-    async def test_whom_nobody_here_knows_is_passed_over(self, kept: Kept, empty: Database) -> None:
-        stranger = Erased(kept.shop.tenant_id, keyed("stranger").key, NOW())
+    async def test_a_tenant_that_nobody_here_knows_is_passed_over(
+        self, kept: Kept, empty: Database
+    ) -> None:
         elsewhere = Erased(TenantId(99), keyed("ada").key, NOW())
 
-        back = await restore(kept, empty, erased=[stranger, elsewhere])
+        back = await restore(kept, empty, erased=[elsewhere])
 
-        tenant_id = kept.shop.tenant_id
-        head = await (await empty.open(root_file=root_of(kept))).head(tenant_id)
+        head = await (await empty.open(root_file=root_of(kept))).head(kept.shop.tenant_id)
         assert head.revision == kept.head.revision + 1  # the hold alone
+        assert back.restored.erased_again == 0
+
+    @pytest.mark.parametrize("name", ["stranger", "bob"])
+    async def test_an_opt_in_of_before_the_erasure_does_nothing_when_it_comes_after(
+        self, database: Database, empty: Database, tmp_path: Path, name: str
+    ) -> None:
+        """Also where the backup knows nothing of them, or of an earlier erasure alone."""
+        shop = await fill(await database.open())
+        await shop.ask(erases("bob"))
+        path = tmp_path / "b.backup"
+        taken = await take_backup(database.url, path, now=NOW(), limits=LIMITS)
+        kept = Kept(database, shop, await shop.store.head(shop.tenant_id), taken)
+        late = chooses(name, choices=(opt_in(),), by=origin(decided=SystemClock().now()))
+        await shop.ask(chooses(name, choices=(opt_in(),), by=origin(decided=NOW())))
+        await shop.ask(erases(name))
+
+        back = await restore(kept, empty, erased=await shop.store.erasures())
+
         assert back.restored.erased_again == 1
+        again = Shop(await empty.open(root_file=root_of(kept)), shop.tenant_id)
+        await again.ask(late, key="Test:late")
+        assert (await again.store.standing(shop.tenant_id, [keyed(name).key])).records == ()
+        new = chooses(name, choices=(opt_in(),), by=origin(decided=SystemClock().now()))
+        await again.ask(new, key="Test:new")
+        (standing,) = (await again.store.standing(shop.tenant_id, [keyed(name).key])).records
+        assert standing.record.kind is RecordKind.OPT_IN
 
     async def test_on_sqlite_the_ledger_is_kept_beside_what_was_restored(
         self, kept: Kept, tmp_path: Path

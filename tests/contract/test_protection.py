@@ -126,6 +126,15 @@ def erased_after_a_backup(machine: Protection) -> None:
     machine.restore()
 
 
+def erased_before_a_late_opt_in(machine: Protection) -> None:
+    """The backup does not know the person, and what they decided before comes after it."""
+    machine.back_up()
+    opted_in(machine, PAST + DAY)
+    machine.erase("ada")
+    machine.restore()
+    opted_in(machine, PAST)
+
+
 def stopped_after_a_backup(machine: Protection) -> None:
     machine.back_up()
     opted_out(machine, Method.WEB_FORM, PAST)
@@ -147,12 +156,13 @@ def opted_out(machine: Protection, method: Method, decided: int) -> None:
     [
         (protections, "merge", newest, told_twice),
         (choices, "merge", newest, told_late),
-        (protections, "_note_reserve", nothing_kept, told_of_two_lists),
+        (protections, "note_reserve", nothing_kept, told_of_two_lists),
         (reverting, "fold", without_what_others_said, told_by_a_person_and_a_list),
         (choices, "require_act_of_person", nothing_kept, told_by_an_operator),
         (Ruling, "erase_time", nothing_kept, erased_late),
         (erasures, "_erase", erase_all, erased_after_a_stop),
         (restoring, "_erase_again", lambda *_: 0, erased_after_a_backup),
+        (erasures, "_NOTHING_KNOWN", None, erased_before_a_late_opt_in),
         (epochs, "Hold", narrow_hold, stopped_after_a_backup),
     ],
     ids=[
@@ -164,6 +174,7 @@ def opted_out(machine: Protection, method: Method, decided: int) -> None:
         "late",
         "erasure",
         "ledger",
+        "unknown",
         "hold",
     ],
 )

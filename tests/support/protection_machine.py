@@ -474,9 +474,11 @@ class Protection(RuleBasedStateMachine):
             assert set(folded) == set(self._records(name)), name
 
     def _last_erasure(self, name: str) -> int:
-        """When it was committed; before all else where nothing of them was there to erase."""
+        """When it was committed."""
         changes = self._run(self.store.changes_of(self.shop.tenant_id, [KEYS[name]], limit=10_000))
-        return max((int(one.commit_time) for one in changes if one.erasure is not None), default=-1)
+        times = [int(one.commit_time) for one in changes if one.erasure is not None]
+        assert times, f"{name} was not erased again"
+        return max(times)
 
     def _time_of(self, record: Record, name: str) -> int:
         """When the release of a record was committed: the last of its slot in the log."""

@@ -5,7 +5,8 @@ Laws:
   never lets through what was stopped before.
 - An opt-in that the person decided before the erasure does nothing, whenever it arrives. One that
   they decide later begins anew.
-- Where nothing is left to erase, nothing is logged, and the answer is that of the last erasure.
+- Where nothing is left to erase, nothing is logged, and the answer is that of the last erasure; but
+  an erasure that a restore lost is logged in any case, or the opt-ins before it would count.
 """
 
 from heed.acts import ErasedSubject, EraseSubjects
@@ -24,6 +25,9 @@ from heed.model import (
     Revision,
     SubjectKey,
 )
+from heed.proof import residues_hash
+
+_NOTHING_KNOWN = History(changes_count=0, residues_hash=residues_hash(()), is_readable=False)
 
 
 def judge_erasure(act: EraseSubjects, ruling: Ruling) -> None:
@@ -35,9 +39,11 @@ def judge_erasure(act: EraseSubjects, ruling: Ruling) -> None:
     ruling.require_trusted_clock()
     for index, key in enumerate(act.keys):
         history = ruling.ledger.histories.get(key)
+        if history is None and act.was_lost:
+            history = _NOTHING_KNOWN
         if history is None:
             continue
-        if history.changes_count or history.is_readable:
+        if history.changes_count or history.is_readable or act.was_lost:
             ruling.erased.append(_erase(key, index, history, act, ruling))
         elif history.last is not None:
             ruling.erased.append(history.last._replace(subject_index=index))

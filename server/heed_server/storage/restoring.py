@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.types import BigInteger
 
 from heed.acts import EraseSubjects
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed.model import Instant, Method, Origin, Revision, TenantId
 from heed_server.erasures import Erased
 from heed_server.revocations import Revoked
@@ -122,8 +122,7 @@ def restore_into(
             "restore it by the later heed that took it"
         )
     if not is_empty(connection):
-        said = "the database is not empty; restore into an empty one"
-        raise InvalidArgumentError(said, violations=[FieldViolation("--database", said)])
+        raise invalid_field("--database", "is not empty; restore into an empty one")
     migrate_to(connection, copy.schema_version)
     counts = _write(connection, dialect, copy)
     upgrade(connection)
@@ -151,7 +150,10 @@ def _erase_again(
     epoch: bytes,
     random_bytes: RandomBytes,
 ) -> int:
-    """Erase whom the copy does not know to be erased; one that opted in since was known to be."""
+    """Erase whom the copy does not know to be erased; one that opted in since was known to be.
+
+    Also of whom it knows nothing: an opt-in from before the erasure may arrive late.
+    """
     is_known = {(one.tenant_id, one.key): one.erase_time for one in read_erased(connection)}
     there = {log.tenant_id for log in read_facts(connection).logs}
     wanted = {
@@ -171,6 +173,7 @@ def _erase_again(
                 keys=(key,),
                 origin=Origin(source="heed-server", method=Method.OPERATOR),
                 reason="erased before, and brought back by a restore",
+                was_lost=True,
             ),
             encode_answer=lambda _: b"",
         )
