@@ -9,7 +9,8 @@ import pytest
 
 import heed
 from heed import past
-from heed.model import Change, ChangeKind
+from heed.model import Change, ChangeKind, Instant
+from heed_server.service.node import Node
 from tests.support.postgres import Postgres
 from tests.support.servers import Running, running_server
 from tests.support.stores import FakeClock, new_database
@@ -266,3 +267,29 @@ async def test_a_token_of_another_revision_is_refused(
 
     with pytest.raises(heed.InvalidArgumentError, match=r"position\.revision"):
         await ask(client, heed.Position(revision=0, token=answer.token))
+
+
+async def test_while_the_clock_is_doubted_explain_and_an_export_allow_what_both_times_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    async with (
+        running_server(tmp_path / "server", clock=clock) as running,
+        heed.Client(running.address, timeout=20) as client,
+    ):
+        end = datetime.fromtimestamp(clock.ahead(60) / 1e6).astimezone()
+        await client.pause(email="ada@example.com", end_time=end, source="tests")
+        clock.pass_seconds(90)
+
+        async def allowed() -> list[bool]:
+            export = await client.export_subject([heed.email("ada@example.com")])
+            (by_email,) = (one for one in export.decisions if one.channel is heed.Channel.EMAIL)
+            explained = await client.explain(email="ada@example.com", channel="email")
+            return [explained.allowed, by_email.answer.allowed]
+
+        believed = await allowed()
+        monkeypatch.setattr(Node, "doubted", lambda _, now: Instant(now - 80_000_000))
+        doubted = await allowed()
+
+    assert believed == [True, True]
+    assert doubted == [False, False]

@@ -36,7 +36,7 @@ from heed.audit.tree import (
     verify_consistency,
     verify_inclusion,
 )
-from heed.errors import ErrorReason, FieldViolation, InvalidArgumentError, NotFoundError
+from heed.errors import ErrorReason, NotFoundError, invalid_field
 from heed.model import Head, Revision, TenantId
 from heed.proof import leaf_hash
 from heed_server.audit.errors import LogNotSignedError
@@ -181,10 +181,7 @@ class Prover:
         signed, checkpoint = await self._signed(tenant_id, max(old_size, new_size))
         size = new_size or signed.size
         if old_size > size:
-            description = f"is more than the {size} of the later one"
-            raise InvalidArgumentError(
-                f"old_size: {description}", violations=[FieldViolation("old_size", description)]
-            )
+            raise invalid_field("old_size", f"is more than the {size} of the later one")
         proof = await self._hashes(tenant_id, consistency_ranges(old_size, size), size)
         await self._require_consistent(tenant_id, old_size, size, proof, checkpoint)
         return ConsistencyProof(
@@ -203,9 +200,7 @@ class Prover:
         try:
             tile = tile_at(path)
         except ProofError as error:
-            raise InvalidArgumentError(
-                f"path: {error}", violations=[FieldViolation("path", str(error))]
-            ) from error
+            raise invalid_field("path", str(error)) from error
         signed, _ = await self._signed(tenant_id, 1)
         if not 0 < tile.width <= width_of(tile.level, tile.number, signed.size):
             raise _unknown(f"the tree of {signed.size} revisions has no {path}")

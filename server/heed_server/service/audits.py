@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from heed.as_of import require_history, require_past, require_rules, revision_unknown
-from heed.decide import Facts, explain
 from heed.model import (
     Change,
     Decision,
@@ -19,13 +18,11 @@ from heed.model import (
     Revision,
     SubjectKey,
     TenantId,
-    Verdict,
 )
 from heed.past import Past
-from heed.records import in_order
-from heed.topics import TopicTable
 from heed.wire.asked import AsOf, AsOfPosition, ExplainAsked, HistoryAsked
 from heed_server.auth.policy import Principal
+from heed_server.service.explaining import explain_by, facts_of
 from heed_server.service.node import Node
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Standing, StandingHold, StandingRecord
@@ -71,27 +68,14 @@ class Audits(Node):
         keys = [key for keys in people for key in keys]
         tenant_id = context.tenant.tenant_id
         if asked.as_of is None:
-            now = None
             standing = await self.store.standing(tenant_id, keys)
+            now = self.now()
+            other = self.doubted(now)
         else:
             head, now = await self._moment(context, asked.as_of)
             standing = await self._stood(tenant_id, keys, head)
-        facts = Facts(
-            records=tuple(
-                in_order(one.record for one in standing.records if one.key in keys)
-                for keys in people
-            ),
-            holds=tuple(one.hold for one in standing.holds),
-            topics=TopicTable(standing.topics),
-        )
-        if now is not None:
-            decision = explain(facts, asked.query, now)
-            return Explained(context=context, standing=standing, decision=decision, now=now)
-        now = self.now()
-        decision = explain(facts, asked.query, now)
-        other = self.doubted(now)
-        if decision.verdict is Verdict.ALLOWED and other is not None:
-            decision = explain(facts, asked.query, other)
+            other = None
+        decision = explain_by(facts_of(standing, people), asked.query, now, other)
         return Explained(context=context, standing=standing, decision=decision, now=now)
 
     async def get_history(self, principal: Principal, asked: HistoryAsked) -> History:

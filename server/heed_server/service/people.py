@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from heed.acts import ErasedSubject, EraseSubjects, Outcome
-from heed.decide import Facts, explain
 from heed.model import Change, Channel, Decision, Instant, Query, SubjectKey
-from heed.topics import TopicTable
 from heed.wire import outcomes
 from heed.wire.asked import ErasureAsked, HistoryAsked
 from heed_server.auth.policy import Principal
+from heed_server.service.explaining import explain_by, facts_of
 from heed_server.service.node import Node
 from heed_server.service.tenants import TenantContext
 from heed_server.store import KnownSubject, Standing
@@ -55,21 +54,15 @@ class People(Node):
             through=standing.head.revision,
             limit=asked.page_size + 1,
         )
-        now = self.now()
-        facts = Facts(
-            records=tuple(
-                tuple(one.record for one in standing.records if one.key in keys) for keys in people
-            ),
-            holds=tuple(one.hold for one in standing.holds),
-            topics=TopicTable(standing.topics),
-        )
+        now, facts = self.now(), facts_of(standing, people)
+        other = self.doubted(now)
         return KnownPerson(
             context=context,
             keys=people,
             known={one.key: one for one in await self.store.known(tenant_id, keys)},
             standing=standing,
             decisions={
-                channel: explain(facts, Query(channel=channel), now)
+                channel: explain_by(facts, Query(channel=channel), now, other)
                 for channel in EXPORTED_CHANNELS
             },
             changes=changes,

@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
-from heed.errors import FieldViolation, InvalidArgumentError
+from heed.errors import invalid_field
 from heed_server.erasures import Erased, append_to_ledger, read_ledger
 from heed_server.revocations import Revoked, add_revocations
 from heed_server.storage import apsw_driver
@@ -220,8 +220,9 @@ def _restore_sqlite(
     sets_aside: bool,
 ) -> tuple[Restored, Path | None]:
     if not sets_aside and path.exists() and path.stat().st_size:
-        said = f"{path} is there already; --set-aside keeps it under another name"
-        raise InvalidArgumentError(said, violations=[FieldViolation("--database", said)])
+        raise invalid_field(
+            "--database", f"{path} is there already; --set-aside keeps it under another name"
+        )
 
     def restore() -> tuple[Restored, Path | None]:
         append_to_ledger(ledger_path(path), _not_yet_in(ledger_path(path), erased))
