@@ -37,6 +37,11 @@ class _Line(msgspec.Struct):
     us: int
 
 
+def ledger_path(database: Path) -> Path:
+    """Return where the ledger beside a SQLite database is."""
+    return database.with_name(f"{database.name}-erasures.jsonl")
+
+
 def line_of(erased: Erased) -> bytes:
     """Return an erasure as a line, its end included."""
     tenant_id, key, erase_time = erased

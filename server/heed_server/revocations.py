@@ -18,8 +18,8 @@ from typing import NamedTuple
 import msgspec
 
 from heed.model import Instant
+from heed_server.key_store import ApiKey
 from heed_server.ledgers import LedgerUnreadableError, append_lines, whole_lines
-from heed_server.store import ApiKey
 
 _VERSION = 1
 
@@ -35,6 +35,11 @@ class _Line(msgspec.Struct):
     v: int
     key_id: str
     us: int
+
+
+def revocations_path(database: Path) -> Path:
+    """Return where the ledger beside a SQLite database is."""
+    return database.with_name(f"{database.name}-revocations.jsonl")
 
 
 def revoked_of(keys: Iterable[ApiKey]) -> list[Revoked]:

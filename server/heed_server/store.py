@@ -7,7 +7,7 @@ interrupted commit it MUST report the outcome as unknown (`OutcomeUnknownError`)
 unless it has since learned by the key row which it was.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +35,7 @@ from heed.model import (
 )
 from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
-from heed_server.secrets.states import LookupState, RootState
+from heed_server.key_store import KeyStore
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -236,43 +236,6 @@ class PastReader(Protocol):
         ...
 
 
-class KeyStore(Protocol):
-    """Where API keys live. Only hashes are kept."""
-
-    async def put_api_key(self, key: "ApiKey") -> None:
-        """Add a key. Raises NotFoundError TENANT_UNKNOWN if its tenant is not there."""
-        ...
-
-    async def api_keys(self) -> Sequence["ApiKey"]:
-        """Return every key, revoked ones too, by creation."""
-        ...
-
-    async def api_key(self, key_id: str) -> "ApiKey | None":
-        """Return one key."""
-        ...
-
-    async def revoke_api_key(self, key_id: str, at: Instant) -> bool:
-        """Revoke a key; False if there is no such key. Revoking twice keeps the first time."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """An API key as the store keeps it."""
-
-    key_id: str
-    """Public: it stands in the key itself and in logs."""
-    secret_hash: bytes = field(repr=False)
-    """SHA-256 of the 256-bit secret."""
-    name: str
-    rights: frozenset[str]
-    tenant: str
-    """The tenant's name; empty: every tenant."""
-    create_time: Instant
-    expire_time: Instant | None = None
-    revoke_time: Instant | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
     """How far one stream's reader said to be; without a stream, the declaration of a subscriber.
@@ -297,41 +260,6 @@ class Subscriber:
     applied_revision: Revision
     applied_time: Instant
     """When it first said so."""
-
-
-class KeyRotations(Protocol):
-    """What an operator does to keys. Each may be asked again after it was cut off."""
-
-    async def stage_root(self) -> None:
-        """Add root keys to the file that open and do not wrap yet."""
-        ...
-
-    async def rotate_root(self) -> int:
-        """Wrap every secret by the next root keys; return how many were wrapped again."""
-        ...
-
-    async def destroy_old_root(self, purposes: Collection[str]) -> None:
-        """Take the root keys that wrap nothing any more out of the file, for ever."""
-        ...
-
-    async def root_state(self) -> Sequence[RootState]:
-        """Return which root keys there are, and what each wraps."""
-        ...
-
-    async def replace_lookup(self, tenant: str, reason: str) -> int:
-        """Begin another lookup key of a tenant, and return its id. Raises NotFoundError."""
-        ...
-
-    async def lookup_state(self) -> Sequence[LookupState]:
-        """Return the lookup keys of every tenant, and how many subjects stand under each."""
-        ...
-
-    async def rotate_addresses(self, tenant: str) -> Sequence[str]:
-        """Put a tenant's addresses, empty: every tenant's, under a new key; return which tenants.
-
-        Raises NotFoundError TENANT_UNKNOWN.
-        """
-        ...
 
 
 class SubscriberStore(Protocol):

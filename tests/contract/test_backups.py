@@ -27,11 +27,13 @@ from heed.topics import TopicTable
 from heed_server.backup.file import BackupReader, BackupWriter
 from heed_server.backup.restoring import Back, FileCopy, erased_in, restore_backup, revoked_in
 from heed_server.backup.taking import Taken, take_backup
-from heed_server.erasures import Erased
+from heed_server.erasures import Erased, ledger_path
+from heed_server.key_store import ApiKey
 from heed_server.revocations import (
     Revoked,
     add_revocations,
     lines_of_revoked,
+    revocations_path,
     revoked_of,
 )
 from heed_server.storage import (
@@ -39,14 +41,12 @@ from heed_server.storage import (
     StorageLimits,
     SystemClock,
     copying,
-    ledger_path,
     placing,
-    revocations_path,
 )
 from heed_server.storage.copying import NOT_COPIED, copied_tables
 from heed_server.storage.restoring import Copy
 from heed_server.storage.schema import metadata
-from heed_server.store import ApiKey, LogDamagedError
+from heed_server.store import LogDamagedError
 from tests.support.postgres import Postgres
 from tests.support.roots import root_file_for
 from tests.support.stores import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from heed.model import Effect
-from heed_server.erasures import read_ledger
-from heed_server.storage import StorageLimits, ledger_path
+from heed_server.erasures import ledger_path, read_ledger
+from heed_server.storage import StorageLimits
 from tests.support.erased import CANARY, LIST, SMS, snapshot_of, told_everything
 from tests.support.stores import (
     DAY,

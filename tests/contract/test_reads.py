@@ -22,8 +22,9 @@ from heed.model import (
     Topic,
 )
 from heed.records import remove, replace
+from heed_server.key_store import ApiKey
 from heed_server.storage import SqlStore, StorageLimits, sql_store
-from heed_server.store import ApiKey, LogDamagedError, RecordFilter
+from heed_server.store import LogDamagedError, RecordFilter
 from tests.support.stores import (
     NOW,
     Database,

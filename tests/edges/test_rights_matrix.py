@@ -28,12 +28,12 @@ from heed_server.auth.credentials import HANDED_ON, Authenticator
 from heed_server.auth.identities import Identities
 from heed_server.auth.keys import make_key
 from heed_server.auth.policy import Right
+from heed_server.key_store import ApiKey
 from heed_server.rates import RateLimits
 from heed_server.service import node, tenants
 from heed_server.service.admission import Admission
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.storage import SqlStore, SystemClock
-from heed_server.store import ApiKey
 from tests.support import requests as ask
 from tests.support.identities import (
     ISSUER,

@@ -2,8 +2,8 @@
 
 from heed_server.auth.credentials import Authenticator
 from heed_server.auth.keys import make_key
+from heed_server.key_store import ApiKey
 from heed_server.storage import SqlStore, SystemClock
-from heed_server.store import ApiKey
 
 
 class Keys:

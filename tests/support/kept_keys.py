@@ -9,7 +9,7 @@ from heed.errors import UnavailableError
 from heed.model import Instant
 from heed_server.auth.keys import make_key
 from heed_server.auth.policy import Right
-from heed_server.store import ApiKey
+from heed_server.key_store import ApiKey
 
 NOW = Instant(1_790_000_000_000_000)
 

@@ -19,7 +19,7 @@ from heed_server.auth.fetching import FetchError
 from heed_server.auth.identities import Identities, IdentityLimits
 from heed_server.auth.jwks import JWKS_BYTES_MAX
 from heed_server.auth.policy import OPEN, Principal, Right
-from heed_server.store import ApiKey
+from heed_server.key_store import ApiKey
 from tests.support.identities import (
     ISSUER,
     SECOND,

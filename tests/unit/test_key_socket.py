@@ -13,8 +13,8 @@ import pytest
 from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed_server.auth.key_socket import KeySocket, is_served, serve_key_socket
 from heed_server.auth.policy import Right
+from heed_server.key_store import ApiKey
 from heed_server.secrets.states import LookupState, RootState
-from heed_server.store import ApiKey
 from tests.support.kept_keys import NOW, KeptKeys, new_key
 
 

@@ -9,6 +9,7 @@ Laws:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from google.protobuf.descriptor import Descriptor
@@ -155,44 +156,37 @@ def change_from(message: pb.Change, running_hash: bytes = b"") -> Change:
     Raises:
         LaterVersionError: it says what this version does not know.
     """
-    revision, commit_time = Revision(message.revision), Instant(message.commit_time_us)
-    effect = message.WhichOneof("effect")
-    match effect:
-        case "set_record" | "remove_record":
-            is_set = effect == "set_record"
-            record = record_from(message.set_record if is_set else message.remove_record)
-            kind = ChangeKind.RELEASE
-            if is_set:
-                is_stop = record.kind is RecordKind.SUPPRESSION
-                kind = ChangeKind.SUPPRESSION if is_stop else ChangeKind.CHOICE
-            return Change(
-                revision=revision,
-                commit_time=commit_time,
-                kind=kind,
-                effect=Effect.APPLIED,
-                running_hash=running_hash,
+    revision = Revision(message.revision)
+    told = partial(
+        Change,
+        revision=revision,
+        commit_time=Instant(message.commit_time_us),
+        effect=Effect.APPLIED,
+        running_hash=running_hash,
+    )
+    match message.WhichOneof("effect"):
+        case "set_record":
+            record = record_from(message.set_record)
+            is_stop = record.kind is RecordKind.SUPPRESSION
+            kind = ChangeKind.SUPPRESSION if is_stop else ChangeKind.CHOICE
+            return told(kind=kind, subject=_subject_key(message.subject_key), record=record)
+        case "remove_record":
+            return told(
+                kind=ChangeKind.RELEASE,
                 subject=_subject_key(message.subject_key),
-                record=record,
+                record=record_from(message.remove_record),
             )
         case "set_records":
             standing = tuple(map(record_from, message.set_records.records))
-            return Change(
-                revision=revision,
-                commit_time=commit_time,
+            return told(
                 kind=ChangeKind.ERASURE,
-                effect=Effect.APPLIED,
-                running_hash=running_hash,
                 subject=_subject_key(message.subject_key),
                 erasure=Erasure(standing=standing, changes_count=0, residues_hash=b""),
             )
         case "rekey":
             previous = message.rekey.previous_subject_key
-            return Change(
-                revision=revision,
-                commit_time=commit_time,
+            return told(
                 kind=ChangeKind.REKEY,
-                effect=Effect.APPLIED,
-                running_hash=running_hash,
                 subject=_subject_key(message.subject_key) if previous else None,
                 rekey=Rekey(
                     key_id=message.rekey.key_id,
@@ -200,28 +194,13 @@ def change_from(message: pb.Change, running_hash: bytes = b"") -> Change:
                 ),
             )
         case "set_topic":
-            return Change(
-                revision=revision,
-                commit_time=commit_time,
-                kind=ChangeKind.TOPIC,
-                effect=Effect.APPLIED,
-                running_hash=running_hash,
-                topic=topic_from(message.set_topic),
-            )
+            return told(kind=ChangeKind.TOPIC, topic=topic_from(message.set_topic))
         case "set_hold":
-            kind, hold = ChangeKind.HOLD, hold_from(message.set_hold)
+            return told(kind=ChangeKind.HOLD, hold=hold_from(message.set_hold))
         case "remove_hold_id":
-            kind, hold = ChangeKind.LIFT, Hold(hold_id=message.remove_hold_id)
+            return told(kind=ChangeKind.LIFT, hold=Hold(hold_id=message.remove_hold_id))
         case _:
             raise LaterVersionError(f"what change {revision} does is of a later version")
-    return Change(
-        revision=revision,
-        commit_time=commit_time,
-        kind=kind,
-        effect=Effect.APPLIED,
-        running_hash=running_hash,
-        hold=hold,
-    )
 
 
 def topic_from(message: types.Topic) -> Topic:

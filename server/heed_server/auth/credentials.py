@@ -29,7 +29,7 @@ from heed_server.auth.jwt import is_like_jwt
 from heed_server.auth.keys import parse_key
 from heed_server.auth.policy import OPEN, Principal, Right
 from heed_server.auth.refusals import NotTakenError, Refusals, Why
-from heed_server.store import ApiKey
+from heed_server.key_store import ApiKey
 
 if TYPE_CHECKING:
     from heed_server.auth.identities import Identities

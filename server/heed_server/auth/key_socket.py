@@ -26,8 +26,8 @@ import structlog
 
 from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.model import Instant
+from heed_server.key_store import ApiKey, KeyRotations, KeyStore
 from heed_server.secrets.states import LookupState, RootState
-from heed_server.store import ApiKey, KeyRotations, KeyStore
 
 LINE_BYTES_MAX = 4 << 20
 """The longest request or answer: about 10,000 keys."""

@@ -1,9 +1,10 @@
 """Restoring a backup: verified before, while, and after it is written; of a new epoch, held."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from heed.errors import invalid_field
 from heed.model import Instant, Revision, TenantId
@@ -16,6 +17,8 @@ from heed_server.storage import StorageLimits
 from heed_server.storage.copying import LogEnd
 from heed_server.storage.restoring import Restored
 from heed_server.storage.ways_back import restore_store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,24 +59,12 @@ def erased_in(ledger: Path) -> list[Erased]:
     Raises:
         InvalidArgumentError: it is none, or cannot be read.
     """
-    try:
-        return [*read_ledger(ledger.read_bytes().splitlines(keepends=True))]
-    except (OSError, LedgerUnreadableError) as error:
-        said = f"{ledger} cannot be read as a ledger of erasures: {error}"
-        raise invalid_field("--erasures", said) from error
+    return _read(ledger, read_ledger, "erasures")
 
 
 def revoked_in(ledger: Path) -> list[Revoked]:
-    """Return which keys are in a ledger of revocations.
-
-    Raises:
-        InvalidArgumentError: it is none, or cannot be read.
-    """
-    try:
-        return [*read_revocations(ledger.read_bytes().splitlines(keepends=True))]
-    except (OSError, LedgerUnreadableError) as error:
-        said = f"{ledger} cannot be read as a ledger of revocations: {error}"
-        raise invalid_field("--revocations", said) from error
+    """Return which keys are in a ledger of revocations. Raises: as `erased_in`."""
+    return _read(ledger, read_revocations, "revocations")
 
 
 async def restore_backup(
@@ -105,3 +96,11 @@ async def restore_backup(
         limits=limits,
     )
     return Back(manifest=manifest, restored=restored, set_aside=set_aside)
+
+
+def _read(ledger: Path, read: Callable[[Iterable[bytes]], Iterable[T]], what: str) -> list[T]:
+    try:
+        return [*read(ledger.read_bytes().splitlines(keepends=True))]
+    except (OSError, LedgerUnreadableError) as error:
+        said = f"{ledger} cannot be read as a ledger of {what}: {error}"
+        raise invalid_field(f"--{what}", said) from error

@@ -4,8 +4,9 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from heed_server.config import Config
     from heed_server.storage.epochs import NewEpoch
     from heed_server.storage.offered import Offered
+
+_NO_ERASURES: Final = (
+    "no ledger of erasures was found: who was erased after this backup is not erased in what is "
+    "restored; if anybody was, restore again with --erasures FILE"
+)
+_NO_REVOCATIONS: Final = (
+    "no ledger of revocations was found: API keys are as they were when the backup was taken, and "
+    "one that was revoked since is good again; before servers start look at heed-server keys list, "
+    "and revoke it again: heed-server keys revoke ID"
+)
 
 
 def backup(
@@ -99,14 +110,16 @@ def restore(
     with errors_as_exits(as_json=as_json):
         effective = settings_of_database(ctx, config, database, data_dir)
         from heed_server.backup.file import BackupReader
+        from heed_server.erasures import ledger_path
+        from heed_server.revocations import revocations_path
 
         begun = time.monotonic()
         reader = BackupReader(from_)
         if verify_only:
             _show_verified(reader.manifest, as_json=as_json)
             return
-        ledger = _ledger(effective.config, erasures)
-        keys = _ledger_of_keys(effective.config, revocations)
+        ledger = _ledger(effective.config, erasures, ledger_path, _NO_ERASURES)
+        keys = _ledger(effective.config, revocations, revocations_path, _NO_REVOCATIONS)
         _restore(
             effective.config, reader, ledger, keys, begun, sets_aside=set_aside, as_json=as_json
         )
@@ -224,40 +237,18 @@ def _restore(
     _print_epoch(back.restored.begun)
 
 
-def _ledger(config: "Config", named: Path | None) -> Path | None:
-    """Return the ledger of erasures to restore by; None: there is none, which is said."""
+def _ledger(
+    config: "Config", named: Path | None, beside: Callable[[Path], Path], without: str
+) -> Path | None:
+    """Return the ledger to restore by; None: there is none, and what that means is said."""
     from heed_server.config.places import database_file
-    from heed_server.storage import ledger_path
 
     if named is not None:
         return named
     file = database_file(config)
-    if file is not None and ledger_path(file).exists():
-        return ledger_path(file)
-    print(
-        "no ledger of erasures was found: who was erased after this backup is not erased in what "
-        "is restored; if anybody was, restore again with --erasures FILE",
-        file=sys.stderr,
-    )
-    return None
-
-
-def _ledger_of_keys(config: "Config", named: Path | None) -> Path | None:
-    """Return the ledger of revocations to restore by; None: there is none, which is said."""
-    from heed_server.config.places import database_file
-    from heed_server.storage import revocations_path
-
-    if named is not None:
-        return named
-    file = database_file(config)
-    if file is not None and revocations_path(file).exists():
-        return revocations_path(file)
-    print(
-        "no ledger of revocations was found: API keys are as they were when the backup was taken, "
-        "and one that was revoked since is good again; before servers start look at heed-server "
-        "keys list, and revoke it again: heed-server keys revoke ID",
-        file=sys.stderr,
-    )
+    if file is not None and beside(file).exists():
+        return beside(file)
+    print(without, file=sys.stderr)
     return None
 
 

@@ -57,9 +57,8 @@ def export(
 
 async def _lines(config: "Config") -> bytes:
     from heed_server.config.places import database_file
-    from heed_server.erasures import line_of
+    from heed_server.erasures import ledger_path, line_of
     from heed_server.primary.database import open_database
-    from heed_server.storage import ledger_path
 
     file = database_file(config)
     if file is not None:

@@ -18,7 +18,7 @@ from heed_server.auth.policy import Right
 from heed_server.cli.times import text_of
 from heed_server.config import Config
 from heed_server.config.places import database_file
-from heed_server.store import ApiKey, KeyRotations, KeyStore
+from heed_server.key_store import ApiKey, KeyRotations, KeyStore
 
 NAME_CHARACTERS_MAX = 64
 

@@ -16,7 +16,6 @@ from heed_server.storage.opening import (
     root_path,
 )
 from heed_server.storage.sql_store import SqlStore
-from heed_server.storage.sqlite import ledger_path, revocations_path
 
 __all__ = [
     "Clock",
@@ -25,10 +24,8 @@ __all__ = [
     "StorageLimits",
     "SystemClock",
     "forget_addresses",
-    "ledger_path",
     "migrate",
     "open_store",
     "open_wake_ups",
-    "revocations_path",
     "root_path",
 ]

@@ -9,6 +9,7 @@ from heed.keys import LookupKey
 from heed.model import Instant, TenantId
 from heed.proof import EMPTY_LOG_HASH
 from heed.tokens import EPOCH_BYTES
+from heed_server.key_store import ApiKey
 from heed_server.secrets.errors import SecretsError
 from heed_server.secrets.names import FIRST_LOOKUP_KEY_ID, lookup_key_name
 from heed_server.storage.keyring import Keyring
@@ -20,7 +21,7 @@ from heed_server.storage.wrapped import (
     lookup_keys_of,
     read_wrapped,
 )
-from heed_server.store import ApiKey, Tenant
+from heed_server.store import Tenant
 
 
 def ensure_epoch(

@@ -80,13 +80,14 @@ class ErasingStatements:
         tenant = parameter("tenant", BigInteger())
         subject = parameter("subject", LargeBinary())
         of_one = ("tenant", "subject")
+        of_log = (changes.c.tenant_id == tenant) & (changes.c.subject == subject)
+        is_erasure = changes.c.kind == literal(int(ChangeKind.ERASURE))
         self.unerased_after = Statement(
             select(*changes.c)
             .where(
-                changes.c.tenant_id == tenant,
-                changes.c.subject == subject,
+                of_log,
+                ~is_erasure,
                 changes.c.revision > parameter("after", BigInteger()),
-                changes.c.kind != literal(int(ChangeKind.ERASURE)),
                 changes.c.salt != literal(ERASED_SALT, LargeBinary()),
             )
             .order_by(changes.c.revision)
@@ -96,11 +97,7 @@ class ErasingStatements:
         )
         self.last_erasure = Statement(
             select(changes.c.revision, changes.c.commit_time, changes.c.content)
-            .where(
-                changes.c.tenant_id == tenant,
-                changes.c.subject == subject,
-                changes.c.kind == literal(int(ChangeKind.ERASURE)),
-            )
+            .where(of_log, is_erasure)
             .order_by(changes.c.revision.desc())
             .limit(literal(1)),
             dialect,

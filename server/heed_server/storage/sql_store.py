@@ -22,6 +22,7 @@ from heed.model import (
 )
 from heed_server.approvals import Approval, AskedCall
 from heed_server.erasures import Erased
+from heed_server.key_store import ApiKey
 from heed_server.ledgers import LedgerUnreadableError
 from heed_server.revocations import revoked_of
 from heed_server.storage import (
@@ -51,7 +52,6 @@ from heed_server.storage.touched import GroupStatements
 from heed_server.storage.undoing import UndoingStatements
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
-    ApiKey,
     BatchFound,
     EarlierEpoch,
     KnownSubject,

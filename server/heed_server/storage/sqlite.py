@@ -25,8 +25,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from heed.errors import ErrorReason, UnavailableError
-from heed_server.erasures import Erased, append_to_ledger
-from heed_server.revocations import Revoked, add_revocations
+from heed_server.erasures import Erased, append_to_ledger, ledger_path
+from heed_server.revocations import Revoked, add_revocations, revocations_path
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
@@ -67,16 +67,6 @@ def is_safe_engine(version: tuple[int, ...]) -> bool:
         or (3, 50, 7) <= version < (3, 51, 0)
         or (3, 44, 6) <= version < (3, 45, 0)
     )
-
-
-def ledger_path(database: Path) -> Path:
-    """Return where the ledger of erasures of a database is."""
-    return database.with_name(f"{database.name}-erasures.jsonl")
-
-
-def revocations_path(database: Path) -> Path:
-    """Return where the ledger of revoked API keys of a database is."""
-    return database.with_name(f"{database.name}-revocations.jsonl")
 
 
 class SqliteBackend:
@@ -173,7 +163,8 @@ class SqliteBackend:
 
     async def note_erased(self, erased: Sequence[Erased]) -> None:
         """Add to the ledger beside the database (see `Backend.note_erased`)."""
-        await self._writer.run(lambda _: append_to_ledger(self._ledger, erased))
+        path = ledger_path(self._path)
+        await self._writer.run(lambda _: append_to_ledger(path, erased))
 
     async def note_revoked(self, revoked: Sequence[Revoked]) -> None:
         """Add to the ledger beside the database (see `Backend.note_revoked`)."""
@@ -223,10 +214,6 @@ class SqliteBackend:
             if self._lock_file >= 0:
                 os.close(self._lock_file)
                 self._lock_file = -1
-
-    @property
-    def _ledger(self) -> Path:
-        return ledger_path(self._path)
 
     def _cut_off_wal(self, connection: Connection) -> bool:
         """Copy all of the WAL and cut it off; False: a reader needs it. In the writing thread."""

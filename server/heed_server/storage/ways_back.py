@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from heed.errors import invalid_field
-from heed_server.erasures import Erased, append_to_ledger, read_ledger
-from heed_server.revocations import Revoked, add_revocations
+from heed_server.erasures import Erased, append_to_ledger, ledger_path, read_ledger
+from heed_server.revocations import Revoked, add_revocations, revocations_path
 from heed_server.storage import apsw_driver
 from heed_server.storage.backend import Reading, StorageLimits
 from heed_server.storage.copying import StoreFacts, TableRows, copied_tables, read_facts
@@ -31,7 +31,7 @@ from heed_server.storage.offered import Offered, read_offered
 from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
 from heed_server.storage.restoring import Copy, Restored, restore_into
-from heed_server.storage.sqlite import SqliteBackend, ledger_path, lock_file, revocations_path
+from heed_server.storage.sqlite import SqliteBackend, lock_file
 from heed_server.storage.sqlite_dialect import driver_of, new_engine
 from heed_server.storage.statements import Dialect, Row
 

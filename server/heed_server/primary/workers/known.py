@@ -19,6 +19,7 @@ from heed.keys import LookupKeys
 from heed.model import Instant, Revision
 from heed_server.auth.credentials import Authenticator, Connection, Metadata
 from heed_server.auth.policy import Principal, require
+from heed_server.key_store import ApiKey
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.state import State, read_state
@@ -27,7 +28,7 @@ from heed_server.service.admission import Admission
 from heed_server.service.answering import Began, other_time
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import tenant_of
-from heed_server.store import ApiKey, Tenant
+from heed_server.store import Tenant
 
 if TYPE_CHECKING:
     from heed_server.auth.identities import Identities

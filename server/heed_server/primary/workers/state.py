@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from heed.model import Instant
+from heed_server.key_store import ApiKey
 from heed_server.primary.workers.folder import put
-from heed_server.store import ApiKey, Tenant
+from heed_server.store import Tenant
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,11 +11,12 @@ from heed.errors import UnavailableError
 from heed.model import Change, TenantId
 from heed_server.auth.credentials import Authenticator
 from heed_server.follow import Follower
+from heed_server.key_store import ApiKey
 from heed_server.primary.workers.board import NodeBoard, TenantBoard
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.state import State, write_state
 from heed_server.service.answering import Began
-from heed_server.store import ApiKey, Tenant
+from heed_server.store import Tenant
 
 DEAD_READERS_SECONDS = 10.0
 """How often it is looked for workers that died in the middle of a look-up. Higher: the old pages
