@@ -68,7 +68,10 @@ class KeyRotations(Protocol):
         ...
 
     async def replace_lookup(self, tenant: str, reason: str) -> int:
-        """Begin another lookup key of a tenant, and return its id. Raises NotFoundError."""
+        """Begin another lookup key of a tenant, empty: of the only one, and return its id.
+
+        Raises NotFoundError TENANT_UNKNOWN, also where there are several and none is named.
+        """
         ...
 
     async def lookup_state(self) -> Sequence[LookupState]:

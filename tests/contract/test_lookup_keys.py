@@ -22,7 +22,7 @@ from heed.acts import (
     subjects_of,
 )
 from heed.decide import Facts, decide
-from heed.errors import ErrorReason, UnavailableError
+from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed.index import IndexBuilder
 from heed.keys import LookupKeys
 from heed.model import (
@@ -48,6 +48,7 @@ from heed.records import of_people
 from heed.topics import TopicTable
 from heed_server.follow import Follower
 from heed_server.primary.lookup_keys import move_subjects, replace_lookup_key
+from heed_server.primary.rotations import Rotations
 from heed_server.storage import SqlStore
 from heed_server.store import BatchFound
 from heed_server.writes import Appended, Write
@@ -576,6 +577,19 @@ async def test_the_first_lookup_key_stays_and_each_tenant_has_its_own(
         (ChangeKind.REKEY, "leaked", 2),
         (ChangeKind.REKEY, "leaked again", 3),
     ]
+
+
+async def test_without_a_name_the_only_tenant_is_meant_and_of_several_none(
+    shop: Shop, store: SqlStore
+) -> None:
+    rotations = Rotations(store)
+    assert await rotations.replace_lookup("", "leaked") == 2
+    await store.create_tenant("other", b"o" * 32)
+
+    with pytest.raises(NotFoundError, match="name one"):
+        await rotations.replace_lookup("", "leaked")
+
+    assert (await store.head(shop.tenant_id)).lookup_key_id == 2
 
 
 async def test_no_earlier_heed_opens_a_database_whose_lookup_key_was_replaced(

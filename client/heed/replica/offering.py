@@ -2,7 +2,8 @@
 
 Laws:
 - Nothing is removed before its source has taken all of it, or has said that it takes no more
-  (OFFERS_CLOSED), or cannot know it by its key; the latter two are logged as errors.
+  (OFFERS_CLOSED) or cannot read it, or cannot know it by its key; all but the first are logged as
+  errors.
 - Whatever else goes wrong is tried again for as long as this process owns the cache, later and
   later; the next owner begins anew. What was taken already changes nothing then.
 - It holds up neither the stream nor the probes.
@@ -27,6 +28,10 @@ RETRY_MAX_SECONDS: Final = 60.0
 """How long after an offer that was not taken it is made again: at first, and at most."""
 
 _LOG: Final = logging.getLogger("heed.cache")
+
+
+class _GivenUpError(Exception):
+    """What is kept cannot be offered any more, and why."""
 
 
 @dataclass(slots=True)
@@ -112,31 +117,31 @@ class Offering:
                 return
             if kept.place.epoch == life.epoch:
                 continue  # whoever put the database back has yet to say so, by a new epoch
-            why: str | None
-            if not kept.is_under_keys_of(life):
-                why = "its subjects stand under a lookup key that the source does not have"
-            else:
-                try:
-                    why = self._offer(kept, life)
-                except (IndexUnusableError, DamagedRecordError) as error:
-                    why = f"it is damaged ({error.message})"
-            if why is None:
-                return
-            if why:
-                kept.give_up(why)
-            else:
+            try:
+                if not self._offer(kept, life):
+                    return
                 kept.remove()
+            except _GivenUpError as why:
+                kept.give_up(str(why))
+            except (IndexUnusableError, DamagedRecordError) as error:
+                kept.give_up(f"it is damaged ({error.message})")
             self._owned.kept.remove(kept)
 
-    def _offer(self, kept: Kept, life: Life) -> str | None:
-        """Offer one; return why the rest of it is given up, empty if nothing is.
+    def _offer(self, kept: Kept, life: Life) -> bool:
+        """Offer all of one; False: it is to be begun again, in another life, or by another owner.
 
-        None: another life began meanwhile, or the offering ends; it is to be begun again.
+        Raises:
+            _GivenUpError: the source takes no more, or cannot know whom it is about.
+            HeedError: it was not taken, or nobody knows.
         """
+        if not kept.is_under_keys_of(life):
+            raise _GivenUpError(
+                "its subjects stand under a lookup key that the source does not have"
+            )
         added = 0
         for page in kept.pages(life.common(kept.place.epoch)):
             if self._ending.is_set() or self._is_over(life):
-                return None
+                return False
             page.tenant, page.subscriber = self._tenant, self._subscriber
             count = sum(len(one.records) for one in page.subjects)
             try:
@@ -150,19 +155,19 @@ class Offering:
                 continue
             except HeedError as error:
                 if error.reason is ErrorReason.OFFERS_CLOSED:
-                    return "the hold of the restore was lifted before"
+                    raise _GivenUpError("the hold of the restore was lifted before") from error
                 raise
             self._counts.taken += count
             added += answer.added + answer.strengthened + answer.holds_placed
         if self._is_over(life):
-            return None
+            return False
         _LOG.warning(
             "offered back what was held of the epoch %s: %d records and holds were "
             "lacking and are there again",
             kept.place.epoch.hex(),
             added,
         )
-        return ""
+        return True
 
     def _is_over(self, life: Life) -> bool:
         """Whether the store is known to be in another life by now."""

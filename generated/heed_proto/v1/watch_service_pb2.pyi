@@ -287,7 +287,8 @@ class Opened(_message.Message):
     @_builtins.property
     def offers_taken(self) -> Global___OffersTaken:
         """There while the hold of a restore stands: what a follower holds of an earlier life of the store
-        is taken (OfferRecords). Absent: it is not, and may be dropped.
+        is taken (OfferRecords). Absent: it is not, or this node cannot tell; nothing is dropped for
+        that, and all of it is offered: OFFERS_CLOSED says when it is of no use any more.
         """
 
     def __init__(

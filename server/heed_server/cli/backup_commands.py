@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from heed_server.backup.file import BackupReader, Manifest
     from heed_server.config import Config
     from heed_server.storage.epochs import NewEpoch
-    from heed_server.storage.offered import Offered
+    from heed_server.storage.offered import OfferedBy
 
 _NO_ERASURES: Final = (
     "no ledger of erasures was found: who was erased after this backup is not erased in what is "
@@ -286,7 +286,7 @@ def _epoch_in_json(begun: "NewEpoch") -> dict[str, object]:
     }
 
 
-def _offered_in_json(one: "Offered") -> dict[str, object]:
+def _offered_in_json(one: "OfferedBy") -> dict[str, object]:
     return {
         "tenant": one.tenant,
         "subscriber": one.subscriber,

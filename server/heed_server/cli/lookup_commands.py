@@ -15,7 +15,7 @@ from heed_server.cli.flags import (
     ConfigFile,
     Database,
     DataDir,
-    settings_of,
+    settings_of_database,
 )
 from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT
@@ -50,9 +50,8 @@ def replace(
         async with keys.open_rotations(config) as rotations:
             return await rotations.replace_lookup(tenant, reason)
 
-    short: dict[str, object | None] = {"storage.url": database, "storage.data_dir": data_dir}
     with errors_as_exits(as_json=as_json):
-        key_id = asyncio.run(ask(settings_of(ctx, config, short).config))
+        key_id = asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     if as_json:
         print(json.dumps({"tenant": tenant, "key_id": key_id}))
     else:
@@ -78,9 +77,8 @@ def show(
         async with keys.open_rotations(config) as rotations:
             return await rotations.lookup_state()
 
-    short: dict[str, object | None] = {"storage.url": database, "storage.data_dir": data_dir}
     with errors_as_exits(as_json=as_json):
-        states = asyncio.run(ask(settings_of(ctx, config, short).config))
+        states = asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     rows = [
         {
             "tenant": one.tenant,

@@ -52,9 +52,15 @@ class Rotations:
         """Begin another lookup key of a tenant; where no server runs here, move all under it.
 
         Raises:
-            NotFoundError: TENANT_UNKNOWN.
+            NotFoundError: TENANT_UNKNOWN, also where none is named and there is not just one.
         """
-        (one,) = await self._asked(tenant)
+        asked = await self._asked(tenant)
+        if len(asked) != 1:
+            raise NotFoundError(
+                f"no tenant is named, and there are {len(asked)}; name one with --tenant",
+                metadata={"tenant": tenant},
+            )
+        one = asked[0]
         key_id = await replace_lookup_key(self._store, one.tenant_id, reason)
         if self._renew_soon is None:
             await move_subjects(self._store, one.tenant_id)

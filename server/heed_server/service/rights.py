@@ -1,6 +1,6 @@
 """Which right each RPC needs: one row a method of the contract, none without (I7 of the tests).
 
-What a call may need beyond its row is said by the service's method: `consent` for an opt-in, and
+What a call may need beyond its row is said by the service's method: `consent` for an opt-in,
 `write` for the opt-outs of an import, `audit` for a stream of changes that is verifiable, and to
 grant an approval the right of the call that asked for it.
 """

@@ -25,7 +25,7 @@ _LAST_REVISION: Final = Revision(2**63 - 1)
 
 
 @dataclass(slots=True, kw_only=True)
-class Offered:
+class OfferedBy:
     """What one subscriber offered, by one principal, that was lacking in one tenant's log."""
 
     tenant: str
@@ -53,7 +53,7 @@ class Offered:
                     self.suppressions += 1
 
 
-def read_offered(connection: Connection, dialect: Dialect) -> list[Offered]:
+def read_offered(connection: Connection, dialect: Dialect) -> list[OfferedBy]:
     """Return what was offered since this life of the store began, by tenant and subscriber.
 
     Raises:
@@ -75,7 +75,7 @@ def read_offered(connection: Connection, dialect: Dialect) -> list[Offered]:
         *("tenant", "after", "limit"),
     )
     past, hold_id = PastStatements(dialect), hold_of_epoch(bytes(epoch))
-    found: dict[tuple[str, str, str], Offered] = {}
+    found: dict[tuple[str, str, str], OfferedBy] = {}
     for tenant_id, name in named:
         after = _begun_at(connection, past, TenantId(tenant_id), hold_id)
         while after is not None:
@@ -85,7 +85,7 @@ def read_offered(connection: Connection, dialect: Dialect) -> list[Offered]:
                 if origin is not None and origin.method is Method.OFFERED:
                     by = (name, origin.source, origin.actor)
                     of = found.setdefault(
-                        by, Offered(tenant=name, subscriber=origin.source, principal=origin.actor)
+                        by, OfferedBy(tenant=name, subscriber=origin.source, principal=origin.actor)
                     )
                     of.count(change)
             after = Revision(rows[-1][0]) if len(rows) == CHANGES_A_READ else None

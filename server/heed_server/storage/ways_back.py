@@ -27,7 +27,7 @@ from heed_server.storage.entries import RandomBytes
 from heed_server.storage.epochs import NewEpoch, begin_epoch
 from heed_server.storage.errors import store_unavailable
 from heed_server.storage.migrations import require_schema
-from heed_server.storage.offered import Offered, read_offered
+from heed_server.storage.offered import OfferedBy, read_offered
 from heed_server.storage.opening import backend_of, parse_url
 from heed_server.storage.placing import draft_of, finish_waiting, is_waiting, put_in_place
 from heed_server.storage.restoring import Copy, Restored, restore_into
@@ -153,7 +153,7 @@ async def finish_restore(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -
     return await asyncio.to_thread(_with_lock, path, lambda: finish_waiting(path))
 
 
-async def offered_since(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> list[Offered]:
+async def offered_since(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) -> list[OfferedBy]:
     """Return what followers offered since the last restore, whether or not servers run.
 
     Raises: as `open_view`.
@@ -162,7 +162,7 @@ async def offered_since(url: str, *, limits: StorageLimits = _DEFAULT_LIMITS) ->
     if isinstance(backend, SqliteBackend):
         backend.require_readable()
 
-    def body(connection: Connection) -> list[Offered]:
+    def body(connection: Connection) -> list[OfferedBy]:
         require_schema(connection)
         return read_offered(connection, backend.dialect)
 
