@@ -317,6 +317,10 @@ class BatchReader(Protocol):
         """Whether a call with this key was answered, so that sending it again is a replay."""
         ...
 
+    async def are_movable(self, tenant_id: TenantId, key_id: int) -> bool:
+        """Whether anybody readable stands under an older lookup key. Reads addresses up to one."""
+        ...
+
 
 class ApprovalStore(Protocol):
     """Where calls that need a second person wait. None of it is of a log."""

@@ -7,11 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from heed.acts import PlaceHold
-from heed.errors import ConflictError, ErrorReason, InvalidArgumentError
+from heed.errors import ConflictError, ErrorReason, InvalidArgumentError, UnavailableError
 from heed.model import Hold, Method
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
+from heed_server.primary.lookup_keys import move_subjects, replace_lookup_key
 from heed_server.service.caps import CapLimits, Caps
 from tests.support import requests as ask
 from tests.support.api_keys import Keys
@@ -48,14 +49,33 @@ async def test_what_is_lacking_is_taken_and_said(server: Running, keys: Keys) ->
     mailer, _ = await keys.make("watch")
 
     with capture_logs() as logs:
-        first = await server.call("OfferRecords", offer(1, 2, holds=(OTHER,)), key=mailer)
-        replayed = await server.call("OfferRecords", offer(1, 2, holds=(OTHER,)), key=mailer)
+        first = await server.call("OfferRecords", offer(1, 2), key=mailer)
+        replayed = await server.call("OfferRecords", offer(1, 2), key=mailer)
 
-    assert (first.added, first.holds_placed, first.replayed) == (2, 1, False)
-    assert first.position.revision == await server.head() == 4
-    assert (replayed.added, replayed.holds_placed, replayed.replayed) == (2, 1, True)
+    assert (first.added, first.replayed) == (2, False)
+    assert first.position.revision == await server.head() == 3
+    assert (replayed.added, replayed.replayed) == (2, True)
     (said,) = [one for one in logs if one["event"] == "offer_taken"]
-    assert (said["subscriber"], said["added"], said["holds_placed"]) == ("mailer-1", 2, 1)
+    assert (said["subscriber"], said["added"], said["holds_placed"]) == ("mailer-1", 2, 0)
+
+
+async def test_a_hold_is_placed_again_once_a_second_person_approved_it(
+    server: Running, keys: Keys
+) -> None:
+    """It stops everybody, and the right `watch` is none to place one."""
+    mailer, _ = await keys.make("watch")
+    second, _ = await keys.make("watch", "admin")
+    head = await server.head()
+
+    with pytest.raises(ConflictError) as error:
+        await server.call("OfferRecords", offer(1, holds=(OTHER,)), key=mailer)
+    assert error.value.reason is ErrorReason.APPROVAL_REQUIRED
+    assert await server.head() == head
+    asked = error.value.metadata["approval_id"]
+    await server.call("GrantApproval", admin.GrantApprovalRequest(approval_id=asked), key=second)
+    taken = await server.call("OfferRecords", offer(1, holds=(OTHER,)), key=mailer)
+
+    assert (taken.added, taken.holds_placed) == (1, 1)
 
 
 async def test_what_the_index_has_is_not_asked_of_the_log(server: Running, keys: Keys) -> None:
@@ -74,15 +94,39 @@ async def test_what_the_index_has_is_not_asked_of_the_log(server: Running, keys:
 async def test_a_hold_that_was_lifted_is_not_placed_again(server: Running, keys: Keys) -> None:
     mailer, _ = await keys.make("watch")
     operator, _ = await keys.make("operate")
-    await server.call("OfferRecords", offer(holds=(OTHER,)), key=mailer)
+    asked = types.Hold(reason="a leak", campaign="spring")
+    placed = await server.call(
+        "PlaceHold",
+        admin.PlaceHoldRequest(idempotency_key="place", hold=asked, origin=ask.origin()),
+        key=operator,
+    )
     lifted = admin.LiftHoldRequest(
-        idempotency_key="lift", hold_id="hold-7", reason="seen", origin=ask.origin()
+        idempotency_key="lift", hold_id=placed.hold.hold_id, reason="seen", origin=ask.origin()
     )
     await server.call("LiftHold", lifted, key=operator)
 
-    again = await server.call("OfferRecords", offer(key="offer-2", holds=(OTHER,)), key=mailer)
+    again = await server.call("OfferRecords", offer(1, holds=(placed.hold,)), key=mailer)
 
     assert again.holds_placed == 0
+
+
+async def test_nothing_is_taken_until_people_are_moved_under_the_newest_lookup_key(
+    server: Running, keys: Keys
+) -> None:
+    """Else who was moved in the window that was lost would stand under two keys from then on."""
+    both, _ = await keys.make("watch", "write")
+    await server.call("SetPreference", ask.set_preference(key="before"), key=both)
+    (tenant,) = await server.store.tenants()
+    await replace_lookup_key(server.store, tenant.tenant_id, "a leak")
+    # Whoever writes has met the key.
+    await server.call("SetPreference", ask.set_preference(key="after"), key=both)
+
+    with pytest.raises(UnavailableError) as error:
+        await server.call("OfferRecords", offer(1), key=both)
+    assert error.value.reason is ErrorReason.NODE_BEHIND
+    await move_subjects(server.store, tenant.tenant_id)
+
+    assert (await server.call("OfferRecords", offer(1), key=both)).added == 1
 
 
 async def test_after_the_hold_was_lifted_nothing_is_taken(server: Running, keys: Keys) -> None:

@@ -74,6 +74,14 @@ class Taking:
         return list(self.offered.queue)
 
 
+class Answerless(Taking):
+    """Takes what it is offered, and nobody hears of it."""
+
+    def offer(self, request: pb.OfferRecordsRequest) -> pb.OfferRecordsResponse:
+        super().offer(request)
+        raise UnavailableError("away")
+
+
 class Lives:
     """Of which epoch the stream is said to be."""
 
@@ -97,13 +105,15 @@ class Lives:
 class Offered:
     """An offering under way."""
 
-    def __init__(self, owned: Owned, upstream: Taking, lives: Lives) -> None:
+    def __init__(
+        self, owned: Owned, upstream: Taking, lives: Lives, *, subscriber: str = "mailer"
+    ) -> None:
         self.counts = OfferCounts()
         self.offering = Offering(
             owned,
             upstream,  # type: ignore[arg-type] # nothing else is asked of it
             tenant="t",
-            subscriber="mailer",
+            subscriber=subscriber,
             life=lives,
             counts=self.counts,
             retry_seconds=0.001,
@@ -163,7 +173,7 @@ def test_only_what_protects_and_what_the_log_may_lack_is_offered(replica: Held) 
     with Offered(replica.owned, upstream, Lives(earlier={EPOCH: 5})):
         wait_until(lambda: not replica.owned.kept)
 
-    holds, records = upstream.pages
+    records, holds = upstream.pages
     assert [one.hold_id for one in holds.holds] == ["new"]
     assert [[int(one.kind) for one in subject.records] for subject in records.subjects] == [
         [RecordKind.OPT_OUT, RecordKind.PAUSE, RecordKind.SUPPRESSION]
@@ -194,10 +204,22 @@ def test_an_offer_comes_in_pages_that_are_the_same_each_time(replica: Held) -> N
 
     assert pages == again
     assert [sum(len(one.records) for one in page.subjects) for page in pages] == [1_000] * 3
-    assert len({page.idempotency_key for page in pages}) == 3
-    assert not {page.idempotency_key for page in kept.pages(Revision(1))} & {
-        page.idempotency_key for page in pages
-    }
+
+
+def test_what_is_offered_in_other_words_has_another_key(replica: Held) -> None:
+    """A follower that goes on under another name is not told that it said something else before."""
+    replica.install({"ada@x.com": [record()], "bob@x.com": [record()]})
+    meet_next(replica)
+    upstream = Answerless()
+
+    with Offered(replica.owned, upstream, Lives(), subscriber="mailer-7"):
+        wait_until(lambda: len(upstream.pages) > 1)
+    first = {page.idempotency_key for page in upstream.pages}
+    with Offered(replica.owned, upstream, Lives(), subscriber="mailer-8"):
+        wait_until(lambda: upstream.pages[-1].subscriber == "mailer-8")
+
+    assert len(first) == 1
+    assert upstream.pages[-1].idempotency_key not in first
 
 
 @pytest.mark.parametrize(

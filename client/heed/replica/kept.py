@@ -6,6 +6,7 @@ Laws:
 - What the source's log is known to have of that life is left out; where nothing is known, all is
   offered, and what stands already changes nothing.
 - It says the same in the same pages each time, so that an offer that was broken off is begun again.
+- Holds come last: they wait for a second person, and nobody's opt-out waits behind them.
 Source: ADR 0040.
 """
 
@@ -92,7 +93,7 @@ class Kept:
         SharedIndex.remove(self.index.directory)
 
     def pages(self, after: Revision) -> Iterator[pb.OfferRecordsRequest]:
-        """Yield what was set after a revision, as requests that lack who offers it.
+        """Yield what was set after a revision, as requests that lack who offers it, and a key.
 
         Raises:
             IndexUnusableError: it is damaged.
@@ -100,21 +101,12 @@ class Kept:
         """
         if self.place.revision <= after:
             return
-        named = f"offer-{self.place.epoch.hex()}-{self.index.directory.name}-{after}"
-        for number, page in enumerate(self._contents(after)):
+        for page in self._contents(after):
             page.epoch = self.place.epoch
-            page.idempotency_key = f"{named}-{number}"
             yield page
 
     def _contents(self, after: Revision) -> Iterator[pb.OfferRecordsRequest]:
         view, _ = self.index.find_all((), None)
-        holds = [
-            told.hold(hold)
-            for hold in view.holds
-            if hold.revision > after and not hold.spares_mandatory
-        ]
-        for start in range(0, len(holds), OFFERED_HOLDS_MAX):
-            yield pb.OfferRecordsRequest(holds=holds[start : start + OFFERED_HOLDS_MAX])
         page, count = pb.OfferRecordsRequest(), 0
         for key, encoded in self.index.records_by_key():
             records = [
@@ -132,3 +124,10 @@ class Kept:
                     page, count = pb.OfferRecordsRequest(), 0
         if count:
             yield page
+        holds = [
+            told.hold(hold)
+            for hold in view.holds
+            if hold.revision > after and not hold.spares_mandatory
+        ]
+        for start in range(0, len(holds), OFFERED_HOLDS_MAX):
+            yield pb.OfferRecordsRequest(holds=holds[start : start + OFFERED_HOLDS_MAX])

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from heed.errors import ErrorReason, HeedError, InvalidArgumentError
@@ -143,6 +144,9 @@ class Offering:
             if self._ending.is_set() or self._is_over(life):
                 return False
             page.tenant, page.subscriber = self._tenant, self._subscriber
+            # By all that it says: whoever says it in other words later offers something else.
+            said = page.SerializeToString(deterministic=True)
+            page.idempotency_key = f"offer-{sha256(said).hexdigest()}"
             count = sum(len(one.records) for one in page.subjects)
             try:
                 answer = self._upstream.offer(page)

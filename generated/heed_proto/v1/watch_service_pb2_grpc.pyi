@@ -66,9 +66,10 @@ class WatchServiceStub:
     Idempotent by `idempotency_key`; all or none. People that it changes something for count as
     stopped by bulk. Needs the right `watch`.
 
-    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
-    people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
-    OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
+    hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
+    LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
+    again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     GetPropagation: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
@@ -127,9 +128,10 @@ class WatchServiceAsyncStub(WatchServiceStub):
     Idempotent by `idempotency_key`; all or none. People that it changes something for count as
     stopped by bulk. Needs the right `watch`.
 
-    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
-    people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
-    OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
+    hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
+    LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
+    again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     GetPropagation: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
@@ -203,9 +205,10 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent by `idempotency_key`; all or none. People that it changes something for count as
         stopped by bulk. Needs the right `watch`.
 
-        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (more
-        people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED, LIMIT_REACHED (holds),
-        OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
+        hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
+        LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
+        again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

@@ -5,9 +5,11 @@ Laws:
   under the lock (`heed.judge.offers`). What this node's index has already is not asked of the log,
   so that a follower may offer all it has, and a hundred may offer the same.
 - A hold that the log ever had is not placed again: who lifted it has lifted it.
-- What an offer changes counts as people stopped by bulk, by its principal; above that cap a second
-  person approves the offers of an epoch once. Each offer that changes something is said in the log
-  of the process, since a principal with the right `watch` can stop people by it.
+- Where a lookup key was replaced, whoever is readable is moved first: a follower may have met the
+  move that the log lost, and what it offers under the newest key would stand apart from the rest.
+- What an offer changes counts as people stopped by bulk, by its principal; above that cap, and
+  of a hold, a second person approves the offers of an epoch once. Each offer that changes something
+  is said in the log of the process, since a principal with the right `watch` can stop people by it.
 Source: ADR 0040.
 """
 
@@ -18,6 +20,7 @@ from typing import Final
 import structlog
 
 from heed.acts import Offered, OfferRecords, Outcome
+from heed.errors import ErrorReason, UnavailableError
 from heed.index import IndexUnusableError
 from heed.judge import require_offers_taken
 from heed.model import ChangeKind, Hold, Instant, Method, Origin, Revision, TenantId
@@ -46,10 +49,12 @@ class Offers(Capped):
 
         Raises:
             ConflictError: OFFERS_CLOSED, APPROVAL_REQUIRED; nothing was taken.
+            UnavailableError: NODE_BEHIND, people are being moved under another lookup key.
             HeedError: as `Node.append`.
         """
         context = self.enter("OfferRecords", principal, asked.call.tenant)
         self.admission.rates.take(RateKind.RECORDS, principal, len(asked.offered))
+        await self._require_moved(context)
         tenant_id, epoch = context.tenant.tenant_id, asked.epoch.hex()
         offered = _not_there(context, asked.offered)
         skipped = len(asked.offered) - len(offered)
@@ -92,6 +97,19 @@ class Offers(Capped):
                 holds_placed=answer.holds_placed,
             )
         return appended
+
+    async def _require_moved(self, context: TenantContext) -> None:
+        newest = context.lookup.newest_id
+        looked_at = context.follower.index.epoch, newest
+        if context.lookup.count == 1 or context.moved_in == looked_at:
+            return
+        if await self.store.are_movable(context.tenant_id, newest):
+            raise UnavailableError(
+                f"people are being moved under lookup key {newest}; offer it again",
+                reason=ErrorReason.NODE_BEHIND,
+                metadata={"applied": str(context.follower.revision)},
+            )
+        context.moved_in = looked_at
 
     async def _unheard_of(self, tenant_id: TenantId, holds: tuple[Hold, ...]) -> tuple[Hold, ...]:
         """Return the holds that the log never had. It has few changes without a subject."""

@@ -46,6 +46,10 @@ class KnownTenant(Generic[F]):
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
 
+    moved_in: tuple[bytes, int] = (b"", 0)
+    """The epoch and the lookup key under which everybody readable was found to stand; written only
+    by the service's offers."""
+
     @property
     def tenant_id(self) -> TenantId:
         """The tenant's number."""

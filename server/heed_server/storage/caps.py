@@ -7,6 +7,7 @@ Laws:
   changed nothing, uses nothing.
 - The first part of a call is refused where the cap has no room for the parts after it; each takes
   what is its own.
+- A hold that is offered stops everybody, so that it is over every cap but an approved one.
 - An hour is the sixty minutes before: rows are of a minute each, and go when they no longer count.
 - They are minutes of the database's clock, or of the boot clock where it has none of its own: the
   hour passes also while commit times stand still, so that a wrong clock holds no stop up.
@@ -18,7 +19,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
-from heed.acts import ReleaseSuppressions
+from heed.acts import OfferRecords, ReleaseSuppressions
 from heed.errors import ConflictError, ErrorReason
 from heed.judge import Ruling
 from heed.model import ChangeKind, Instant, RecordKind, SubjectKey, TenantId
@@ -120,6 +121,8 @@ def spend(write: Write, ruling: Ruling, used: Used, now: Instant) -> dict[CapUse
         needed = amount + _people_after(write, cap)
         if before + needed > most:
             raise over_the_cap(spender, cap, before=before, amount=needed)
+        if _is_of_a_hold(write, ruling) and cap not in spender.approved:
+            raise _hold_offered(spender, before=before, amount=needed)
         taken[use] = amount
     return taken
 
@@ -141,13 +144,26 @@ def over_the_cap(spender: Spender, cap: Cap, *, before: int, amount: int) -> Con
         f"{whose} may do {most} {_WHAT[cap]} an hour, has done {before}, and this write is "
         f"{amount} more: nothing of it was written; {then}",
         reason=ErrorReason.APPROVAL_REQUIRED,
-        metadata={
-            "cap": cap.name.lower(),
-            "cap_max": str(most),
-            "used": str(before),
-            "amount": str(amount),
-        },
+        metadata=_told_of(spender, cap, before, amount),
     )
+
+
+def _hold_offered(spender: Spender, *, before: int, amount: int) -> ConflictError:
+    return ConflictError(
+        f"{spender.principal!r} offers a hold, which stops everybody: nothing of it was written; "
+        "have a second person approve it, then send the same call with the same key again",
+        reason=ErrorReason.APPROVAL_REQUIRED,
+        metadata=_told_of(spender, Cap.BULK, before, amount),
+    )
+
+
+def _told_of(spender: Spender, cap: Cap, before: int, amount: int) -> dict[str, str]:
+    return {
+        "cap": cap.name.lower(),
+        "cap_max": str(spender.most[cap]),
+        "used": str(before),
+        "amount": str(amount),
+    }
 
 
 def _amounts(write: Write, ruling: Ruling) -> dict[Cap, int]:
@@ -165,11 +181,16 @@ def _amounts(write: Write, ruling: Ruling) -> dict[Cap, int]:
     amounts: dict[Cap, int] = {}
     if consents:
         amounts[Cap.CONSENTS] = len(consents)
-    if stops and is_bulk(write.act):
+    if (stops and is_bulk(write.act)) or _is_of_a_hold(write, ruling):
         amounts[Cap.BULK] = len(stops)
     if releases:
         amounts[Cap.RELEASES] = len(releases)
     return amounts
+
+
+def _is_of_a_hold(write: Write, ruling: Ruling) -> bool:
+    """Whether a follower has a hold placed again: it needs no right but `watch` for that."""
+    return isinstance(write.act, OfferRecords) and bool(ruling.placed)
 
 
 def _people_after(write: Write, cap: Cap) -> int:

@@ -9,7 +9,7 @@ Laws:
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from heed.model import Subject, SubjectKey, TenantId
 from heed_server.storage.addresses import AddressReader
@@ -126,23 +126,30 @@ def find_movable(
     Raises:
         SecretsError: an address cannot be decrypted.
     """
-    table = encrypted_addresses.c
+    subject_of = encrypted_addresses.c.subject
     rows = connection.execute(
-        select(table.subject, table.type, table.ciphertext)
-        .where(
-            table.tenant_id == tenant_id,
-            table.subject > after,
-            table.lookup_key_id < key_id,
-            table.ciphertext != b"",
-        )
-        .order_by(table.subject)
-        .limit(limit)
+        _of_movable(tenant_id, key_id).where(subject_of > after).order_by(subject_of).limit(limit)
     ).fetchall()
     reader = AddressReader(connection, keyring, tenant_id)
     return [
         Movable(key := SubjectKey(bytes(subject)), reader.subject(key, type_, bytes(ciphertext)))
         for subject, type_, ciphertext in rows
     ]
+
+
+def are_movable(connection: Connection, tenant_id: TenantId, key_id: int) -> bool:
+    """Return whether anybody readable stands under an older lookup key than this."""
+    statement = select(_of_movable(tenant_id, key_id).exists())
+    return bool(connection.execute(statement).scalar())
+
+
+def _of_movable(tenant_id: TenantId, key_id: int) -> Select[Any]:
+    table = encrypted_addresses.c
+    return select(table.subject, table.type, table.ciphertext).where(
+        table.tenant_id == tenant_id,
+        table.lookup_key_id < key_id,
+        table.ciphertext != b"",
+    )
 
 
 def count_subjects(connection: Connection, tenant_id: TenantId) -> list[KeyCount]:

@@ -33,6 +33,7 @@ from heed_server.storage import (
     leases,
     lists,
     log_reads,
+    moving,
     past_reads,
     subscribers,
     trees,
@@ -406,6 +407,10 @@ class SqlStore:
     async def has_answer(self, tenant_id: TenantId, idempotency_key: str) -> bool:
         """Whether a call with this key was answered (see `BatchReader.has_answer`)."""
         return await self._read(lambda c: admin.has_key(c, tenant_id, idempotency_key))
+
+    async def are_movable(self, tenant_id: TenantId, key_id: int) -> bool:
+        """Whether anybody readable stands under an older lookup key."""
+        return await self._read(lambda c: moving.are_movable(c, tenant_id, key_id))
 
     async def ask_approval(self, new: Approval, granted_from: Instant) -> Approval:
         """Return a live one of the same call, or add this one (see `ApprovalStore`)."""
