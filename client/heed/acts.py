@@ -92,8 +92,6 @@ class AddProtections:
     skips_unchanged: bool = False
     """True for imports: a protection that changes nothing that stands makes no change."""
     approved: Approved | None = None
-    dry_run: bool = False
-    """Judge and count, then write nothing: no change, no key row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,7 @@ class EraseSubjects:
 class RevertBatch:
     """Undo a batch for some of the people it touched, as if it had never been for them.
 
-    The first that is no dry run closes the batch: nothing is added to it from then on.
+    The first closes the batch: nothing is added to it from then on.
     """
 
     batch_id: str
@@ -173,8 +171,6 @@ class RevertBatch:
     reason: str
     origin: Origin
     approved: Approved | None = None
-    dry_run: bool = False
-    """Judge and count, then write nothing."""
 
 
 class Found(NamedTuple):
@@ -195,8 +191,6 @@ class ReleaseSuppressions:
     approved: Approved | None = None
     people_after: int = 0
     """People of the parts that come after this one: a cap must have room for them too."""
-    dry_run: bool = False
-    """Judge and count, then write nothing."""
 
 
 class Offered(NamedTuple):

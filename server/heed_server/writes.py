@@ -71,6 +71,8 @@ class Write:
     on SQLite in the store's own thread."""
     spender: Spender | None = None
     """None: it is under no cap."""
+    dry_run: bool = False
+    """Judge and count, then write nothing: no change, no key row."""
     earlier_payload_hashes: tuple[bytes, ...] = ()
     """The same as it was made before: under the lookup keys that were replaced since, and without a
     key (before ADR 0030). A call that is sent again over such a change is known by it."""

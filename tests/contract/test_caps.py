@@ -106,7 +106,8 @@ async def test_what_changes_nothing_uses_nothing(shop: Shop) -> None:
 
     for _ in range(3):
         await spend(shop, listed("a", "b", "c", "d"), BULK)
-    await spend(shop, imports(protection("x"), protection("y"), dry_run=True), BULK)
+    dry, _ = shop.write(imports(protection("x"), protection("y")))
+    await shop.store.append(replace(dry, spender=BULK, dry_run=True))
 
     told = await refused(shop, listed("e", "f"), BULK, key="Test:after")
     assert told["used"] == "4"

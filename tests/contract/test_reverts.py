@@ -44,7 +44,7 @@ PAST = 1_700_000_000_000_000
 """Before the time of every clock here."""
 
 
-async def undoing(shop: Shop, batch: str = WRONG, *, dry_run: bool = False) -> RevertBatch:
+async def undoing(shop: Shop, batch: str = WRONG) -> RevertBatch:
     found = await shop.store.find_batch(shop.tenant_id, batch)
     assert found is not None
     return RevertBatch(
@@ -54,13 +54,12 @@ async def undoing(shop: Shop, batch: str = WRONG, *, dry_run: bool = False) -> R
         reason="the wrong file",
         origin=origin(Method.OPERATOR),
         approved=Approved("jane", "joe"),
-        dry_run=dry_run,
     )
 
 
 async def revert(shop: Shop, batch: str = WRONG, *, dry_run: bool = False) -> Reverted:
-    act = await undoing(shop, batch, dry_run=dry_run)
-    return (await shop.ask(act)).outcome.reverted
+    act = await undoing(shop, batch)
+    return (await shop.ask(act, dry_run=dry_run)).outcome.reverted
 
 
 async def standing(shop: Shop, name: str) -> list[Record]:

@@ -227,10 +227,10 @@ async def test_importing_a_list_again_changes_nothing(shop: Shop, database: Data
 async def test_a_dry_run_counts_and_writes_nothing(shop: Shop, database: Database) -> None:
     await shop.ask(imports(protection("ada", decided=1)))
     head = await shop.store.head(shop.tenant_id)
-    rows = imports(protection("ada", decided=1), protection("bob"), dry_run=True)
+    rows = imports(protection("ada", decided=1), protection("bob"))
 
-    asked = await shop.ask(rows, key="Test:dry", payload="same")
-    again = await shop.ask(rows, key="Test:dry", payload="other")
+    asked = await shop.ask(rows, key="Test:dry", payload="same", dry_run=True)
+    again = await shop.ask(rows, key="Test:dry", payload="other", dry_run=True)
 
     assert asked.outcome.tally == again.outcome.tally == Tally(added=1, unchanged=1)
     assert not again.appended.replayed

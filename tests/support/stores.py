@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -315,15 +315,12 @@ def adds(*protections: Protection) -> AddProtections:
     return AddProtections(protections=protections, origin=origin(Method.API))
 
 
-def imports(
-    *protections: Protection, batch: str = "list-1", dry_run: bool = False
-) -> AddProtections:
+def imports(*protections: Protection, batch: str = "list-1") -> AddProtections:
     return AddProtections(
         protections=protections,
         origin=origin(Method.IMPORT),
         batch_id=batch,
         skips_unchanged=True,
-        dry_run=dry_run,
     )
 
 
@@ -400,9 +397,17 @@ class Shop:
     tenant_id: TenantId
     _keys: Iterator[int] = field(default_factory=itertools.count)
 
-    async def ask(self, act: Act, *, key: str | None = None, payload: str | None = None) -> Asked:
+    async def ask(
+        self,
+        act: Act,
+        *,
+        key: str | None = None,
+        payload: str | None = None,
+        dry_run: bool = False,
+    ) -> Asked:
         """Append an act; without a key, under one of its own."""
         write, outcomes = self.write(act, key=key, payload=payload)
+        write = replace(write, dry_run=dry_run)
         return Asked(await self.store.append(write), outcomes)
 
     def write(

@@ -37,7 +37,7 @@ def test_rows_become_protections_at_the_channels_of_their_subject() -> None:
     assert (opt_out.cause, opt_out.reach, opt_out.row) == (Cause.NONE, Reach.TRANSACTIONAL, 1)
     assert opt_out.scope == Scope(channel=Channel.EMAIL, topic="")
     assert opt_out.decided_time is not None
-    assert (read.batch_id, read.dry_run, read.has_opt_outs, read.rejected) == (
+    assert (read.batch_id, read.call.dry_run, read.has_opt_outs, read.rejected) == (
         "batch",
         False,
         True,

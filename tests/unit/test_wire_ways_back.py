@@ -28,7 +28,7 @@ def client() -> FakeSyncClient:
 def test_a_batch_is_named_to_be_undone() -> None:
     asked = parse_ways_back.revert_batch(ask.revert_batch("list-9").SerializeToString())
 
-    assert (asked.batch_id, asked.reason, asked.dry_run) == ("list-9", "the wrong file", False)
+    assert (asked.batch_id, asked.reason, asked.call.dry_run) == ("list-9", "the wrong file", False)
 
     for batch_id in ("", "list\t9", "b" * (limits.BATCH_ID_CHARACTERS_MAX + 1)):
         violations = violations_of(parse_ways_back.revert_batch, ask.revert_batch(batch_id))

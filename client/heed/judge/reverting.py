@@ -74,7 +74,7 @@ def judge_revert(act: RevertBatch, ruling: Ruling) -> None:
             reason=ErrorReason.APPROVAL_REQUIRED,
             metadata={"method": "RevertBatch"},
         )
-    if batch.reverted is None and not act.dry_run:
+    if batch.reverted is None:
         _close(act, batch, ruling)
     undone = {name for name, one in ledger.batches.items() if one.reverted is not None}
     undone.add(act.batch_id)

@@ -85,9 +85,8 @@ def write(memory: Memory, name: str, asked: Asked, now: Instant) -> bytes:
         HeedError: as the judge says; nothing changed.
     """
     call = asked.call
-    is_dry_run = isinstance(asked, ImportAsked | ReleasesAsked | RevertAsked) and asked.dry_run
     key = f"{name}:{call.idempotency_key}"
-    before = None if is_dry_run else memory.answers.get(key)
+    before = None if call.dry_run else memory.answers.get(key)
     if isinstance(asked, ImportAsked | PreferencesAsked):
         require_open_batch(asked.batch_id, memory.ledger.batches)
     if before is not None:
@@ -101,8 +100,8 @@ def write(memory: Memory, name: str, asked: Asked, now: Instant) -> bytes:
         replayed.replayed = True
         return bytes(replayed.SerializeToString())
     act, tell = WRITES[name].plan(memory, asked)
-    answer = tell(memory.append(act, now, dry_run=is_dry_run))
-    if not is_dry_run:
+    answer = tell(memory.append(act, now, dry_run=call.dry_run))
+    if not call.dry_run:
         memory.answers[key] = (call.payload_hash, answer)
     return answer
 
@@ -132,7 +131,6 @@ def _import_records(memory: Memory, asked: ImportAsked) -> tuple[Act, Tell]:
         origin=asked.origin,
         batch_id=asked.batch_id,
         skips_unchanged=True,
-        dry_run=asked.dry_run,
     )
     return act, partial(outcomes.records_imported, memory.tenant_id, rejected=asked.rejected)
 
@@ -172,7 +170,7 @@ def _release_suppressions(memory: Memory, asked: ReleasesAsked) -> tuple[Act, Te
         and asked.batch_id in {"", memory.change(held.record.revision).batch_id}
     )
     people = len({one.key for one in found})
-    if people > RELEASED_PEOPLE_MAX and not asked.dry_run:
+    if people > RELEASED_PEOPLE_MAX and not asked.call.dry_run:
         raise _nobody_else("ReleaseSuppressions")
     act = ReleaseSuppressions(found=found, reason=asked.reason, origin=asked.origin)
     return act, partial(outcomes.suppressions_released, memory.tenant_id, before=0, people=people)
@@ -182,7 +180,7 @@ def _revert_batch(memory: Memory, asked: RevertAsked) -> tuple[Act, Tell]:
     batch = memory.ledger.batches.get(asked.batch_id)
     if batch is None:
         raise batch_unknown(asked.batch_id)
-    if not asked.dry_run:
+    if not asked.call.dry_run:
         raise _nobody_else("RevertBatch")
     keys = {one.key for one in memory.log if one.batch_id == asked.batch_id}
     act = RevertBatch(
@@ -191,7 +189,6 @@ def _revert_batch(memory: Memory, asked: RevertAsked) -> tuple[Act, Tell]:
         through=batch.last,
         reason=asked.reason,
         origin=asked.origin,
-        dry_run=True,
     )
     return act, partial(outcomes.batch_reverted, memory.tenant_id, before=Reverted())
 

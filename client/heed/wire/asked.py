@@ -35,6 +35,8 @@ class WriteCall:
     idempotency_key: str
     payload_hash: bytes
     """SHA-256 over the method and everything else the call says; equal for equal payloads."""
+    dry_run: bool = False
+    """Only say what it would do: no change, and the key stays free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,6 @@ class ImportAsked:
     rejected: tuple[RejectedRow, ...]
     has_opt_outs: bool
     origin: Origin
-    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +234,6 @@ class RevertAsked:
     batch_id: str
     reason: str
     origin: Origin
-    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +248,6 @@ class ReleasesAsked:
     """Empty: whatever set them."""
     reason: str
     origin: Origin
-    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,9 @@ def batch_set_preferences(data: bytes) -> PreferencesAsked:
     return PreferencesAsked(call=call, people=people, batch_id=asked.batch_id)
 
 
-def write_call(method: str, asked: WriteMessage, violations: Violations) -> WriteCall:
+def write_call(
+    method: str, asked: WriteMessage, violations: Violations, *, dry_run: bool = False
+) -> WriteCall:
     """Read what every write says of itself; takes the tenant and the key out of the message.
 
     What is left, serialised canonically, is what the key names: the same from every client.
@@ -149,7 +151,7 @@ def write_call(method: str, asked: WriteMessage, violations: Violations) -> Writ
     asked.tenant = asked.idempotency_key = ""
     payload = asked.SerializeToString(deterministic=True)
     payload_hash = hashlib.sha256(method.encode() + b"\0" + payload).digest()
-    return WriteCall(tenant=tenant, idempotency_key=key, payload_hash=payload_hash)
+    return WriteCall(tenant=tenant, idempotency_key=key, payload_hash=payload_hash, dry_run=dry_run)
 
 
 def _wait_seconds(asked: preference.SetPreferenceRequest, violations: Violations) -> float | None:

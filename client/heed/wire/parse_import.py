@@ -52,7 +52,7 @@ def import_records(data: bytes) -> ImportAsked:
     if len(asked.rows) > limits.IMPORT_ROWS_MAX:
         raise too_large("rows", len(asked.rows), limits.IMPORT_ROWS_MAX)
     violations = Violations()
-    call = write_call("ImportRecords", asked, violations)
+    call = write_call("ImportRecords", asked, violations, dry_run=asked.dry_run)
     values.ascii_name(asked.batch_id, "batch_id", violations, limits.BATCH_ID_CHARACTERS_MAX)
     if not asked.rows:
         violations.add("rows", f"is empty; say 1 to {limits.IMPORT_ROWS_MAX} rows")
@@ -76,7 +76,6 @@ def import_records(data: bytes) -> ImportAsked:
         rejected=tuple(rejected),
         has_opt_outs=any(one.cause is _NO_CAUSE for one in protections),
         origin=origin,
-        dry_run=asked.dry_run,
     )
 
 

@@ -22,11 +22,10 @@ def revert_batch(data: bytes) -> RevertAsked:
     violations = Violations()
     values.ascii_name(asked.batch_id, "batch_id", violations, limits.BATCH_ID_CHARACTERS_MAX)
     read = RevertAsked(
-        call=write_call("RevertBatch", asked, violations),
+        call=write_call("RevertBatch", asked, violations, dry_run=asked.dry_run),
         batch_id=asked.batch_id,
         reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
-        dry_run=asked.dry_run,
     )
     violations.raise_if_any()
     return read
@@ -49,14 +48,13 @@ def release_suppressions(data: bytes) -> ReleasesAsked:
         if asked.HasField("from_time") and before_time <= from_time:
             violations.add("before_time", "must be after from_time")
     read = ReleasesAsked(
-        call=write_call("ReleaseSuppressions", asked, violations),
+        call=write_call("ReleaseSuppressions", asked, violations, dry_run=asked.dry_run),
         cause=BULK_CAUSES.read(asked.cause, "cause", violations, Cause.MANUAL),
         from_time=from_time,
         before_time=before_time,
         batch_id=asked.batch_id,
         reason=why(asked.reason, violations),
         origin=values.required_origin(asked.HasField("origin"), asked.origin, violations),
-        dry_run=asked.dry_run,
     )
     violations.raise_if_any()
     return read

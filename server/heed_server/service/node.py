@@ -171,6 +171,7 @@ def _write(
         act=act,
         encode_answer=encode_answer,
         spender=spender,
+        dry_run=call.dry_run,
         lookup_key_id=lookup.newest_id,
         older_keys=older_keys,
     )

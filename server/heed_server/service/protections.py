@@ -83,7 +83,6 @@ class Protections(Capped):
             origin=asked.origin,
             batch_id=asked.batch_id,
             skips_unchanged=True,
-            dry_run=asked.dry_run,
         )
         return await self.append_capped(
             context,

@@ -45,13 +45,14 @@ class WaysBack(Capped):
         found = await self.store.find_batch(tenant_id, asked.batch_id)
         if found is None:
             raise batch_unknown(asked.batch_id)
-        if asked.dry_run:
+        if asked.call.dry_run:
             return await self._revert(context, asked, found, None)
         if await self.store.has_answer(tenant_id, f"RevertBatch:{asked.call.idempotency_key}"):
             # A replay, or a key that named another call: the log tells.
             nobody = BatchFound(keys=(), last=found.last)
             return await self._revert(context, asked, nobody, None)
-        would = await self._revert(context, replace(asked, dry_run=True), found, None)
+        trying = replace(asked, call=replace(asked.call, dry_run=True))
+        would = await self._revert(context, trying, found, None)
         shown = _counts_of(would.answer)
         approval = await self.require_second_person(
             context,
@@ -80,11 +81,11 @@ class WaysBack(Capped):
         """
         context = self.enter("ReleaseSuppressions", principal, asked.call.tenant)
         key = f"ReleaseSuppressions:{asked.call.idempotency_key}"
-        is_answered = not asked.dry_run and await self.store.has_answer(
+        is_answered = not asked.call.dry_run and await self.store.has_answer(
             context.tenant.tenant_id, key
         )
         found = () if is_answered else await self._suppressions(context, asked)
-        if asked.dry_run or not found:
+        if asked.call.dry_run or not found:
             return await self._release(context, asked, found, None, None)
         spender, approved = self.caps.releasing(principal), None
         granted = await self.granted_before(context, principal, "ReleaseSuppressions", asked.call)
@@ -128,7 +129,6 @@ class WaysBack(Capped):
                 reason=asked.reason,
                 origin=asked.origin,
                 approved=None if approval is None else _approved(approval),
-                dry_run=asked.dry_run,
             )
 
         def encode_answer(outcome: Outcome) -> bytes:
@@ -195,7 +195,6 @@ class WaysBack(Capped):
                 origin=asked.origin,
                 approved=approved,
                 people_after=people_after,
-                dry_run=asked.dry_run,
             )
 
         def encode_answer(outcome: Outcome) -> bytes:

@@ -10,11 +10,11 @@ Laws:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from heed.acts import AddProtections, ReleaseSuppressions, RevertBatch, SetPreferences
+from heed.acts import SetPreferences
 from heed.audit.checkpoints import origin_of
 from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
@@ -48,8 +48,6 @@ from heed_server.storage.touched import (
 from heed_server.writes import Appended, Committed, Write
 
 _MICROSECONDS_A_DAY = 86_400_000_000
-_DRY: Final = (AddProtections, ReleaseSuppressions, RevertBatch)
-"""The acts that can be tried first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +149,12 @@ def _append(
     rules: GroupRules,
 ) -> Appended:
     act = write.act
-    is_dry_run = isinstance(act, _DRY) and act.dry_run
     require_open(act, log.ledger.batches)
     head = log.head
     # Before a replay too: the hash of what was asked first may be of the key that is not known.
     if write.lookup_key_id not in {0, head.lookup_key_id}:
         raise key_replaced(head.lookup_key_id, head.revision)
-    first = None if is_dry_run else log.keys.get(write.idempotency_key)
+    first = None if write.dry_run else log.keys.get(write.idempotency_key)
     if first is not None:
         return _replay(write, first, log)
     commit_time = Instant(head.commit_time + 1)
@@ -170,7 +167,7 @@ def _append(
         commit_time=commit_time,
         clock_off_ms=times.clock_off_ms,
     )
-    if is_dry_run:
+    if write.dry_run:
         return Appended(
             answer=write.encode_answer(ruling.outcome(head, commit_time)),
             replayed=False,
