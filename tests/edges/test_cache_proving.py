@@ -10,19 +10,18 @@ import pytest
 import heed
 from heed.audit.notes import VerifierKey, read_verifier_key
 from heed.connection.target import Target
-from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 from tests.support.agents import ServedAgent
 from tests.support.cache_process import records_of
 from tests.support.caches import CachedSyncClient, GoingClock, wait_until
-from tests.support.lying import (
-    Lie,
-    LyingCalls,
-    checksum_of,
-    rehash,
-    rewritten,
-    without_first_subject,
+from tests.support.lies import (
+    PLAIN_LIES,
+    SNAPSHOT_LIES,
+    WHOLE_LIES,
+    alter_effect,
+    of_changes,
 )
+from tests.support.lying import Lie, LyingCalls, rehash
 from tests.support.served import Served, run_command
 
 pytestmark = pytest.mark.slow
@@ -210,42 +209,6 @@ def test_an_erasure_takes_the_material_and_leaves_the_leaves(
         assert not back.client.check(email=person, channel="email", topic="news").allowed
 
 
-def alter_effect(message: pb.WatchChangesResponse) -> None:
-    """Tell an opt-out of everything as one of something else, and its content as it is."""
-    for change in message.changes.changes:
-        change.set_record.topic = "elsewhere"
-
-
-def leave_out(message: pb.WatchChangesResponse) -> None:
-    """Leave a change out, and its leaf."""
-    changes = message.changes
-    del changes.changes[0], changes.leaves[0]
-
-
-def say_nothing(message: pb.WatchChangesResponse) -> None:
-    """Leave a change out whose content is there."""
-    del message.changes.changes[0]
-
-
-def tell_opt_in(message: pb.WatchChangesResponse) -> None:
-    for change in message.changes.changes:
-        change.set_record.kind = types.RECORD_KIND_OPT_IN
-
-
-def of_another(message: pb.WatchChangesResponse) -> None:
-    """Tell the choice as another person's."""
-    for change in message.changes.changes:
-        change.subject_key = bytes(16)
-
-
-def earlier(message: pb.WatchChangesResponse) -> None:
-    for change in message.changes.changes:
-        change.commit_time_us -= 1
-
-
-PLAIN_LIES = [alter_effect, leave_out, say_nothing, tell_opt_in, of_another, earlier]
-
-
 @pytest.mark.parametrize("lie", PLAIN_LIES, ids=lambda lie: lie.__name__)
 def test_a_change_that_was_altered_or_left_out_is_found_at_once(
     server: Served, plain: heed.SyncClient, key: str, tmp_path: Path, lie: Lie
@@ -253,7 +216,7 @@ def test_a_change_that_was_altered_or_left_out_is_found_at_once(
     with Told(server, tmp_path / "cache", key) as told:
         told.wait_proved(head(plain))
         told.client.wait_live()
-        told.calls.lie = _of_changes(lie)
+        told.calls.lie = of_changes(lie)
         plain.opt_out(email="lied@example.com", source="tests")
 
         told.wait_disproved()
@@ -264,48 +227,7 @@ def test_a_change_that_was_altered_or_left_out_is_found_at_once(
         told.client.wait_live()
 
 
-def rewrite(message: pb.Changes) -> None:
-    """Tell another content, with all that follows from it."""
-    for leaf, change in zip(message.leaves, message.changes, strict=True):
-        rewritten(leaf.content, topic="elsewhere")
-        change.set_record.topic = "elsewhere"
-
-
-def make_up(message: pb.Changes) -> None:
-    """Tell a change before the first that nobody made."""
-    made = pb.Changes.FromString(message.SerializeToString())
-    for change in (*made.changes, *message.changes):
-        change.subject_key = bytes([change.revision % 256]) * 16
-    for change in message.changes:
-        change.revision += 1
-        change.set_record.revision += 1
-    del made.changes[1:], made.leaves[1:]
-    message.changes.insert(0, made.changes[0])
-    message.leaves.insert(0, made.leaves[0])
-    message.through += 1
-
-
-def swap(message: pb.Changes) -> None:
-    """Tell two changes in the other order."""
-    first, second = message.changes[0], message.changes[1]
-    one, other = first.subject_key, second.subject_key
-    first.subject_key, second.subject_key = other, one
-    salt = message.leaves[0].content.salt
-    message.leaves[0].content.salt = message.leaves[1].content.salt
-    message.leaves[1].content.salt = salt
-
-
-def hash_alone(message: pb.Changes) -> None:
-    """Tell that there is a change, and neither which nor what it says."""
-    del message.changes[:]
-    for leaf in message.leaves:
-        leaf.hash = bytes(32)
-
-
-GOOD_LIES = [rewrite, make_up, swap, hash_alone]
-
-
-@pytest.mark.parametrize("lie", GOOD_LIES, ids=lambda lie: lie.__name__)
+@pytest.mark.parametrize("lie", WHOLE_LIES, ids=lambda lie: lie.__name__)
 def test_a_history_that_was_made_up_whole_is_found_by_the_next_checkpoint(
     server: Served,
     plain: heed.SyncClient,
@@ -338,64 +260,6 @@ def test_a_history_that_was_made_up_whole_is_found_by_the_next_checkpoint(
 def two_opt_outs(plain: heed.SyncClient) -> None:
     """Two changes of one transaction, so of one message."""
     plain.opt_out(email="one@lied.example.com", phone="+4915112345678", source="tests")
-
-
-def _of_changes(lie: Lie) -> Lie:
-    def lies(message: pb.WatchChangesResponse) -> None:
-        if len(message.changes.changes):
-            lie(message)
-
-    return lies
-
-
-def missing_record() -> Lie:
-    chunks: list[bytes] = []
-
-    def lies(message: pb.WatchChangesResponse) -> None:
-        if message.HasField("snapshot_begin"):
-            chunks.clear()
-        elif message.HasField("snapshot_chunk"):
-            if not chunks:
-                records = without_first_subject(message.snapshot_chunk.records)
-                message.snapshot_chunk.records = records
-            chunks.append(message.snapshot_chunk.records)
-        elif message.HasField("snapshot_end"):
-            end = message.snapshot_end
-            end.checksum = checksum_of(chunks)
-            end.record_count = sum(
-                len(one.records)
-                for chunk in chunks
-                for one in pb.SnapshotRecords.FromString(chunk).subjects
-            )
-
-    return lies
-
-
-def missing_hold() -> Lie:
-    def lies(message: pb.WatchChangesResponse) -> None:
-        if message.HasField("snapshot_begin"):
-            del message.snapshot_begin.holds[:]
-
-    return lies
-
-
-def other_tree() -> Lie:
-    def lies(message: pb.WatchChangesResponse) -> None:
-        if message.HasField("snapshot_end"):
-            message.snapshot_end.subtree_hashes[0] = bytes(32)
-
-    return lies
-
-
-def no_checkpoint() -> Lie:
-    def lies(message: pb.WatchChangesResponse) -> None:
-        if message.HasField("snapshot_end"):
-            message.snapshot_end.checkpoint = ""
-
-    return lies
-
-
-SNAPSHOT_LIES = [missing_record, missing_hold, other_tree, no_checkpoint]
 
 
 @pytest.mark.parametrize("lie", SNAPSHOT_LIES, ids=lambda lie: lie.__name__)
@@ -483,7 +347,7 @@ def test_through_an_agent_it_is_the_same(
         write_everything(plain)
         told.wait_proved(head(plain))
 
-        told.calls.lie = _of_changes(alter_effect)
+        told.calls.lie = of_changes(alter_effect)
         plain.opt_out(email="lied@example.com", source="tests")
         told.wait_disproved()
 

@@ -14,24 +14,20 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from heed.model import Hold, Record, Topic
-from heed.records import Slot
-from heed.wire.watched import change_from, hold_from, topic_from
 from heed_proto.v1 import watch_service_pb2 as pb
 from tests.support.served import Served
 from tests.support.servers import new_channel
+from tests.support.told_changes import ToldChanges
 from tests.support.watching import Subscriber
 
 WAIT_SECONDS_MAX = 30.0
 
 
-class Mirror:
+class Mirror(ToldChanges):
     """What one consumer knows of a tenant; it outlives its connections."""
 
     def __init__(self) -> None:
-        self.records: dict[bytes, dict[Slot, Record]] = {}
-        self.topics: dict[str, Topic] = {}
-        self.holds: dict[str, Hold] = {}
+        super().__init__()
         self.epoch = ""
         self.began = 0
         self.revision = -1
@@ -43,12 +39,6 @@ class Mirror:
         self.ids: set[str] = set()
         self.subjects: list[str] = []
         self.headers: set[str] = set()
-
-    def standing(self) -> dict[bytes, frozenset[Record]]:
-        """Every subject that has records, with them."""
-        return {
-            key: frozenset(records.values()) for key, records in self.records.items() if records
-        }
 
     def take(self, subject: str, headers: Mapping[str, str], body: bytes, sequence: int) -> None:
         """Apply one message, checking what it promises."""
@@ -72,30 +62,12 @@ class Mirror:
             assert (headers["ce-epoch"], began) == (self.epoch, self.began)
             assert revision == self.revision + 1, "there is a gap"
             if body:
-                self._apply(pb.Change.FromString(body), headers)
+                message = pb.Change.FromString(body)
+                assert message.revision == revision
+                assert headers["ce-datacontenttype"] == "application/protobuf"
+                assert headers.get("ce-subject", "") == message.subject_key.hex()
+                self.apply(message)
         self.revision, self.running_hash = revision, headers["ce-runninghash"]
-
-    def _apply(self, message: pb.Change, headers: Mapping[str, str]) -> None:
-        assert message.revision == int(headers["ce-revision"])
-        assert headers["ce-datacontenttype"] == "application/protobuf"
-        change = change_from(message)
-        assert headers.get("ce-subject", "") == message.subject_key.hex()
-        if change.subject is not None and change.erasure is not None:
-            self.records[change.subject] = {one.slot: one for one in change.erasure.standing}
-        elif change.subject is not None and change.record is not None:
-            records = self.records.setdefault(change.subject, {})
-            if message.HasField("set_record"):
-                records[change.record.slot] = change.record
-            else:
-                del records[change.record.slot]
-        elif message.HasField("set_topic"):
-            told = topic_from(message.set_topic)
-            self.topics[told.name] = told
-        elif message.HasField("set_hold"):
-            hold = hold_from(message.set_hold)
-            self.holds[hold.hold_id] = hold
-        else:
-            del self.holds[message.remove_hold_id]
 
 
 @asynccontextmanager

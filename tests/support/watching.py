@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 
 from grpc import aio
 
-from heed.model import Hold, Record, Topic
-from heed.records import Slot
-from heed.wire.watched import change_from, hold_from, subjects_from, topic_from
+from heed.wire.watched import hold_from, subjects_from, topic_from
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
+from tests.support.told_changes import ToldChanges
 
 WATCH = "/heed.v1.WatchService/WatchChanges"
 REPORT = "/heed.v1.WatchService/ReportApplied"
@@ -23,14 +22,12 @@ WAIT_SECONDS_MAX = 60.0
 Read = Callable[[pb.WatchChangesResponse], object]
 
 
-class Knowledge:
+class Knowledge(ToldChanges):
     """What one subscriber knows; it outlives its streams."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.opened = pb.Opened()
-        self.records: dict[bytes, dict[Slot, Record]] = {}
-        self.topics: dict[str, Topic] = {}
-        self.holds: dict[str, Hold] = {}
         self.token = ""
         self.revision = 0
         self.running_hash = b""
@@ -46,12 +43,6 @@ class Knowledge:
         """The last probe that was sent."""
         self.is_whole = False
         self._snapshot: list[bytes] = []
-
-    def standing(self) -> dict[bytes, frozenset[Record]]:
-        """Every subject that has records, with them."""
-        return {
-            key: frozenset(records.values()) for key, records in self.records.items() if records
-        }
 
     def take(self, message: pb.WatchChangesResponse) -> None:
         """Apply a message, checking what it promises."""
@@ -102,30 +93,11 @@ class Knowledge:
         for message in changes.changes:
             assert last < message.revision <= changes.through
             last = message.revision
-            self._apply_one(message)
+            self.changes += 1
+            if message.HasField("rekey"):
+                assert message.rekey.key_id in {key.key_id for key in self.opened.lookup_keys}
+            self.apply(message)
         self._stand(changes.through, changes.token, changes.running_hash)
-
-    def _apply_one(self, message: pb.Change) -> None:
-        self.changes += 1
-        change = change_from(message)
-        if change.subject is not None and change.erasure is not None:
-            self.records[change.subject] = {one.slot: one for one in change.erasure.standing}
-        elif change.rekey is not None:
-            assert change.rekey.key_id in {key.key_id for key in self.opened.lookup_keys}
-            if change.subject is not None and change.rekey.previous is not None:
-                self.records[change.subject] = self.records.pop(change.rekey.previous, {})
-        elif change.subject is not None and change.record is not None:
-            records = self.records.setdefault(change.subject, {})
-            if message.HasField("set_record"):
-                records[change.record.slot] = change.record
-            else:
-                del records[change.record.slot]
-        elif change.topic is not None:
-            self.topics[change.topic.name] = change.topic
-        elif change.hold is not None and message.HasField("set_hold"):
-            self.holds[change.hold.hold_id] = change.hold
-        elif change.hold is not None:
-            del self.holds[change.hold.hold_id]
 
     def _hear(self, heartbeat: pb.Heartbeat) -> None:
         assert heartbeat.through in ({self.revision} if self.is_whole else {0, self.revision})
