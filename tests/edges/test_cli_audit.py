@@ -59,8 +59,14 @@ def test_a_receipt_is_got_and_verified(audited: Audited) -> None:
     audited.run("receipt", "2", "--out", "two.tlog-proof")
 
     told = json.loads(audited.verify("two.tlog-proof", "--json"))
+    (content,) = (
+        line.partition("content: ")[2]
+        for line in audited.verify("two.tlog-proof").splitlines()
+        if "content: " in line
+    )
 
     assert told["verified"] is True
+    assert json.loads(content) == told["content"]
     assert (told["revision"], told["kind"], told["size"]) == (2, "choice", 3)
     assert told["content"]["record"]["kind"] == "opt_out"
     assert len(told["subject_key"]) == 32

@@ -27,7 +27,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Generator[Served]:
     folder = tmp_path_factory.mktemp("server")
-    with Served(folder, "--auth-required=true", *authority.flags()) as server:
+    flags = ("--auth-required=true", "--caps-releases-per-hour-max=1", *authority.flags())
+    with Served(folder, *flags) as server:
         yield server
 
 
@@ -56,9 +57,9 @@ def heed(server: Served, authority: Authority) -> Heed:
 
 @pytest.fixture(scope="module")
 def new_key(server: Served) -> Callable[..., str]:
-    def make(*rights: str) -> str:
+    def make(*rights: str, name: str = "tests") -> str:
         flags = [flag for right in rights for flag in ("--right", right)]
-        done = run_command("keys", "create", "tests", "--json", *flags, cwd=server.folder)
+        done = run_command("keys", "create", name, "--json", *flags, cwd=server.folder)
         assert done.returncode == 0, done.stderr
         return str(json.loads(done.stdout)["key"])
 
@@ -100,6 +101,55 @@ def test_a_list_is_checked(heed: Heed, key: str) -> None:
     verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(done.stdout))]
     assert verdicts == ["suppressed", "allowed", "invalid"]
     assert done.returncode == 6
+
+
+def test_a_release_above_the_cap_is_made_by_the_key_that_the_command_told(
+    heed: Heed, new_key: Callable[..., str]
+) -> None:
+    desk, lead = (new_key("suppress", "admin", name=name) for name in ("desk", "lead"))
+    whom = [("--email", f"suppressed{at}@example.com", "--cause", "manual") for at in range(2)]
+    for one in whom:
+        heed("suppressions", "add", *one, key=lead)
+    release = ("suppressions", "release", *whom[1], "--reason", "a typo")
+    heed("suppressions", "release", *whom[0], "--reason", "a typo", key=desk)
+
+    refused = heed(*release, key=desk)
+    (waiting,) = heed("approvals", "list", "--json", key=lead).stdout.splitlines()
+    approval = json.loads(waiting)
+    of_ones_own = heed("approvals", "grant", approval["approval_id"], key=desk)
+    granted = heed("approvals", "grant", approval["approval_id"], key=lead)
+    told = refused.stderr.split("then give the same command again with ")[1].split()
+    done = heed(*release, *told, key=desk)
+
+    assert refused.returncode == 4
+    assert approval["reason"] == "a typo"
+    assert approval["about"].startswith("suppressions by manual of one person: more releases than")
+    assert told[0] == "--idempotency-key"
+    assert of_ones_own.returncode == 4
+    assert "give the same" not in of_ones_own.stderr
+    assert granted.returncode == 0
+    assert done.returncode == 0, done.stderr
+    assert "released: manual" in done.stdout
+
+
+def test_history_shows_the_evidence_and_after_an_erasure_nothing_of_what_was_said(
+    heed: Heed, key: str
+) -> None:
+    whom = ("--email", "erased@example.com")
+    evidence = ("--notice", "newsletter", "--notice-version", "2026-03", "--language", "de-AT")
+    act = ("--act", "ticked the box", "--method", "web_form")
+    scope = ("--channel", "email", "--topic", "news")
+    decided = ("--decided-time", "2026-03-01T09:00:00Z")
+    heed("set", "opt-in", *whom, *scope, *evidence, *act, *decided, key=key)
+
+    before = heed("history", *whom, key=key)
+    erased = heed("erase", *whom, "--user", "nobody", "--reason", "asked", key=key)
+    after = heed("history", *whom, key=key)
+
+    assert "newsletter 2026-03 (de-AT): ticked the box" in before.stdout
+    assert "nothing is known under identifier 2" in erased.stdout
+    assert "newsletter" not in after.stdout
+    assert "something later stood" not in after.stdout
 
 
 def test_a_key_without_the_right_is_refused_by_its_name(

@@ -455,3 +455,27 @@ def test_doctor_tells_of_grants_that_are_wrong(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "BAD grants: " in done.stdout
+
+
+def test_a_server_says_how_its_first_address_is_reached_and_that_grants_let_callers_in(
+    world: World,
+) -> None:
+    said = world.server.serving["first_check"]
+
+    assert "--ca-file" in said
+    assert "--certificate-file" not in said  # the second address asks for one
+    assert '"no_keys"' not in world.server.log
+
+
+def test_doctor_in_json_says_nothing_but_its_findings(tmp_path: Path) -> None:
+    write_jwks(tmp_path, JwtIssuer())
+    file = write_grants(tmp_path, GRANTS[0], GRANTS[-1])  # of JWTs: no certificate is asked for
+
+    done = run_command(
+        "doctor", "--json", f"--auth-grants-file={file}", "--listen=127.0.0.1:0", cwd=tmp_path
+    )
+
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"what": "grants", "good": True} in [
+        {name: one[name] for name in ("what", "good")} for one in findings
+    ]

@@ -158,3 +158,28 @@ def test_details_that_are_not_ours_are_of_the_transport(status: bytes) -> None:
     error = told(Failed(grpc.StatusCode.UNAVAILABLE, status=status), CHECK)
 
     assert error.reason is heed.ErrorReason.SERVER_UNREACHABLE
+
+
+def waits(metadata: dict[str, str], key: str) -> heed.HeedError:
+    sent_by_server = heed.ConflictError(
+        "it needs a second person", reason=heed.ErrorReason.APPROVAL_REQUIRED, metadata=metadata
+    )
+    failed = sent(sent_by_server, grpc.StatusCode.FAILED_PRECONDITION)
+    return told(failed, SET_PREFERENCE, key)
+
+
+def test_a_write_that_waits_for_a_second_person_names_the_key_to_send_it_again_with() -> None:
+    error = waits({"approval_id": "approval-1", "method": "ReleaseSuppression"}, "k-1")
+
+    assert type(error) is heed.ConflictError
+    assert error.metadata["idempotency_key"] == "k-1"
+    assert error.metadata["approval_id"] == "approval-1"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "key"),
+    [({"method": "RevertBatch"}, "k-1"), ({"approval_id": "approval-1"}, "")],
+    ids=["nobody could approve it", "an approval that was refused has no key"],
+)
+def test_what_does_not_wait_names_no_key(metadata: dict[str, str], key: str) -> None:
+    assert "idempotency_key" not in waits(metadata, key).metadata

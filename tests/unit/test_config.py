@@ -111,7 +111,16 @@ def test_a_value_outside_any_section_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", ["HEED_TEST_POSTGRES_URL", "HEED_API_KEY", "HEED_ADDRESS", "HOME"]
+    "variable",
+    [
+        "HEED_TEST_POSTGRES_URL",
+        "HEED_API_KEY",
+        "HEED_API_KEY_FILE",
+        "HEED_ADDRESS",
+        "HEED_CA_FILE",
+        "HEED_TENANT",
+        "HOME",
+    ],
 )
 def test_variables_of_others_are_left_alone(variable: str) -> None:
     assert load(flags={}, variables={variable: "x"}).config == Config()

@@ -4,10 +4,10 @@ from heed.answers import HistoricChange
 from heed.cli.arguments import Devices, Emails, Phones, Users, subjects_named
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json, print_table, record_of, time_of
-from heed.model import ChangeKind, Effect
+from heed.model import ChangeKind, Effect, Evidence
 from heed.names import word_of
 
-_COLUMNS = ("revision", "committed", "what", "came of it", "said by", "how", "why")
+_COLUMNS = ("revision", "committed", "what", "came of it", "said by", "how", "evidence", "why")
 
 
 @connected
@@ -20,7 +20,7 @@ def history(
 ) -> None:
     """Show every change about a person, oldest first: what, when, who said so, how and why.
 
-    With --json one change a line, with the evidence of each opt-in.
+    With --json one change a line.
     """
     subjects = subjects_named(emails, phones, users, devices)
     with session.connect() as client:
@@ -47,6 +47,7 @@ def _row(change: HistoricChange, *, several: bool) -> list[str]:
         _effect(change),
         "" if origin is None else "/".join(filter(None, (origin.source, origin.actor))),
         "" if origin is None else word_of(origin.method),
+        "" if change.evidence is None else _evidence(change.evidence),
         _why(change),
     ]
     return [str(change.subject_index + 1), *row] if several else row
@@ -72,6 +73,14 @@ def _what(change: HistoricChange) -> str:
             return asked
 
 
+def _evidence(evidence: Evidence) -> str:
+    """What the person was shown and did: `newsletter 2026-03 (de-AT): ticked the box`."""
+    notice = " ".join(filter(None, (evidence.notice, evidence.notice_version)))
+    language = f" ({evidence.language})" if evidence.language else ""
+    address = f", from {evidence.truncated_ip}" if evidence.truncated_ip else ""
+    return f"{notice}{language}: {evidence.act}{address}"
+
+
 def _why(change: HistoricChange) -> str:
     said = [change.reason, change.batch_id and f"list {change.batch_id}"]
     if change.approved_by:
@@ -80,6 +89,8 @@ def _why(change: HistoricChange) -> str:
 
 
 def _effect(change: HistoricChange) -> str:
+    if change.asked is None and change.erased:
+        return ""  # what it did once went with what it said
     if change.effect is Effect.SUPERSEDED:
         return "nothing: something later stood"
     if change.stood is None:

@@ -109,16 +109,30 @@ def tell(error: HeedError, *, as_json: bool) -> None:
     if isinstance(error, InvalidArgumentError):
         for violation in error.violations[1:]:
             print(f"  {violation.field}: {violation.description}", file=sys.stderr)
-    hint = _HINTS.get(error.reason)
+    hint = _hint_of(error)
     if hint is not None:
         print(f"  {hint}", file=sys.stderr)
 
 
-_HINTS: Final = {
-    ErrorReason.APPROVAL_REQUIRED: (
+def _hint_of(error: HeedError) -> str | None:
+    if error.reason is not ErrorReason.APPROVAL_REQUIRED:
+        return _HINTS.get(error.reason)
+    key = error.metadata.get("idempotency_key")
+    if key is None:
+        return None  # nothing waits: there is nobody to ask, or it was an approval that was refused
+    again = "then give the very same command again"
+    if error.metadata.get("method") not in _KEYED_BY_CONTENT:
+        again = f"then give the same command again with --idempotency-key {key}"
+    return (
         "the second person sees it by `heed approvals list` and says yes by `heed approvals grant "
-        "ID`; then give the very same command again"
-    ),
+        f"ID`; {again}"
+    )
+
+
+_KEYED_BY_CONTENT: Final = frozenset({"ImportRecords", "ReleaseSuppressions", "RevertBatch"})
+"""Methods whose commands make the key of what is asked, so that it need not be said again."""
+
+_HINTS: Final = {
     ErrorReason.CREDENTIAL_INVALID: (
         "put a key into HEED_API_KEY, or name the file that holds it with --api-key-file; on the "
         "server's host `heed-server keys create NAME --right check --right write` makes one, and "

@@ -82,8 +82,10 @@ def erase(
             f"erased: identifier {one.subject_index + 1} at revision {one.revision}, "
             f"{time_of(one.erase_time)}, with what {one.changes_erased:,} changes said"
         )
-    if not answer.erasures:
-        print("nothing is known of them")
+    erased = {one.subject_index for one in answer.erasures}
+    for at in range(len(subjects)):
+        if at not in erased:
+            print(f"nothing is known under identifier {at + 1}")
     rows = (record_row(record) for record in answer.standing)
     print_table(RECORD_COLUMNS, rows, empty="nothing stands for them")
     if not answer.overwritten:

@@ -157,7 +157,8 @@ def verify(
         return
     print("verified")
     for name, value in told.items():
-        print(f"  {name.replace('_', ' ')}: {value}")
+        said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        print(f"  {name.replace('_', ' ')}: {said}")
 
 
 def _verified(

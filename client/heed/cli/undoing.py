@@ -13,7 +13,6 @@ import typer
 from heed.cli.arguments import (
     DEFAULT_SOURCE,
     Actor,
-    IdempotencyKey,
     Reference,
     Source,
     Why,
@@ -28,6 +27,12 @@ from heed.errors import invalid_field
 
 app = typer.Typer(help="Lists that were imported, and other batches.", no_args_is_help=True)
 
+KeyOfContent = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="Names this call for ever; made of what is asked if not given"
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")]
 
 
@@ -41,7 +46,7 @@ def revert(
     source: Source = DEFAULT_SOURCE,
     actor: Actor = "",
     reference: Reference = "",
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: KeyOfContent = None,
 ) -> None:
     """Undo an import or another batch, as if it had never been; it takes a second person.
 
@@ -81,7 +86,7 @@ def release_many(
     source: Source = DEFAULT_SOURCE,
     actor: Actor = "",
     reference: Reference = "",
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: KeyOfContent = None,
 ) -> None:
     """Release suppressions of many people; many people an hour take a second person.
 

@@ -70,7 +70,11 @@ def unreachable(
 
 
 def advised(told: HeedError, spec: MethodSpec[Message, Message], idempotency_key: str) -> HeedError:
-    """Return the error, with what to do where no answer came."""
+    """Return the error, with the key by which a write is sent again, and what to do where no answer
+    came.
+    """
+    if told.reason is ErrorReason.APPROVAL_REQUIRED and "approval_id" in told.metadata:
+        return _keyed(told, idempotency_key)
     if not isinstance(told, UnavailableError):
         return told
     if spec.kind is Kind.DECISION:
@@ -87,6 +91,17 @@ def advised(told: HeedError, spec: MethodSpec[Message, Message], idempotency_key
             metadata=told.metadata | {"idempotency_key": idempotency_key},
         )
     return told
+
+
+def _keyed(told: HeedError, idempotency_key: str) -> HeedError:
+    """The same error, with the key that the call has to have once it is approved."""
+    if not idempotency_key:
+        return told
+    return type(told)(
+        told.message,
+        reason=told.reason,
+        metadata=told.metadata | {"idempotency_key": idempotency_key},
+    )
 
 
 def decoded(data: bytes, spec: MethodSpec[Q, A], *, address: str, idempotency_key: str) -> A:

@@ -38,6 +38,7 @@ from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
 from heed_server.storage.errors import SchemaOlderError
+from heed_server.telemetry.logs import configure_logs
 
 CLOCK_OFF_SECONDS_MAX = 5.0
 """How far this host's clock may be off the database's: past it only stops are taken."""
@@ -58,7 +59,8 @@ class Finding:
 
 
 def examine(config: Config, *, as_json: bool) -> bool:
-    """Print every finding as it is made; whether all are good."""
+    """Print every finding as it is made; whether all are good. What else is said is no finding."""
+    configure_logs(log_format=config.telemetry.log_format, level="warning")
     return asyncio.run(_print_all(config, as_json=as_json))
 
 

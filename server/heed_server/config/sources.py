@@ -34,6 +34,7 @@ _VARIABLES_OF_OTHERS = frozenset(
         "HEED_ADDRESS",
         "HEED_API_KEY",
         "HEED_API_KEY_FILE",
+        "HEED_CA_FILE",
         "HEED_INSECURE",
         "HEED_POSTGRES_PASSWORD",
         "HEED_TENANT",

@@ -14,6 +14,7 @@ import structlog
 from heed.errors import HeedError
 from heed_server.config import Config, Effective
 from heed_server.config.addresses import Address
+from heed_server.config.exposure import asks_for_certificates
 from heed_server.config.masking import masked_url
 from heed_server.config.page import effective_values
 from heed_server.config.places import database_file, database_url
@@ -140,7 +141,7 @@ def say_first_words(node: Serving) -> None:
     where_to = how_to_reach(
         str(node.addresses[0]),
         tls=config.tls.certificate_file is not None,
-        asks_for_certificates=config.tls.client_ca_file is not None,
+        asks_for_certificates=asks_for_certificates(config, config.listen.address[0]),
         asks_for_keys=node.keys_required,
     )
     _log.info(
@@ -154,7 +155,7 @@ def say_first_words(node: Serving) -> None:
         tenants=list(node.tenant_names),
         first_check=f"{command} {_FIRST_CHECK_LOGGED}{where_to}",
     )
-    if node.keys_required and not node.key_count:
+    if node.keys_required and not node.key_count and config.auth.grants_file is None:
         _log.warning("no_keys", try_="heed-server keys create mailer --right check --right write")
     if not sys.stdout.isatty():
         return

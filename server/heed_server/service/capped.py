@@ -70,12 +70,20 @@ class Capped(Approvals):
             said = act if approved is None else replace(act, approved=approved)
             return await self.append(context, method, call, said, encode_answer, spender=spender)
 
-        if isinstance(act, ReleaseSuppression):
-            spender = self.caps.releasing(principal)
-        else:
+        if not isinstance(act, ReleaseSuppression):
             spender = self.caps.recording(principal, _subjects_of(context))
+            return await self.within_caps(
+                context, principal, method, call, spender, attempt, part_of=part_of
+            )
         return await self.within_caps(
-            context, principal, method, call, spender, attempt, part_of=part_of
+            context,
+            principal,
+            method,
+            call,
+            self.caps.releasing(principal),
+            attempt,
+            about=f"suppressions by {act.cause.name.lower()} of one person",
+            reason=act.reason,
         )
 
     async def within_caps(
@@ -89,11 +97,13 @@ class Capped(Approvals):
         *,
         part_of: str = "",
         about: str = "",
+        reason: str = "",
         approved: Approved | None = None,
     ) -> Appended:
         """Make a write, once a second person approved it where it would go over a cap.
 
-        `about` says what the call is about, for people; empty: how many it is for.
+        `about` says what the call is about, for people; empty: how many it is for. `reason` is
+        what the call itself says why.
 
         Raises:
             ConflictError: APPROVAL_REQUIRED.
@@ -121,8 +131,8 @@ class Capped(Approvals):
                 principal,
                 method,
                 asked,
-                about=what,
-                reason=f"more {cap.name.lower()} than one person may do in an hour",
+                about=f"{what}: more {cap.name.lower()} than one person may do in an hour",
+                reason=reason,
                 shown={"people": people},
                 good_for_microseconds=good_for,
             )

@@ -10,13 +10,14 @@ Laws:
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
 
 from heed.acts import Approved, Found, Outcome, ReleaseSuppressions, RevertBatch, Reverted
 from heed.errors import ErrorReason, ExhaustedError
 from heed.judge import batch_unknown, slot_key
-from heed.model import RecordKind, SubjectKey
+from heed.model import Instant, RecordKind, SubjectKey
 from heed.wire import limits, outcomes
 from heed.wire.asked import ReleasesAsked, RevertAsked, WriteCall
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -107,6 +108,7 @@ class WaysBack(Capped):
             spender,
             attempt,
             about=_about(asked),
+            reason=asked.reason,
             approved=approved,
         )
 
@@ -276,4 +278,9 @@ def _approved(approval: Approval) -> Approved:
 
 def _about(asked: ReleasesAsked) -> str:
     of_batch = f" of batch {asked.batch_id}" if asked.batch_id else ""
-    return f"suppressions by {asked.cause.name.lower()}{of_batch}"
+    seen = f"seen from {_said(asked.from_time)} and before {_said(asked.before_time)}"
+    return f"suppressions by {asked.cause.name.lower()}{of_batch}, {seen}"
+
+
+def _said(instant: Instant) -> str:
+    return f"{datetime.fromtimestamp(instant / 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
