@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from heed_server.storage import SqlStore
+from tests.support.backed_up import Kept, fill, keep
 from tests.support.postgres import Postgres
 from tests.support.stores import Database, FakeClock, Shop, new_database, new_shop
 
@@ -39,3 +40,22 @@ async def store(database: Database, clock: FakeClock) -> SqlStore:
 async def shop(store: SqlStore) -> Shop:
     """A tenant of the store."""
     return await new_shop(store)
+
+
+@pytest.fixture
+async def kept(database: Database, tmp_path: Path) -> Kept:
+    """A database, and a backup of it."""
+    shop = await fill(await database.open())
+    return await keep(database, shop, tmp_path / "a.backup")
+
+
+@pytest.fixture(params=KINDS)
+async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """A database to restore into, of either kind, whatever the kind that was kept."""
+    server: Postgres | None = None
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres")
+    folder = tmp_path / "to"
+    folder.mkdir()
+    async with new_database(request.param, folder, server, is_migrated=False) as made:
+        yield made

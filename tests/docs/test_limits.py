@@ -11,9 +11,9 @@ from heed.formats import streams, tables
 from heed.importing import chunks
 from heed.index import hashes
 from heed.judge import operations
-from heed.replica import contradictions, proving
+from heed.replica import contradictions, kept, offering, proving
 from heed.wire import limits
-from heed_server import rates
+from heed_server import approvals, rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.backup import file
 from heed_server.primary import lookup_keys
@@ -27,6 +27,8 @@ OTHERS = (
     keys,
     proving,
     contradictions,
+    kept,
+    offering,
     verifiable,
     asking,
     check_streams,
@@ -46,6 +48,7 @@ OTHERS = (
     lookup_keys,
     node,
     clock,
+    approvals,
     rates,
     admission,
     capped,

@@ -227,8 +227,11 @@ def test_a_follower_that_died_offers_what_is_in_its_folder_when_it_starts(store:
         server.client() as client,
     ):
         server.wait_for("offer_taken")
-        wait_until(lambda: len(client.get_preferences(email=LOST).records) == 1)
         wait_until(lambda: len([*agent.replica.glob("gen-*")]) == 1)
+
+        (stands,) = client.get_preferences(email=LOST).records
+
+    assert stands.kind is heed.RecordKind.OPT_OUT
 
 
 def test_a_hundred_followers_with_the_same_are_one_change(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ from heed_server.backup.file import BackupReader
 from heed_server.backup.restoring import restore_backup
 from heed_server.backup.taking import take_backup
 from heed_server.erasures import Erased
-from heed_server.storage import SqlStore, StorageLimits
+from heed_server.storage import SqlStore
+from tests.support.backed_up import LIMITS
 from tests.support.naive_decision import Scenario, verdict
 from tests.support.postgres import Postgres
 from tests.support.protection_model import Kept, Model, protects, slot_of, told
@@ -68,9 +69,11 @@ from tests.support.protection_words import (
     NAMES,
     QUERIES,
     REFUSALS,
+    RESTORES_MAX,
     SECURITY,
     batches,
     causes,
+    choices_in,
     decided_times,
     ends,
     methods,
@@ -99,10 +102,6 @@ from tests.support.stores import (
     releases,
     retires,
 )
-
-LIMITS = StorageLimits()
-RESTORES_MAX = 2
-"""Of one machine; each takes some hundred milliseconds."""
 
 
 class Protection(RuleBasedStateMachine):
@@ -411,7 +410,7 @@ class Protection(RuleBasedStateMachine):
         if not may_weaken:
             self._require_not_weakened(self._verdicts(before), self._verdicts(after), act)
         if isinstance(act, ReleaseSuppression | LiftHold | DeclareTopic):
-            assert _choices(before) == _choices(after)
+            assert choices_in(before) == choices_in(after)
         return asked.outcome
 
     def _seen(self) -> Any:
@@ -499,7 +498,3 @@ class Protection(RuleBasedStateMachine):
 
     def _run(self, waited: Any) -> Any:
         return self._runner.run(waited)
-
-
-def _choices(standing: Any) -> list[tuple[SubjectKey, Record]]:
-    return [(one.key, one.record) for one in standing.records if one.record.cause is Cause.NONE]

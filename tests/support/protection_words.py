@@ -3,7 +3,18 @@
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason
-from heed.model import Cause, Channel, Method, Query, Scope, Topic, TopicClass
+from heed.model import (
+    Cause,
+    Channel,
+    Method,
+    Query,
+    Record,
+    Scope,
+    SubjectKey,
+    Topic,
+    TopicClass,
+)
+from heed_server.store import Standing
 from tests.support.stores import DAY, keyed
 
 NAMES = ("ada", "bob")
@@ -37,6 +48,8 @@ REFUSALS = frozenset(
         ErrorReason.INVALID_FIELD,
     }
 )
+RESTORES_MAX = 2
+"""Of one machine; each takes some hundred milliseconds."""
 
 names = st.sampled_from(NAMES)
 scopes = st.sampled_from(SCOPES)
@@ -45,3 +58,8 @@ ends = st.sampled_from([None, PAST + 2 * DAY, FUTURE, FUTURE + DAY])
 methods = st.sampled_from([Method.WEB_FORM, Method.OPERATOR, Method.IMPORT, Method.REPLY])
 causes = st.sampled_from([Cause.NONE, Cause.BOUNCE, Cause.MANUAL])
 batches = st.sampled_from(BATCHES)
+
+
+def choices_in(standing: Standing) -> list[tuple[SubjectKey, Record]]:
+    """Return what people chose of what stands."""
+    return [(one.key, one.record) for one in standing.records if one.record.cause is Cause.NONE]
