@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, InvalidArgumentError
-from heed.keys import DOMAINS_CACHED_MAX, Keyer, normalise
+from heed.keys import DOMAINS_CACHED_MAX, Keyer, LookupKey, LookupKeys, normalise
 from heed.model import NORMALISER_VERSION, SUBJECT_CHARACTERS_MAX, Subject, SubjectType
 
 SUITE: dict[str, Any] = json.loads(
@@ -209,3 +209,22 @@ def test_a_normal_subject_is_given_back_as_it_is() -> None:
     subject = Subject(type=SubjectType.EMAIL, value="ada@example.com")
 
     assert normalise(subject) is subject
+
+
+def test_a_subject_is_looked_up_under_each_lookup_key_that_of_the_newest_first() -> None:
+    older, newer = LookupKey(1, bytes(32)), LookupKey(2, bytes([1] * 32))
+    ada = normalise(Subject(type=SubjectType.EMAIL, value="Ada@Example.com"))
+    expected = (Keyer(newer.key).key(ada), Keyer(older.key).key(ada))
+
+    keys = LookupKeys([newer, older])
+
+    assert (keys.keys, keys.newest_id, keys.count) == ((older, newer), 2, 2)
+    assert keys.all_of(ada) == keys.all_as_given(SubjectType.EMAIL, "ADA@example.com") == expected
+    assert keys.older_of(ada) == expected[1:]
+
+
+def test_a_lookup_key_is_not_shown() -> None:
+    key = LookupKey(1, b"secret-secret-secret-secret-secr")
+
+    assert "secret" not in repr(key)
+    assert "1" in repr(key)

@@ -13,6 +13,8 @@ from tests.support.requests import violations_of
 
 KEYER = LookupKeys([LookupKey(1, bytes(32))])
 
+BOTH = LookupKeys([LookupKey(1, bytes(32)), LookupKey(2, bytes([1] * 32))])
+
 
 def read_check(data: bytes) -> None:
     """A Check, with its subjects."""
@@ -34,6 +36,12 @@ def test_a_check_is_read_as_it_was_asked() -> None:
     assert (read.tenant, read.token) == ("shop", "t")
     assert read.query == Query(channel=Channel.EMAIL, topic="marketing.weekly", campaign="spring")
     assert checks.keys(read, KEYER) == [KEYER.key_of(SubjectType.EMAIL, "ada@example.com")]
+
+
+def test_of_two_lookup_keys_each_subject_has_a_key_of_each() -> None:
+    read = checks.check(ask.check("Ada@Example.com").SerializeToString())
+
+    assert checks.keys(read, BOTH) == [*BOTH.all_as_given(SubjectType.EMAIL, "ada@example.com")]
 
 
 def test_subjects_of_every_type_are_keyed_in_their_order() -> None:

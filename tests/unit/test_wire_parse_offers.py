@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from heed.acts import Outcome, Tally
 from heed.errors import ErrorReason, InvalidArgumentError
 from heed.model import (
     Cause,
@@ -15,9 +16,10 @@ from heed.model import (
     RecordKind,
     Revision,
     SubjectKey,
+    TenantId,
 )
 from heed.wire import format as told
-from heed.wire import limits, watched
+from heed.wire import limits, outcomes, watched
 from heed.wire.parse_offers import offer_records
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
@@ -165,3 +167,21 @@ def test_more_than_an_offer_may_hold_is_refused_unread(
         offer_records(make().SerializeToString())
 
     assert refused.value.reason is ErrorReason.BATCH_TOO_LARGE
+
+
+def test_what_was_found_to_stand_already_is_told_as_unchanged() -> None:
+    outcome = Outcome(
+        revision=Revision(7),
+        running_hash=bytes(32),
+        epoch=bytes(8),
+        commit_time=Instant(1),
+        tally=Tally(added=2, strengthened=1, unchanged=3),
+        holds_placed=1,
+    )
+
+    message = pb.OfferRecordsResponse.FromString(
+        outcomes.records_offered(TenantId(1), outcome, skipped=4)
+    )
+
+    assert (message.added, message.strengthened, message.unchanged) == (2, 1, 7)
+    assert (message.holds_placed, message.position.revision) == (1, 7)

@@ -34,8 +34,11 @@ from heed.wire.watched import (
     changes_message,
     chunk_message,
     hold_from,
+    leaf_content_part,
+    leaf_hash_part,
     record_from,
     record_to,
+    serialised,
     subjects_from,
     subjects_to,
     topic_from,
@@ -227,6 +230,26 @@ def test_changes_are_told_of_in_one_message_whose_parts_are_encoded_once() -> No
     assert (message.after, message.through, message.token) == (0, len(changes), "t")
     assert message.running_hash == b"h"
     assert list(message.changes) == [one for one in map(change_to, changes) if one is not None]
+
+
+def test_leaves_are_told_beside_the_changes_by_what_they_are_made_of_or_by_their_hash() -> None:
+    parts = leaf_content_part(b"salt", b"{}") + leaf_hash_part(b"hash")
+
+    message = pb.WatchChangesResponse.FromString(
+        changes_message(Revision(0), Revision(2), parts, token="t", running_hash=b"h")
+    ).changes
+
+    assert [one.WhichOneof("leaf") for one in message.leaves] == ["content", "hash"]
+    assert (message.leaves[0].content.salt, message.leaves[0].content.content) == (b"salt", b"{}")
+    assert message.leaves[1].hash == b"hash"
+    assert not message.changes
+
+
+def test_a_stop_is_hashed_by_its_fields_in_their_order() -> None:
+    topic = types.Topic(name="news", title="News", retired=True)
+
+    assert types.Topic.FromString(serialised(topic)) == topic
+    assert serialised(topic) == serialised(types.Topic(retired=True, title="News", name="news"))
 
 
 def test_a_chunk_of_a_snapshot_is_one_message() -> None:
