@@ -2,7 +2,8 @@
 
 Laws:
 - A line is fsynced before what it says is acknowledged, and for its owner's eyes only.
-- A last line that was cut by a crash is no line; the next one begins on a line of its own.
+- A last line that was cut by a crash, or by a full disk, is no line, and is taken away before the
+  next one is added: with an end it would be one that nobody can read.
 """
 
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 from heed_server.durable import sync_folder
 
 _MODE = 0o600
+_LINE_BYTES_MAX = 4_096
+"""More than any line has."""
 
 
 class LedgerUnreadableError(ValueError):
@@ -32,14 +35,13 @@ def append_lines(path: Path, lines: bytes) -> None:
 
     Raises:
         OSError: it cannot be written; what came of it is not known.
+        LedgerUnreadableError: what is there is no ledger.
     """
     if not lines:
         return
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
-        end = os.lseek(descriptor, 0, os.SEEK_END)
-        if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            lines = b"\n" + lines
+        end = _take_cut_line_away(descriptor)
         with os.fdopen(descriptor, "ab", closefd=False) as file:
             file.write(lines)
         os.fsync(descriptor)
@@ -47,3 +49,16 @@ def append_lines(path: Path, lines: bytes) -> None:
         os.close(descriptor)
     if not end:
         sync_folder(path.parent)
+
+
+def _take_cut_line_away(descriptor: int) -> int:
+    """Return where the last whole line ends, and the file with it."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    start = max(0, end - _LINE_BYTES_MAX)
+    tail = os.pread(descriptor, _LINE_BYTES_MAX, start)
+    whole = tail.rfind(b"\n") + 1
+    if start and not whole:
+        raise LedgerUnreadableError(f"its last {_LINE_BYTES_MAX} bytes are no line")
+    if whole < len(tail):
+        os.ftruncate(descriptor, start + whole)
+    return start + whole

@@ -88,7 +88,9 @@ class TestRevocations:
         good = lines_of_revoked([Revoked("k", Instant(1))])
         ledger.write_bytes(good + good[:-5])
         assert revoked_in(ledger) == [Revoked("k", Instant(1))]
-        add_revocations(ledger, [Revoked("k2", Instant(2))])
+        for _ in range(2):
+            add_revocations(ledger, [Revoked("k2", Instant(2))])
+        assert revoked_in(ledger) == [Revoked("k", Instant(1)), Revoked("k2", Instant(2))]
 
         ledger.write_bytes(good + line)
 

@@ -244,9 +244,10 @@ class SqlStore:
         try:
             await self._backend.note_erased([Erased(*row) for row in rows])
             return await self._backend.overwrite_erased(self._overwrite_seconds_max)
-        except OSError as error:
+        except (OSError, LedgerUnreadableError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise OutcomeUnknownError(
-                f"the erasure is in the log, but not in the ledger of erasures: {error.strerror}; "
+                f"the erasure is in the log, but not in the ledger of erasures: {why}; "
                 "send the same call with the same key again"
             ) from error
         except NotWrittenError as error:
