@@ -16,13 +16,13 @@ Laws of the bytes:
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace as with_fields
 from typing import Final, cast
 from zlib import crc32
 
 from heed.errors import UnavailableError
-from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind
+from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind, Scope
 
 Slot = tuple[RecordKind, Cause, Reach, Channel, str]
 
@@ -77,6 +77,25 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
 def remove(records: tuple[Record, ...], slot: Slot) -> tuple[Record, ...]:
     """Return a subject's records without the one in a slot."""
     return tuple(one for one in records if one.slot != slot)
+
+
+def stop_stands(records: Collection[Record], scope: Scope) -> bool:
+    """Whether a subject's promotional opt-out at exactly a scope stands, and they opted in to
+    nothing since: whoever stops there once more changes nothing.
+    """
+    stopped = max(
+        (
+            record.decided_time
+            for record in records
+            if record.kind is RecordKind.OPT_OUT
+            and record.reach is Reach.PROMOTIONAL
+            and (record.channel, record.topic) == (scope.channel, scope.topic)
+        ),
+        default=None,
+    )
+    return stopped is not None and not any(
+        record.kind is RecordKind.OPT_IN and record.decided_time > stopped for record in records
+    )
 
 
 def encode_records(records: Iterable[Record]) -> bytes:

@@ -168,6 +168,20 @@ class PersonChoices(Person):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTarget:
+    """What a link stops: messages to one subject, at a scope."""
+
+    subject: Subject = field(repr=False)
+    """Whom the message goes to: `heed.email("ada@example.com")`."""
+    channel: Channel | str = Channel.ANY
+    topic: str = TOPIC_ROOT
+    """The topic and all beneath it; the root: every topic."""
+
+    def __post_init__(self) -> None:
+        named(Channel, self.channel, "channel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """A reason not to send that is not a choice, and whom it is about."""
 

@@ -54,6 +54,9 @@ class Tenant:
     create_time: Instant
     lookup_keys: tuple[LookupKey, ...]
     """The keys under which this tenant's subjects are hashed, ascending by id."""
+    link_keyset: bytes = field(default=b"", repr=False)
+    """What this tenant's links are sealed under. Empty: an earlier heed made the tenant meanwhile,
+    or none are made here (workers, agents)."""
 
     @property
     def lookup_key(self) -> LookupKey:

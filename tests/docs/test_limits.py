@@ -16,11 +16,13 @@ from heed.wire import limits
 from heed_server import approvals, rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.backup import file
+from heed_server.config import web
 from heed_server.primary import lookup_keys
 from heed_server.rpc import check_streams
-from heed_server.service import admission, capped, checks, node
+from heed_server.service import admission, capped, checks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
+from heed_server.web import limits as web_limits
 from tests.docs.pages import DOCS
 
 OTHERS = (
@@ -55,6 +57,9 @@ OTHERS = (
     writer,
     file,
     copying,
+    web,
+    web_limits,
+    links,
 )
 """Where the bounds stand that are not a message's."""
 

@@ -36,6 +36,7 @@ RIGHTS: Mapping[str, str] = {
     "SetPreference": "write",
     "BatchSetPreferences": "write",
     "GetPreferences": "write",
+    "MakeLinks": "write",
     "Explain": "audit",
     "GetHistory": "audit",
     "CreateTenant": "admin",

@@ -278,6 +278,19 @@ def release_suppressions(key: str = "key-10") -> admin.ReleaseSuppressionsReques
     )
 
 
+def make_links(*emails: str, topic: str = "news", tenant: str = "") -> preference.MakeLinksRequest:
+    """Ask for links that stop mails about a topic."""
+    return preference.MakeLinksRequest(
+        tenant=tenant,
+        targets=[
+            preference.LinkTarget(
+                subject=subject(one), scope=pb.Scope(channel=pb.CHANNEL_EMAIL, topic=topic)
+            )
+            for one in emails or ("ada@example.com",)
+        ],
+    )
+
+
 def watch_changes(subscriber: str = "mailer-1", *, token: str = "") -> watch.WatchChangesRequest:
     """Follow the log."""
     return watch.WatchChangesRequest(subscriber=subscriber, token=token)
@@ -320,6 +333,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "StreamCheckSuppression": stream_check,
     "SetPreference": set_preference,
     "BatchSetPreferences": batch_set_preferences,
+    "MakeLinks": make_links,
     "GetPreferences": lambda: preference.GetPreferencesRequest(subjects=[subject()]),
     "Explain": lambda: audit.ExplainRequest(query=query()),
     "GetHistory": lambda: audit.GetHistoryRequest(subjects=[subject()]),

@@ -59,6 +59,8 @@ METHODS = {method.name: method for described in services() for method in describ
 """The methods of the contract, by name."""
 
 TENANT = "default"
+PUBLIC_URL = "https://news.example.com"
+"""Where their links are said to be served."""
 CHECKPOINT_KEY = KeyOf(bytes(32))
 """Signs the logs of these servers; a test has its own signer sign them."""
 
@@ -185,6 +187,7 @@ async def running_server(
     admission: Admission | None = None,
     caps: Caps | None = None,
     decisions: DecisionLog | None = None,
+    public_url: str = PUBLIC_URL,
 ) -> AsyncGenerator[Running]:
     """Run a server on a database (SQLite in the folder unless `url` says otherwise)."""
     clock = clock or SystemClock()
@@ -203,6 +206,7 @@ async def running_server(
             admission,
             caps,
             decisions,
+            public_url,
         ) as service,
     ):
         health = health_of(service)
@@ -283,6 +287,7 @@ async def _answering(
     admission: Admission | None,
     caps: Caps | None,
     decisions: DecisionLog | None,
+    public_url: str,
 ) -> AsyncGenerator[Service]:
     """What answers calls, and its streams of changes."""
     registry = Registry(
@@ -309,6 +314,7 @@ async def _answering(
             max_staleness=max_staleness,
             admission=admission,
             caps=caps,
+            public_url=public_url,
         )
         if isinstance(service, LoggedService) and decisions is not None:
             service.decisions = decisions

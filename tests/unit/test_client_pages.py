@@ -92,6 +92,7 @@ def test_every_method_is_on_the_page_with_its_deadline_and_its_retries() -> None
         "opt_in": methods.SET_PREFERENCE,
         "pause": methods.SET_PREFERENCE,
         "end_pause": methods.SET_PREFERENCE,
+        "make_link": methods.MAKE_LINKS,
     }
     named = {name.lower(): value for name, value in vars(methods).items() if name.isupper()}
     for name, (deadline, again) in said.items():

@@ -8,7 +8,6 @@ from heed.model import ChangeKind, Effect, Evidence
 from heed.names import word_of
 
 _COLUMNS = ("revision", "committed", "what", "came of it", "said by", "how", "evidence", "why")
-_ERASED = "erased"
 
 
 @connected
@@ -60,7 +59,7 @@ def _what(change: HistoricChange) -> str:
     if change.kind is ChangeKind.REKEY:
         return "known under another lookup key since, with all that stood"
     if change.asked is None and change.erased:
-        return _ERASED
+        return "erased"
     if change.asked is None:
         return "of a kind that this version does not know"
     # Its own revision and source stand in columns of their own.
@@ -90,8 +89,8 @@ def _why(change: HistoricChange) -> str:
 
 
 def _effect(change: HistoricChange) -> str:
-    if _what(change) == _ERASED:
-        return ""  # what it did went with what it said
+    if change.asked is None and change.erased:
+        return ""  # what it did once went with what it said
     if change.effect is Effect.SUPERSEDED:
         return "nothing: something later stood"
     if change.stood is None:

@@ -13,6 +13,7 @@ from heed.cli import (
     choosing,
     doctoring,
     importing,
+    linking,
     person,
     propagating,
     proving,
@@ -166,6 +167,7 @@ def version(
 
 app.add_typer(choosing.app, name="set")
 app.command("get")(choosing.get)
+app.command("links")(linking.links)
 app.command("history")(auditing.history)
 app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")

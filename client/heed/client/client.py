@@ -12,6 +12,7 @@ from heed.client.administration import AdministrationMethods
 from heed.client.approvals import ApprovalMethods
 from heed.client.audit import AuditMethods
 from heed.client.cached import CacheUse
+from heed.client.links import LinkMethods
 from heed.client.lists import ListMethods
 from heed.client.preferences import PreferenceMethods
 from heed.client.privacy import PrivacyMethods
@@ -26,6 +27,7 @@ from heed.model import Channel, TopicClass
 
 class Client(
     PreferenceMethods,
+    LinkMethods,
     AuditMethods,
     AdministrationMethods,
     ApprovalMethods,

@@ -119,6 +119,14 @@ GET_PREFERENCES: Final = MethodSpec(
     kind=Kind.READ,
     timeout_seconds=2.0,
 )
+MAKE_LINKS: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="MakeLinks",
+    request=preference.MakeLinksRequest,
+    answer=preference.MakeLinksResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 EXPLAIN: Final = MethodSpec(
     service=_AUDIT,
     name="Explain",
@@ -410,6 +418,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     SET_PREFERENCE,
     SET_PREFERENCES,
     GET_PREFERENCES,
+    MAKE_LINKS,
     EXPLAIN,
     GET_HISTORY,
     GET_CHECKPOINT,

@@ -17,6 +17,7 @@ from heed.sync_client.administration import AdministrationMethods
 from heed.sync_client.approvals import ApprovalMethods
 from heed.sync_client.audit import AuditMethods
 from heed.sync_client.cached import CacheUse
+from heed.sync_client.links import LinkMethods
 from heed.sync_client.lists import ListMethods
 from heed.sync_client.preferences import PreferenceMethods
 from heed.sync_client.privacy import PrivacyMethods
@@ -27,6 +28,7 @@ from heed.sync_client.ways_back import WaysBackMethods
 
 class SyncClient(
     PreferenceMethods,
+    LinkMethods,
     AuditMethods,
     AdministrationMethods,
     ApprovalMethods,

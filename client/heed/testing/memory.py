@@ -30,6 +30,7 @@ from heed.model import (
 )
 from heed.tokens import EPOCH_BYTES, encode_token
 from heed.topics import TopicTable
+from heed.wire.asked import LinkTarget
 
 EPOCH = b"heedfake"[:EPOCH_BYTES]
 LOOKUP = LookupKeys([LookupKey(1, bytes(LOOKUP_KEY_BYTES))])
@@ -86,6 +87,8 @@ class Memory:
     subjects: dict[SubjectKey, Subject] = field(default_factory=dict[SubjectKey, Subject])
     answers: dict[str, tuple[bytes, bytes]] = field(default_factory=dict[str, tuple[bytes, bytes]])
     """By method and key: what the call said, hashed, and its first answer."""
+    links: dict[str, LinkTarget] = field(default_factory=dict[str, LinkTarget])
+    """What each link that was made stops."""
     declared: set[str] = field(default_factory=set)
     """The subscribers that are missed."""
 

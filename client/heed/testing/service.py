@@ -21,6 +21,7 @@ from heed.testing.approving import APPROVING
 from heed.testing.auditing import AUDITS
 from heed.testing.clock import FakeClock
 from heed.testing.following import FOLLOWING, waited
+from heed.testing.linking import LINKING, stop_of
 from heed.testing.memory import Memory
 from heed.testing.reading import READS, export
 from heed.testing.writing import WRITES, write
@@ -29,6 +30,7 @@ from heed.wire import parse_admin
 from heed_proto.v1 import admin_service_pb2 as admin
 
 FIRST_TENANT: Final = "default"
+_METHODS: Final = (READS, LINKING, AUDITS, APPROVING, FOLLOWING)
 
 
 class FakeService:
@@ -60,10 +62,26 @@ class FakeService:
                 asked = WRITES[name].read(data)
                 memory = self._of(asked.call.tenant)
                 return write(memory, name, asked, self.clock.instant()) + waited(memory, asked)
-            method = READS.get(name) or AUDITS.get(name) or APPROVING.get(name) or FOLLOWING[name]
+            method = next(one[name] for one in _METHODS if name in one)
             wanted = method.read(data)
             memory = self._of(wanted.tenant)
             return method.act(memory, wanted, self._now(memory))
+
+    def press(self, url: str) -> None:
+        """Stop what a link stops, as a mail program's button does; again: nothing is written.
+
+        Raises:
+            NotFoundError: no client of this service made it.
+        """
+        with self._lock:
+            for memory in self._tenants.values():
+                if url in memory.links:
+                    stop = stop_of(memory, url)
+                    break
+            else:
+                raise NotFoundError("this is no link that this fake made")
+        if stop is not None:
+            self.answer("SetPreference", stop.SerializeToString())
 
     def export(self, data: bytes) -> Iterator[bytes]:
         """Return the messages of the answer to ExportRecords, the one call that streams it.

@@ -14,6 +14,7 @@ from heed.names import named
 from heed.requests import (
     ImportedOptOut,
     ImportRow,
+    LinkTarget,
     Origin,
     PersonChoices,
     Query,
@@ -127,6 +128,21 @@ def get_preferences(tenant: str, subjects: Iterable[Subject]) -> preference.GetP
     """Ask what stands for a person."""
     return preference.GetPreferencesRequest(
         tenant=tenant, subjects=[told.subject(one) for one in subjects]
+    )
+
+
+@said.of_unicode
+def make_links(tenant: str, targets: Iterable[LinkTarget]) -> preference.MakeLinksRequest:
+    """Ask for links."""
+    return preference.MakeLinksRequest(
+        tenant=tenant,
+        targets=[
+            preference.LinkTarget(
+                subject=told.subject(one.subject),
+                scope=said.scope(one.channel, one.topic),
+            )
+            for one in targets
+        ],
     )
 
 

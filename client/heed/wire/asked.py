@@ -67,6 +67,21 @@ class PersonQuery:
     subjects: tuple[Subject, ...]
 
 
+class LinkTarget(NamedTuple):
+    """What one link stops."""
+
+    subject: Subject
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinksAsked:
+    """MakeLinks."""
+
+    tenant: str
+    targets: tuple[LinkTarget, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsOfPosition:
     """As of the position of an earlier answer."""

@@ -39,6 +39,8 @@ PEOPLE_MAX: Final = 1_000
 """People in one BatchSetPreferences."""
 BATCH_RECORDS_MAX: Final = 10_000
 """Records (subjects times choices) of one BatchSetPreferences."""
+LINKS_MAX: Final = 1_000
+"""Links made by one MakeLinks."""
 STILL_SENT_TOPICS_MAX: Final = model.STILL_SENT_TOPICS_MAX
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 128

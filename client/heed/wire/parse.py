@@ -23,7 +23,14 @@ from heed.model import (
     Reach,
 )
 from heed.wire import limits, values
-from heed.wire.asked import PersonAsked, PersonQuery, PreferencesAsked, WriteCall
+from heed.wire.asked import (
+    LinksAsked,
+    LinkTarget,
+    PersonAsked,
+    PersonQuery,
+    PreferencesAsked,
+    WriteCall,
+)
 from heed.wire.violations import Violations, too_large
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -96,6 +103,25 @@ def get_preferences(data: bytes) -> PersonQuery:
     subjects = values.subjects(asked.subjects, "subjects", violations, distinct=True)
     violations.raise_if_any()
     return PersonQuery(tenant=asked.tenant, subjects=subjects)
+
+
+def make_links(data: bytes) -> LinksAsked:
+    """Read a MakeLinksRequest."""
+    asked = message(preference.MakeLinksRequest, data)
+    if len(asked.targets) > limits.LINKS_MAX:
+        raise too_large("targets", len(asked.targets), limits.LINKS_MAX)
+    violations = Violations()
+    if not asked.targets:
+        violations.add("targets", f"names nothing to stop; name 1 to {limits.LINKS_MAX} targets")
+    targets = tuple(
+        LinkTarget(
+            subject=values.subject(target.subject, f"targets[{index}].subject", violations),
+            scope=values.scope(target.scope, f"targets[{index}].scope", violations),
+        )
+        for index, target in enumerate(asked.targets)
+    )
+    violations.raise_if_any()
+    return LinksAsked(tenant=asked.tenant, targets=targets)
 
 
 def set_preference(data: bytes) -> PreferencesAsked:

@@ -20,6 +20,7 @@ from heed.answers import (
     HoldAnswer,
     ImportAnswer,
     KnownSubject,
+    Link,
     Preferences,
     Reason,
     RejectedRow,
@@ -142,6 +143,17 @@ def preferences(answer: preference.GetPreferencesResponse) -> Preferences:
         records=tuple(heard.record(one) for one in answer.records),
         **heard.position(answer.position),
     )
+
+
+def links(answer: preference.MakeLinksResponse, *, asked: int) -> tuple[Link, ...]:
+    """Read links, one for each target.
+
+    Raises:
+        UnavailableError: there are more or fewer, so that nobody knows whose is which.
+    """
+    if len(answer.links) != asked:
+        raise UnavailableError(f"asked for {asked} links, the answer has {len(answer.links)}")
+    return tuple(Link(url=one.url) for one in answer.links)
 
 
 def topic_written(

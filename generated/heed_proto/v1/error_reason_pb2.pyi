@@ -130,8 +130,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "OVERLOADED", "domain": "heed.dev", "metadata": {"limit": "writes_queued_max"}}
     """
     ERROR_REASON_NODE_BEHIND: _ErrorReason.ValueType  # 21
-    """UNAVAILABLE. This node has not reached the token's revision in time, or, for a write, does not
-    know the newest lookup key yet (`needed` is the revision that has it); another may.
+    """UNAVAILABLE. This node has not reached the token's revision in time; another may have.
 
         {"reason": "NODE_BEHIND", "domain": "heed.dev", "metadata": {"applied": "16"}}
     """
@@ -219,6 +218,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     taken; what the follower holds of it is of no use any more.
 
         {"reason": "OFFERS_CLOSED", "domain": "heed.dev", "metadata": {}}
+    """
+    ERROR_REASON_LINKS_NOT_SERVED: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION. This server makes no links, since nobody has told it where they are served.
+
+        {"reason": "LINKS_NOT_SERVED", "domain": "heed.dev", "metadata": {}}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -335,8 +339,7 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 20
     {"reason": "OVERLOADED", "domain": "heed.dev", "metadata": {"limit": "writes_queued_max"}}
 """
 ERROR_REASON_NODE_BEHIND: ErrorReason.ValueType  # 21
-"""UNAVAILABLE. This node has not reached the token's revision in time, or, for a write, does not
-know the newest lookup key yet (`needed` is the revision that has it); another may.
+"""UNAVAILABLE. This node has not reached the token's revision in time; another may have.
 
     {"reason": "NODE_BEHIND", "domain": "heed.dev", "metadata": {"applied": "16"}}
 """
@@ -424,5 +427,10 @@ ERROR_REASON_OFFERS_CLOSED: ErrorReason.ValueType  # 37
 taken; what the follower holds of it is of no use any more.
 
     {"reason": "OFFERS_CLOSED", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_LINKS_NOT_SERVED: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION. This server makes no links, since nobody has told it where they are served.
+
+    {"reason": "LINKS_NOT_SERVED", "domain": "heed.dev", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -65,6 +65,11 @@ class PreferenceServiceStub(object):
                 request_serializer=heed_dot_v1_dot_preference__service__pb2.GetPreferencesRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_preference__service__pb2.GetPreferencesResponse.FromString,
                 _registered_method=True)
+        self.MakeLinks = channel.unary_unary(
+                '/heed.v1.PreferenceService/MakeLinks',
+                request_serializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer(object):
@@ -144,6 +149,18 @@ class PreferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakeLinks(self, request, context):
+        """Makes links by which whoever has one stops messages to one subject at one scope, for up to
+        1,000 of them. A link is for the header List-Unsubscribe of RFC 8058 and for a message's body.
+        It never ends, can be used any number of times, and can do nothing but stop. Nothing is
+        written. Needs the right `write`, since a link is the power to write that stop.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PreferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -176,6 +193,11 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     servicer.GetPreferences,
                     request_deserializer=heed_dot_v1_dot_preference__service__pb2.GetPreferencesRequest.FromString,
                     response_serializer=heed_dot_v1_dot_preference__service__pb2.GetPreferencesResponse.SerializeToString,
+            ),
+            'MakeLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeLinks,
+                    request_deserializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -341,6 +363,33 @@ class PreferenceService(object):
             '/heed.v1.PreferenceService/GetPreferences',
             heed_dot_v1_dot_preference__service__pb2.GetPreferencesRequest.SerializeToString,
             heed_dot_v1_dot_preference__service__pb2.GetPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.PreferenceService/MakeLinks',
+            heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.SerializeToString,
+            heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

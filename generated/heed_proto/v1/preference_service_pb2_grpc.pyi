@@ -82,6 +82,14 @@ class PreferenceServiceStub:
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
+    MakeLinks: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.MakeLinksRequest, _preference_service_pb2.MakeLinksResponse]
+    """Makes links by which whoever has one stops messages to one subject at one scope, for up to
+    1,000 of them. A link is for the header List-Unsubscribe of RFC 8058 and for a message's body.
+    It never ends, can be used any number of times, and can do nothing but stop. Nothing is
+    written. Needs the right `write`, since a link is the power to write that stop.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+    """
 
 @_typing.type_check_only
 class PreferenceServiceAsyncStub(PreferenceServiceStub):
@@ -136,6 +144,14 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     Needs the right `write`.
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    MakeLinks: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.MakeLinksRequest, _preference_service_pb2.MakeLinksResponse]  # type: ignore[assignment]
+    """Makes links by which whoever has one stops messages to one subject at one scope, for up to
+    1,000 of them. A link is for the header List-Unsubscribe of RFC 8058 and for a message's body.
+    It never ends, can be used any number of times, and can do nothing but stop. Nothing is
+    written. Needs the right `write`, since a link is the power to write that stop.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
     """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -224,6 +240,20 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         Needs the right `write`.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def MakeLinks(
+        self,
+        request: _preference_service_pb2.MakeLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.MakeLinksResponse, _abc.Awaitable[_preference_service_pb2.MakeLinksResponse]]:
+        """Makes links by which whoever has one stops messages to one subject at one scope, for up to
+        1,000 of them. A link is for the header List-Unsubscribe of RFC 8058 and for a message's body.
+        It never ends, can be used any number of times, and can do nothing but stop. Nothing is
+        written. Needs the right `write`, since a link is the power to write that stop.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
         """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

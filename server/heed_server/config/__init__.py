@@ -17,6 +17,7 @@ from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, St
 from heed_server.config.model import Config
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.sources import DEFAULT_FILE, Effective, load
+from heed_server.config.web import WebConfig
 
 __all__ = [
     "DEFAULT_FILE",
@@ -38,5 +39,6 @@ __all__ = [
     "TelemetryConfig",
     "TlsConfig",
     "WatchConfig",
+    "WebConfig",
     "load",
 ]

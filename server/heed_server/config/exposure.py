@@ -5,6 +5,7 @@ Laws:
   it does not start, unless `listen.insecure` says that this is meant.
 - Where nobody can be asked for a certificate, nobody is believed to be: an address that is to ask
   is one that the server listens on, with TLS.
+- The public edge asks for no credential, and has TLS beyond loopback: here, or at a proxy.
 - An open listener is closed by the first key that is made, and nothing opens it again: no
   revocation, and no restart but one with `auth.required` false.
 Source: design, section 6.
@@ -29,6 +30,7 @@ def require_safe_listening(config: Config) -> None:
             to ask for certificates where it cannot.
     """
     _require_asking_addresses(config)
+    _require_safe_web(config)
     reachable = open_addresses(config)
     if not reachable or config.listen.insecure:
         return
@@ -61,6 +63,21 @@ def asks_for_certificates(config: Config, address: str) -> bool:
     if config.tls.client_ca_file is None or parse_address(address).path:
         return False
     return not config.tls.client_addresses or address in config.tls.client_addresses
+
+
+def _require_safe_web(config: Config) -> None:
+    """Links travel to strangers, so that the public edge has TLS, here or at a proxy before it."""
+    web = config.web
+    if not web.address or web.behind_proxy or config.tls.certificate_file is not None:
+        return
+    address = parse_address(web.address)
+    if not address.is_loopback:
+        raise invalid_field(
+            "web.address",
+            f"{address} can be reached from other hosts, so it needs TLS: name a certificate and "
+            "its key (--tls-certificate-file and --tls-private-key-file), say --web-behind-proxy "
+            "if a proxy speaks TLS before it, or listen on 127.0.0.1",
+        )
 
 
 def _require_asking_addresses(config: Config) -> None:

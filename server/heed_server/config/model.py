@@ -31,6 +31,7 @@ from heed_server.config.edge import (
 from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.section import Section
+from heed_server.config.web import WebConfig
 
 
 class Config(Section):
@@ -46,6 +47,7 @@ class Config(Section):
     rates: RatesConfig = RatesConfig()
     caps: CapsConfig = CapsConfig()
     watch: WatchConfig = WatchConfig()
+    web: WebConfig = WebConfig()
     outbox: OutboxConfig = OutboxConfig()
     audit: AuditConfig = AuditConfig()
     staleness: StalenessConfig = StalenessConfig()

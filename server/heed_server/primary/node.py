@@ -48,6 +48,7 @@ from heed_server.primary.lookup_keys import keep_moved
 from heed_server.primary.loops import learn_tenants, prune_keys, renew_keys, watch_store
 from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
+from heed_server.primary.public import open_public
 from heed_server.primary.publishing import outbox_of
 from heed_server.primary.rotations import Rotations
 from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
@@ -159,12 +160,13 @@ async def open_node(
         rotations = Rotations(parts.store, renew_soon=renew_soon.set)
         await _open_key_socket(opened, config, parts.store, rotations, parts.authenticator)
         await server.start()
+        public = open_public(opened, parts.background, config, parts.service, registry)
 
         def end_streams(seconds: float) -> None:
             check_streams.end()
             parts.watches.drain(seconds)
 
-        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
+        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain, public)
         _start_loops(parts, health, measures, renew_soon)
         yield Node(
             config=config,
@@ -407,6 +409,7 @@ def _service(
         now_by_boot=began.now_by_boot,
         admission=admission_of(config),
         caps=caps_of(config),
+        public_url=config.web.public_url,
     )
     if isinstance(service, LoggedService) and decisions is not None:
         service.decisions = decisions

@@ -19,6 +19,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 import structlog
 from grpc import aio
@@ -34,6 +35,14 @@ the process and to its group."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
+
+
+class Stoppable(Protocol):
+    """The public edge, as far as it is told to stop."""
+
+    async def stop(self, grace_seconds: float | None) -> None:
+        """Begin to stop, letting what is under way end within so many seconds; None: at once."""
+        ...
 
 
 class Stop:
@@ -77,6 +86,7 @@ async def drain(
     end_streams: Callable[[float], None],
     stop: Stop,
     config: DrainConfig,
+    public: Stoppable | None = None,
 ) -> None:
     """Stop taking calls and see those under way to their end.
 
@@ -89,7 +99,9 @@ async def drain(
     health.end_watches()  # they never end by themselves, and would take all the time there is
     grace_seconds = None if stop.hurried.is_set() else config.grace_seconds
     async with TaskGroup() as group:
-        hurrying = group.create_task(_cancel_calls(server, stop))
+        hurrying = group.create_task(_cancel_calls(server, stop, public))
+        if public is not None:
+            group.create_task(public.stop(grace_seconds))
         # After the server began to stop: a reader that is told to go must not come back to it.
         group.create_task(_end_streams(end_streams, (grace_seconds or 0) / 2))
         await server.stop(grace_seconds)
@@ -100,6 +112,8 @@ async def _end_streams(end_streams: Callable[[float], None], seconds: float) -> 
     end_streams(seconds)
 
 
-async def _cancel_calls(server: aio.Server, stop: Stop) -> None:
+async def _cancel_calls(server: aio.Server, stop: Stop, public: Stoppable | None) -> None:
     await stop.hurried.wait()
+    if public is not None:
+        await public.stop(None)
     await server.stop(None)

@@ -28,7 +28,7 @@ from heed_proto.v1 import watch_service_pb2 as watch
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
-from heed_server.rpc import approving, audits, people, proofs, propagations, reads
+from heed_server.rpc import approving, audits, linking, people, proofs, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -180,6 +180,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         rate=None,
     ),
     _read("GetPreferences", reads.get_preferences),
+    _read("MakeLinks", linking.make_links, is_free=True),  # nothing is read
     _read("Explain", audits.explain),
     _read("GetHistory", audits.get_history),
     _read("GetCheckpoint", proofs.get_checkpoint),

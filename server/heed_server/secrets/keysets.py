@@ -1,7 +1,8 @@
 """Keysets that encrypt and decrypt, by Tink: AES-256-GCM, each ciphertext naming its key.
 
 Laws:
-- The one module that knows Tink; what it writes is Tink's own formats and nothing of ours.
+- The one module, with `sealing`, that knows Tink; what it writes is Tink's own formats and
+  nothing of ours.
 - A keyset is a value: rotating gives another one.
 - No key shows in a repr, and none of Tink's errors is handed on, which may hold what was wrong.
 

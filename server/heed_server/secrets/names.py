@@ -28,6 +28,11 @@ def lookup_key_name(tenant_id: TenantId, key_id: int = FIRST_LOOKUP_KEY_ID) -> s
     return f"{SECRETS}/lookup-key/{tenant_id}/{key_id}"
 
 
+def link_keyset_name(tenant_id: TenantId) -> str:
+    """Return the name of the keyset under which a tenant's links are sealed, old keys too."""
+    return f"{SECRETS}/link-key/{tenant_id}"
+
+
 def address_keyset_name(tenant_id: TenantId) -> str:
     """Return the name of the keyset under which a tenant's addresses are encrypted."""
     return f"{ADDRESSES}/{tenant_id}"

@@ -4,7 +4,7 @@ from heed_server.service.answering import MaxStaleness
 from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
-from heed_server.service.choices import Choices
+from heed_server.service.links import Links
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
 from heed_server.service.people import People
@@ -29,7 +29,7 @@ __all__ = [
 
 class Service(
     Checks,
-    Choices,
+    Links,
     Protections,
     People,
     Operations,

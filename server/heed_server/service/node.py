@@ -27,6 +27,7 @@ from heed_server.service.answering import (
     other_time,
 )
 from heed_server.service.caps import Caps
+from heed_server.service.link_keys import LinkKeys
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
@@ -64,8 +65,12 @@ class Node(Answering):
         now_by_boot: Callable[[], Instant] | None = None,
         admission: Admission | None = None,
         caps: Caps | None = None,
+        public_url: str = "",
     ) -> None:
-        """`now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`."""
+        """`public_url` is where links are served; empty: nowhere.
+
+        `now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`.
+        """
         super().__init__(now=now, max_staleness=max_staleness, admission=admission)
         self.store = store
         self.tenants = tenants
@@ -77,6 +82,8 @@ class Node(Answering):
         self.new_approval_id = new_approval_id
         self.new_lookup_key = new_lookup_key
         self.caps = caps or Caps()
+        self.public_url = public_url
+        self.link_keys = LinkKeys(tenants)
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.

@@ -18,6 +18,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "SetPreference": Right.WRITE,
         "BatchSetPreferences": Right.WRITE,
         "GetPreferences": Right.WRITE,
+        "MakeLinks": Right.WRITE,
         "Explain": Right.AUDIT,
         "GetHistory": Right.AUDIT,
         "GetCheckpoint": Right.AUDIT,

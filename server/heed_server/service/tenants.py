@@ -10,7 +10,7 @@ Laws:
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 from heed.errors import (
@@ -43,6 +43,9 @@ class KnownTenant(Generic[F]):
     follower: F
     lookup: LookupKeys
     """What makes the keys of its subjects; another one once a lookup key was replaced."""
+    link_keyset: bytes = field(default=b"", repr=False)
+    """What its links are sealed under, as it was last read; empty: there is nothing yet, or this
+    process makes none."""
     undeclared_checks: int = 0
     """How many answers were about undeclared topics; written only by the service's checks."""
 
@@ -107,7 +110,7 @@ class Tenants:
         ]
 
     async def serve(self, tenant: Tenant) -> TenantContext:
-        """Serve a tenant from now on; serving it again changes nothing."""
+        """Serve a tenant from now on; serving it again takes its keyset of links if that is new."""
         # One at a time: two followers of one tenant would claim one index.
         async with self._serving:
             found = self._by_name.get(tenant.name)
@@ -119,6 +122,8 @@ class Tenants:
                 follower.tell_lookup_keys(found.take_lookup_keys)
                 self._by_name[tenant.name] = found
                 self._only = found if len(self._by_name) == 1 else None
+            # An earlier heed makes a tenant without; the next node that starts adds it.
+            found.link_keyset = tenant.link_keyset or found.link_keyset
             return found
 
     async def learn(self, tenants: Sequence[Tenant]) -> None:

@@ -11,13 +11,19 @@ from heed.proof import EMPTY_LOG_HASH
 from heed.tokens import EPOCH_BYTES
 from heed_server.key_store import ApiKey
 from heed_server.secrets.errors import SecretsError
-from heed_server.secrets.names import FIRST_LOOKUP_KEY_ID, lookup_key_name
+from heed_server.secrets.names import (
+    FIRST_LOOKUP_KEY_ID,
+    link_keyset_name,
+    lookup_key_name,
+)
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import api_keys, heads, keys, store, tenants
 from heed_server.storage.statements import Row
 from heed_server.storage.wrapped import (
     ensure_address_keyset,
+    ensure_link_keyset,
     ensure_secret,
+    link_keyset_of,
     lookup_keys_of,
     read_wrapped,
 )
@@ -55,6 +61,7 @@ def read_tenants(connection: Connection, keyring: Keyring) -> list[Tenant]:
         for tenant_id, *_, newest in rows
         for key_id in range(FIRST_LOOKUP_KEY_ID, newest + 1)
     ]
+    names += [link_keyset_name(TenantId(tenant_id)) for tenant_id, *_ in rows]
     wrapped = read_wrapped(connection, names)
     return [
         Tenant(
@@ -64,6 +71,7 @@ def read_tenants(connection: Connection, keyring: Keyring) -> list[Tenant]:
             lookup_keys=lookup_keys_of(
                 keyring, wrapped, TenantId(tenant_id), newest, bytes(readable)
             ),
+            link_keyset=link_keyset_of(keyring, wrapped, TenantId(tenant_id)),
         )
         for tenant_id, name, create_time, readable, newest in rows
     ]
@@ -97,6 +105,7 @@ def insert_tenant(
     if kept != lookup_key:
         raise SecretsError(f"tenant {tenant_id} is new, and has a lookup key already")
     ensure_address_keyset(connection, keyring, tenant_id, now)
+    link_keyset = ensure_link_keyset(connection, keyring, tenant_id, now)
     connection.execute(
         insert(heads).values(
             tenant_id=tenant_id,
@@ -111,6 +120,7 @@ def insert_tenant(
         name=name,
         create_time=now,
         lookup_keys=(LookupKey(FIRST_LOOKUP_KEY_ID, lookup_key),),
+        link_keyset=link_keyset,
     )
 
 

@@ -143,6 +143,15 @@ def are_movable(connection: Connection, tenant_id: TenantId, key_id: int) -> boo
     return bool(connection.execute(statement).scalar())
 
 
+def _of_movable(tenant_id: TenantId, key_id: int) -> Select[Any]:
+    table = encrypted_addresses.c
+    return select(table.subject, table.type, table.ciphertext).where(
+        table.tenant_id == tenant_id,
+        table.lookup_key_id < key_id,
+        table.ciphertext != b"",
+    )
+
+
 def count_subjects(connection: Connection, tenant_id: TenantId) -> list[KeyCount]:
     """Return how many subjects stand under each lookup key, by its id. Reads all addresses."""
     table = encrypted_addresses.c
@@ -203,12 +212,3 @@ class MoveReader:
     async def counts(self, tenant_id: TenantId) -> Sequence[KeyCount]:
         """Return how many subjects stand under each lookup key, by its id."""
         return await self._read(lambda c: count_subjects(c, tenant_id))
-
-
-def _of_movable(tenant_id: TenantId, key_id: int) -> Select[Any, Any, Any]:
-    table = encrypted_addresses.c
-    return select(table.subject, table.type, table.ciphertext).where(
-        table.tenant_id == tenant_id,
-        table.lookup_key_id < key_id,
-        table.ciphertext != b"",
-    )

@@ -29,6 +29,7 @@ from heed_server.storage.migrations import require_schema, upgrade
 from heed_server.storage.sql_store import SqlStore
 from heed_server.storage.sqlite import SqliteBackend
 from heed_server.storage.wrapped import (
+    ensure_link_keysets,
     has_readable_lookup_keys,
     has_secrets,
     require_root,
@@ -85,6 +86,7 @@ async def open_store(
             _make_root_of_new(connection, keyring)
         require_root(connection, backend.dialect, keyring, clock.now())
         wrap_lookup_keys(connection, keyring, clock.now())
+        ensure_link_keysets(connection, keyring, clock.now())
 
     await backend.open(prepare)
     rules = GroupRules(

@@ -22,10 +22,12 @@ from heed_server.secrets.names import (
     PURPOSES,
     address_keyset_name,
     check_name,
+    link_keyset_name,
     lookup_key_name,
     purpose_of,
 )
 from heed_server.secrets.root import RootKeys
+from heed_server.secrets.sealing import SealingKeyset
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import secrets, tenants
 from heed_server.storage.statements import ON_CONFLICT_KEEP, Batch, Dialect
@@ -109,6 +111,37 @@ def ensure_address_keyset(
     name = address_keyset_name(tenant_id)
     found = ensure_secret(connection, keyring, name, Keyset.generate().to_bytes(), now)
     return Keyset.from_bytes(found)
+
+
+def ensure_link_keyset(
+    connection: Connection, keyring: Keyring, tenant_id: TenantId, now: Instant
+) -> bytes:
+    """Return what a tenant's links are sealed under, new where there is nothing."""
+    new = SealingKeyset.generate().to_bytes()
+    return ensure_secret(connection, keyring, link_keyset_name(tenant_id), new, now)
+
+
+def ensure_link_keysets(connection: Connection, keyring: Keyring, now: Instant) -> None:
+    """Give every tenant that an earlier heed made what its links are sealed under.
+
+    Raises:
+        SecretsError: as `ensure_secret`.
+    """
+    ids = [TenantId(number) for (number,) in connection.execute(select(tenants.c.tenant_id))]
+    there = read_wrapped(connection, [link_keyset_name(one) for one in ids])
+    for tenant_id in ids:
+        if link_keyset_name(tenant_id) not in there:
+            ensure_link_keyset(connection, keyring, tenant_id, now)
+
+
+def link_keyset_of(keyring: Keyring, wrapped: dict[str, bytes], tenant_id: TenantId) -> bytes:
+    """Return what a tenant's links are sealed under; empty: an earlier heed made it meanwhile.
+
+    Raises:
+        SecretsError: the root keys are not those of this database.
+    """
+    name = link_keyset_name(tenant_id)
+    return keyring.unwrap(name, wrapped[name]) if name in wrapped else b""
 
 
 def wrap_lookup_keys(connection: Connection, keyring: Keyring, now: Instant) -> int:

@@ -1,0 +1,14 @@
+"""The RPC that makes links: parse, act, format."""
+
+from heed.wire import parse
+from heed_proto.v1 import preference_service_pb2 as preference
+from heed_server.auth.policy import Principal
+from heed_server.service import Service
+
+
+async def make_links(service: Service, principal: Principal, data: bytes) -> bytes:
+    """Answer MakeLinks."""
+    urls = service.make_links(principal, parse.make_links(data))
+    return preference.MakeLinksResponse(
+        links=[preference.Link(url=url) for url in urls]
+    ).SerializeToString()

@@ -1,0 +1,52 @@
+"""The keysets by which this node seals and opens links, each read once.
+
+Law: a link of any tenant that this node serves is opened without asking the database, so that an
+invalid one costs it nothing.
+"""
+
+from heed.model import TenantId
+from heed_server.links import LinkOpener, OpenedLink
+from heed_server.secrets.sealing import SealingKeyset
+from heed_server.service.tenants import TenantContext, Tenants
+
+
+class LinkKeys:
+    """The keysets of all tenants. Written on the event loop alone."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        """Reads each keyset when it is first needed."""
+        self._tenants = tenants
+        self._keysets: dict[TenantId, tuple[bytes, SealingKeyset]] = {}
+        self._contexts: dict[TenantId, TenantContext] = {}
+        self._opener = LinkOpener(())
+        self._opens: list[bytes] = []
+        """The keysets that the opener has."""
+
+    def keyset(self, context: TenantContext) -> SealingKeyset | None:
+        """Return what seals a tenant's links; None: an earlier heed made the tenant meanwhile."""
+        serialized = context.link_keyset
+        if not serialized:
+            return None
+        known = self._keysets.get(context.tenant_id)
+        if known is None or known[0] != serialized:
+            known = self._keysets[context.tenant_id] = (serialized, SealingKeyset(serialized))
+        return known[1]
+
+    def open(self, token: str) -> tuple[TenantContext, OpenedLink] | None:
+        """Return whose link this is, and what it says; None: it is none of this store's."""
+        link = self._opener.open(token)
+        if link is None and self._has_learned():
+            link = self._opener.open(token)
+        return None if link is None else (self._contexts[link.tenant_id], link)
+
+    def _has_learned(self) -> bool:
+        """Take keysets that came since; only an invalid link pays for looking."""
+        contexts = self._tenants.all()
+        known = [one.link_keyset for one in contexts]
+        if known == self._opens:
+            return False
+        self._contexts = {one.tenant_id: one for one in contexts}
+        keysets = ((one.tenant_id, self.keyset(one)) for one in contexts)
+        self._opener = LinkOpener([(number, one) for number, one in keysets if one is not None])
+        self._opens = known
+        return True

@@ -1,0 +1,33 @@
+"""Every bound of the public edge that is no setting; docs/limits.md is the table of them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""Bytes of a request's line and headers. Higher: a stranger fills more memory, of each connection.
+Lower: browsers with many cookies of the same domain are refused."""
+BODY_BYTES_MAX: Final = 2_048
+"""Bytes of a body; more is 413. A press has 26, and some 200 as multipart/form-data."""
+WRITE_SECONDS_MAX: Final = 15.0
+"""How long a press may take until it is committed; then it is 503, and the retry finds it done.
+Higher: mailbox providers give up sooner than heed. Lower: a slow database costs more retries."""
+IDLE_SECONDS_MAX: Final = 5
+"""How long a connection is kept between two requests."""
+RETRY_AFTER_SECONDS: Final = 5
+"""What is said of when to try again."""
+INVALID_BURST_SECONDS: Final = 60.0
+"""For how many seconds' worth of `web.invalid_links_per_second_max` an address that was silent may
+try at once. Higher: more guesses in a burst. Lower: people with broken links behind one address are
+told to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebLimits:
+    """What strangers may take, as the settings say."""
+
+    connections_max: int = 1_000
+    """Connections; one more is closed."""
+    request_seconds_max: float = 10.0
+    """How long a request may take to arrive."""
+    invalid_links_per_second_max: float = 1.0
+    """Invalid links that one address may try; a valid one is never refused for its rate."""

@@ -1,0 +1,126 @@
+"""Asks the public edge: its application in this process, or a server's over a socket.
+
+Nothing follows a redirect or keeps a cookie, as a mailbox provider does not.
+"""
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from heed_server.service import Service
+from heed_server.web.app import build_app
+from heed_server.web.limits import WebLimits
+from heed_server.web.measures import WebMetrics
+
+PRESS = b"List-Unsubscribe=One-Click"
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was answered; names of headers are in lower case."""
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def app_of(
+    service: Service, limits: WebLimits | None = None, *, behind_proxy: bool = False
+) -> Starlette:
+    """The application of a server's public edge, with metrics of its own."""
+    metrics = WebMetrics(CollectorRegistry())
+    return build_app(service, metrics, limits or WebLimits(), behind_proxy=behind_proxy)
+
+
+def path_of(url: str) -> str:
+    """What a link asks of the server."""
+    return "/" + url.split("/", 3)[3]
+
+
+async def ask(
+    app: Starlette,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    content_type: str = "",
+    headers: Mapping[str, str] | None = None,
+    client: str = "192.0.2.1",
+) -> Answered:
+    """Ask an application of this process."""
+    sent = dict(headers or {}) | ({"content-type": content_type} if content_type else {})
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "https",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+        "client": (client, 50_000),
+        "server": ("news.example.com", 443),
+        "state": {},
+    }
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    await app(scope, receive, send)
+    start, *parts = told
+    return Answered(
+        code=start["status"],
+        headers={name.decode(): value.decode() for name, value in start["headers"]},
+        body=b"".join(part.get("body", b"") for part in parts),
+    )
+
+
+async def press(app: Starlette, path: str) -> Answered:
+    """Press a link, as a mailbox provider does."""
+    return await ask(app, "POST", path, PRESS, content_type=URLENCODED)
+
+
+def ask_at(
+    address: str,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    content_type: str = URLENCODED,
+    tls: ssl.SSLContext | None = None,
+) -> Answered:
+    """Ask a server over a connection of its own."""
+    connection = (
+        http.client.HTTPConnection(address, timeout=20)
+        if tls is None
+        else http.client.HTTPSConnection(address, timeout=20, context=tls)
+    )
+    headers = {} if body is None else {"Content-Type": content_type}
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return Answered(
+            code=answer.status,
+            headers={name.lower(): value for name, value in answer.getheaders()},
+            body=answer.read(),
+        )
+    finally:
+        connection.close()
+
+
+def press_at(address: str, path: str, *, tls: ssl.SSLContext | None = None) -> Answered:
+    """Press a link at a server."""
+    return ask_at(address, "POST", path, PRESS, tls=tls)

@@ -1,0 +1,45 @@
+"""Links of a fake: made and pressed as a server's are."""
+
+import pytest
+
+import heed
+from heed import NotFoundError
+from heed.testing import FakeSyncClient
+
+ADA = heed.email("ada@example.com")
+
+
+def is_allowed(client: FakeSyncClient) -> bool:
+    return client.check(subjects=[ADA], channel="email", topic="news.weekly").allowed
+
+
+def test_a_press_stops_once_and_again_after_an_opt_in() -> None:
+    client = FakeSyncClient()
+    link = client.make_link(ADA, channel="email", topic="news")
+
+    for _ in range(3):
+        client.service.press(link.url)
+    stopped, revision = is_allowed(client), client.get_preferences(subjects=[ADA]).revision
+    client.opt_in(
+        subjects=[ADA],
+        channel="email",
+        topic="news",
+        evidence=heed.Evidence(notice="n", notice_version="1", act="ticked", language="en"),
+        method="web_form",
+        decided_time=client.clock.now(),
+        source="tests",
+    )
+    let_through = is_allowed(client)
+    client.service.press(link.url)
+
+    assert (stopped, let_through, is_allowed(client)) == (False, True, False)
+    assert revision == 1
+
+
+def test_a_target_has_one_link_and_what_was_never_made_is_none() -> None:
+    client = FakeSyncClient()
+
+    assert client.make_link(ADA, topic="news") == client.make_link(ADA, topic="news")
+    assert client.make_link(ADA, topic="news") != client.make_link(ADA, topic="offers")
+    with pytest.raises(NotFoundError):
+        client.service.press("https://heed.invalid/u/v1.00000000.0")
