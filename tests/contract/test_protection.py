@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from heed.judge import Ruling, Said, choices, erasures, protections, reverting
+from heed.acts import Move, RekeySubjects
+from heed.judge import Ruling, Said, choices, erasures, protections, rekeying, reverting
 from heed.model import Cause, ChoiceKind, Hold, Method, Reach, Record
-from heed_server.storage import epochs, restoring
+from heed_server.storage import epochs, restoring, settling
 from tests.support.postgres import Postgres
 from tests.support.protection_machine import Protection
 from tests.support.protection_words import FUTURE, PAST, SCOPES
@@ -141,6 +142,29 @@ def stopped_after_a_backup(machine: Protection) -> None:
     machine.restore()
 
 
+def moved_after_a_stop(machine: Protection) -> None:
+    opted_out(machine, Method.WEB_FORM, PAST)
+    machine.replace_the_lookup_key()
+    machine.move(2)
+
+
+def stopped_again_before_the_move(machine: Protection) -> None:
+    opted_out(machine, Method.WEB_FORM, PAST)
+    machine.replace_the_lookup_key()
+    opted_out(machine, Method.WEB_FORM, PAST + DAY)
+    machine.move(2)
+
+
+def move_the_name_alone(move: Move, act: RekeySubjects, ruling: Ruling) -> None:
+    """A move that forgets what stands."""
+    slots = ruling.ledger.records.pop(move.previous, {})
+    MOVE(move, act, ruling)
+    ruling.ledger.records[move.previous] = slots
+
+
+MOVE = rekeying._move
+
+
 def opted_in(machine: Protection, decided: int) -> None:
     kind, reach = ChoiceKind.OPT_IN, Reach.PROMOTIONAL
     machine.choose("ada", kind, SCOPES[0], reach, decided, None, Method.WEB_FORM, "")
@@ -164,6 +188,8 @@ def opted_out(machine: Protection, method: Method, decided: int) -> None:
         (restoring, "_erase_again", lambda *_: 0, erased_after_a_backup),
         (erasures, "_NOTHING_KNOWN", None, erased_before_a_late_opt_in),
         (epochs, "Hold", narrow_hold, stopped_after_a_backup),
+        (rekeying, "_move", move_the_name_alone, moved_after_a_stop),
+        (settling, "_standing", lambda *_: {}, stopped_again_before_the_move),
     ],
     ids=[
         "list",
@@ -176,6 +202,8 @@ def opted_out(machine: Protection, method: Method, decided: int) -> None:
         "ledger",
         "unknown",
         "hold",
+        "move",
+        "two keys",
     ],
 )
 def test_a_step_that_weakens_is_found_out(

@@ -44,13 +44,13 @@ from heed.model import (
     Record,
     Revision,
     Scope,
-    SubjectKey,
     Topic,
     TopicClass,
     Verdict,
 )
 from heed.past import Past
 from heed.proof import EMPTY_LOG_HASH
+from heed.records import of_people
 from heed.topics import TopicTable
 from heed_server.backup.file import BackupReader
 from heed_server.backup.restoring import restore_backup
@@ -60,11 +60,11 @@ from heed_server.storage import SqlStore
 from tests.support.backed_up import LIMITS
 from tests.support.naive_decision import Scenario, verdict
 from tests.support.postgres import Postgres
+from tests.support.protection_keys import LOOKUP_KEYS_MAX, PeopleKeys
 from tests.support.protection_model import Kept, Model, protects, slot_of, told
 from tests.support.protection_words import (
     BATCHES,
     FUTURE,
-    KEYS,
     MANDATORY,
     NAMES,
     QUERIES,
@@ -123,6 +123,8 @@ class Protection(RuleBasedStateMachine):
         self.clock = FakeClock(runs=self.kind == "postgres")
         self.store: SqlStore = self._run(self._database.open(clock=self.clock))
         self.shop: Shop = self._run(new_shop(self.store))
+        self.people = PeopleKeys(self.shop)
+        self._run(self.people.learn())
         self.model = Model()
         self.asked: list[tuple[Act, str]] = []
         self.kept: Kept | None = None
@@ -207,16 +209,15 @@ class Protection(RuleBasedStateMachine):
     def release(self, name: str, cause: Cause, scope: Scope) -> None:
         outcome = self._ask(releases(name, cause, (scope,)), may_weaken=True)
         for record in outcome.released if outcome is not None else ():
-            self.model.release(name, record, self._time_of(record, name))
+            self.model.release(name, record, self._run(self.people.release_time(record, name)))
 
     @rule(cause=st.sampled_from([Cause.BOUNCE, Cause.MANUAL]))
     def release_many(self, cause: Cause) -> None:
         """Of everybody, as they were found; choices are not found by it."""
         found = tuple(
-            Found(KEYS[name], slot_key(record), record.revision)
-            for name in NAMES
-            for record in self._records(name)
-            if record.cause is cause
+            Found(one.key, slot_key(one.record), one.record.revision)
+            for one in self._seen().records
+            if one.record.cause is cause
         )
         outcome = self._ask(
             ReleaseSuppressions(found=found, reason="ours", origin=origin(Method.OPERATOR)),
@@ -273,7 +274,7 @@ class Protection(RuleBasedStateMachine):
     def erase(self, name: str) -> None:
         """Every stop stands on, and every opt-in ends."""
         before = self._seen()
-        outcome = self._ask(erases(name))
+        outcome = self._ask(replace(erases(name), keys=self.people.of(name)))
         if outcome is not None and self._seen().head != before.head:
             self.model.erase(name, outcome.commit_time)
             self._fold_anew()
@@ -313,9 +314,10 @@ class Protection(RuleBasedStateMachine):
         self.store = self.shop.store = self._run(opened)
         self.model, self.asked = deepcopy(self.kept.model), list(self.kept.asked)
         for _, key, erase_time in sorted(self.ledger):
-            name = next(name for name in NAMES if KEYS[name] == key)
+            name = self.people.owner(key)
             if self.model.erasures.get(name, -1) < erase_time:
-                self.model.erase(name, self._last_erasure(name))
+                self.model.erase(name, self._run(self.people.erase_time(name)))
+        self._run(self.people.learn())
         self.restores += 1
         self.restore_hold = back.restored.begun.hold_id
         self.index.abandon()
@@ -338,6 +340,22 @@ class Protection(RuleBasedStateMachine):
         assert self._seen().head != head
         self.clock.set_off_by(-seconds)
 
+    @precondition(lambda self: self.people.lookup.count < LOOKUP_KEYS_MAX)
+    @rule()
+    def replace_the_lookup_key(self) -> None:
+        """It leaked; everybody is looked up under both from then on."""
+        before = self._verdicts(self._seen())
+        self._run(self.people.replace())
+        self._require_not_weakened(before, self._verdicts(self._seen()), "another lookup key")
+
+    @precondition(lambda self: self.people.lookup.count > 1)
+    @rule(limit=st.integers(1, len(NAMES)))
+    def move(self, limit: int) -> None:
+        """Under the newest lookup key, one of them or all."""
+        before = self._verdicts(self._seen())
+        self._run(self.people.move(limit))
+        self._require_not_weakened(before, self._verdicts(self._seen()), "a move")
+
     @rule(at=st.integers(0, 50))
     def replay(self, at: int) -> None:
         """It says what it said, or that its batch was undone, and changes nothing."""
@@ -346,7 +364,7 @@ class Protection(RuleBasedStateMachine):
         act, key = self.asked[at % len(self.asked)]
         before = self._seen()
         with contextlib.suppress(HeedError):
-            assert self._run(self.shop.ask(act, key=key)).appended.replayed
+            assert self._run(self.people.append(act, key)).appended.replayed
         assert self._seen() == before
 
     @invariant()
@@ -368,11 +386,12 @@ class Protection(RuleBasedStateMachine):
         self.index.apply(changes)
         if changes:
             self.revision = changes[-1].revision
-        keys = list(KEYS.values())
+        keys, each = self.people.of_all(), self.people.lookup.count
         tables = [tuple(self._records(name)) for name in NAMES]
-        folded = self.past.facts(keys)
+        folded = of_people(self.past.facts(keys).records, each)
         indexed = self.index.facts(keys)
-        for records, by_log, by_index in zip(tables, folded.records, indexed.records, strict=True):
+        by_key = of_people(indexed.records, each)
+        for records, by_log, by_index in zip(tables, folded, by_key, strict=True):
             assert set(records) == set(by_log) == set(by_index)
         assert {one.hold_id for one in indexed.holds} == set(self.past.holds)
 
@@ -398,7 +417,7 @@ class Protection(RuleBasedStateMachine):
         refused: ErrorReason | None = None
         asked: Asked | None = None
         try:
-            asked = self._run(self.shop.ask(act, key=key))
+            asked = self._run(self.people.append(act, key))
         except HeedError as refusal:
             refused = refusal.reason
         if asked is None:
@@ -414,15 +433,16 @@ class Protection(RuleBasedStateMachine):
         return asked.outcome
 
     def _seen(self) -> Any:
-        return self._run(self.store.standing(self.shop.tenant_id, list(KEYS.values())))
+        return self._run(self.store.standing(self.shop.tenant_id, self.people.of_all()))
 
     def _records(self, name: str) -> list[Record]:
-        return [one.record for one in self._seen().records if one.key == KEYS[name]]
+        return [one.record for one in self._seen().records if self.people.owner(one.key) == name]
 
     def _verdicts(self, standing: Any) -> list[Verdict]:
         now = max(self.clock.now(), standing.head.commit_time)
         by_name = [
-            tuple(one.record for one in standing.records if one.key == KEYS[name]) for name in NAMES
+            tuple(one.record for one in standing.records if self.people.owner(one.key) == name)
+            for name in NAMES
         ]
         return [
             verdict(
@@ -457,44 +477,24 @@ class Protection(RuleBasedStateMachine):
         nothing = replace(head, revision=Revision(0), running_hash=EMPTY_LOG_HASH)
         self.revision = Revision(0)
         self.past = Past()
-        self.index = IndexBuilder(
-            self._folder / f"index-{head.epoch.hex()}",
-            tenant_id=self.shop.tenant_id,
-            head=nothing,
-            topics=(),
-            holds=(),
-        ).finish()
+        path, tenant_id = self._folder / f"index-{head.epoch.hex()}", self.shop.tenant_id
+        index = IndexBuilder(path, tenant_id=tenant_id, head=nothing, topics=(), holds=())
+        self.index = index.finish()
 
     def _fold_anew(self) -> None:
         """What an erasure left of the log folds to what stands, from its first change on."""
         past = Past()
         past.take(self._run(self.store.read_changes(self.shop.tenant_id, Revision(0), 1_000)))
-        for name, folded in zip(NAMES, past.facts(list(KEYS.values())).records, strict=True):
+        by_key = past.facts(self.people.of_all()).records
+        for name, folded in zip(NAMES, of_people(by_key, self.people.lookup.count), strict=True):
             assert set(folded) == set(self._records(name)), name
-
-    def _last_erasure(self, name: str) -> int:
-        """When it was committed."""
-        changes = self._run(self.store.changes_of(self.shop.tenant_id, [KEYS[name]], limit=10_000))
-        times = [int(one.commit_time) for one in changes if one.erasure is not None]
-        assert times, f"{name} was not erased again"
-        return max(times)
-
-    def _time_of(self, record: Record, name: str) -> int:
-        """When the release of a record was committed: the last of its slot in the log."""
-        changes = self._run(self.store.changes_of(self.shop.tenant_id, [KEYS[name]], limit=10_000))
-        return max(
-            int(one.commit_time)
-            for one in changes
-            if one.record is not None and one.kind.name == "RELEASE" and one.record == record
-        )
 
     def _note_releases(self) -> None:
         """Each release of the changes that the invariants have not taken yet."""
-        by_key: dict[SubjectKey | None, str] = {key: name for name, key in KEYS.items()}
         changes = self._run(self.store.read_changes(self.shop.tenant_id, self.revision, 1_000))
         for one in changes:
             if one.record is not None and one.kind.name == "RELEASE":
-                self.model.release(by_key[one.subject], one.record, one.commit_time)
+                self.model.release(self.people.owner(one.subject), one.record, one.commit_time)
 
     def _run(self, waited: Any) -> Any:
         return self._runner.run(waited)
