@@ -143,7 +143,7 @@ def are_movable(connection: Connection, tenant_id: TenantId, key_id: int) -> boo
     return bool(connection.execute(statement).scalar())
 
 
-def _of_movable(tenant_id: TenantId, key_id: int) -> Select[Any]:
+def _of_movable(tenant_id: TenantId, key_id: int) -> Select[Any, Any, Any]:
     table = encrypted_addresses.c
     return select(table.subject, table.type, table.ciphertext).where(
         table.tenant_id == tenant_id,
