@@ -158,6 +158,15 @@ func (k *knowledge) apply(changes *heed.Changes) error {
 			for _, record := range effect.SetRecords.Records {
 				k.records[slotOf(change.SubjectKey, record)] = record
 			}
+		case *heed.Change_Rekey:
+			// All of one subject is of another key since. Without a subject a lookup key began to be
+			// used: for who looks people up, and this program looks nobody up.
+			for place, record := range k.records {
+				if place.subject == string(effect.Rekey.PreviousSubjectKey) {
+					delete(k.records, place)
+					k.records[slotOf(change.SubjectKey, record)] = record
+				}
+			}
 		case *heed.Change_SetTopic, *heed.Change_SetHold, *heed.Change_RemoveHoldId:
 			// Who decides by itself needs topics and holds; this program asks the server.
 		default:

@@ -9,7 +9,7 @@ import pytest
 from scripts.build_examples import Language
 from tests.languages.conftest import Target, program_at
 from tests.languages.programs import Program, Said
-from tests.support.served import Served
+from tests.support.served import Served, run_command
 
 pytestmark = [pytest.mark.languages, pytest.mark.slow]
 
@@ -122,6 +122,27 @@ def test_a_second_choice_at_one_place_replaces_the_first(
         last = watching.wait_for("changes", lambda said: said["through"] >= revision)
 
     assert last["records"] == live["records"] + 2
+
+
+def test_whoever_is_known_by_another_key_takes_along_what_stands(
+    language: Language, tmp_path: Path
+) -> None:
+    """The choice after the move is in the place of the one before it, and no snapshot came."""
+    with Served(tmp_path) as server, server.client() as client:
+        for person in _people(0, 3):
+            client.opt_out(email=person, topic="news", source="tests")
+        program = Program(language=language, address=server.address)
+        with program.start("watch", "mailer-1") as watching:
+            watching.wait_for("live")
+            words = ("keys", "lookup", "replace", "--reason", "leaked")
+            replaced = run_command(*words, cwd=tmp_path)
+            watching.wait_for("changes", lambda said: said["through"] >= 7)
+            last = client.opt_out(email=_people(0, 1)[0], topic="news", source="tests").revision
+            told = watching.wait_for("changes", lambda said: said["through"] >= last)
+
+    assert replaced.returncode == 0
+    assert (told["through"], told["records"]) == (8, 3)
+    assert reasons(watching.said) == ["NEW"]
 
 
 def _people(first: int, end: int) -> list[str]:

@@ -150,6 +150,18 @@ export class Knowledge {
           }
           break;
         }
+        case "rekey": {
+          // All of one subject is of another key since. Without a subject a lookup key began to be
+          // used: for who looks people up, and this program looks nobody up.
+          const previous = `${Buffer.from(effect.value.previousSubjectKey).toString("hex")} `;
+          for (const [place, record] of [...this.records]) {
+            if (place.startsWith(previous)) {
+              this.records.delete(place);
+              this.records.set(slotOf(subjectKey, record), record);
+            }
+          }
+          break;
+        }
         case "setTopic":
         case "setHold":
         case "removeHoldId":

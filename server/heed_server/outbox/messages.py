@@ -173,6 +173,8 @@ def _kind_of(change: Change) -> str:
         return "topic"
     if change.erasure is not None:
         return "erasure"
+    if change.rekey is not None:
+        return "rekey"
     record = change.slot_record
     if record is not None:
         return f"record.{Channel(record.channel).name.lower()}"

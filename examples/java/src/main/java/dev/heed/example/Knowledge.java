@@ -18,6 +18,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -157,6 +158,20 @@ final class Knowledge {
         case SET_RECORDS -> {
           records.keySet().removeIf(place -> place.subject().equals(subject));
           for (WatchedRecord record : change.getSetRecords().getRecordsList()) {
+            records.put(Slot.of(subject, record), record);
+          }
+        }
+        // All of one subject is of another key since. Without a subject a lookup key began to be
+        // used: for who looks people up, and this program looks nobody up.
+        case REKEY -> {
+          ByteString previous = change.getRekey().getPreviousSubjectKey();
+          List<WatchedRecord> moved =
+              records.entrySet().stream()
+                  .filter(one -> one.getKey().subject().equals(previous))
+                  .map(Map.Entry::getValue)
+                  .toList();
+          records.keySet().removeIf(place -> place.subject().equals(previous));
+          for (WatchedRecord record : moved) {
             records.put(Slot.of(subject, record), record);
           }
         }
