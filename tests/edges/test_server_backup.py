@@ -5,8 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from heed import ConflictError, ErrorReason, Origin, Rule, SyncClient
+from heed.cli.main import app
 from tests.support.served import Served, run_command
 
 ORIGIN = Origin(source="tests")
@@ -41,6 +43,7 @@ def test_a_backup_taken_from_a_server_that_runs_is_restored_under_a_hold(tmp_pat
         with pytest.raises(ConflictError) as other_epoch:
             client.check(email="lost@example.com", channel="email", token=lost.token)
         client.opt_out(email="lost@example.com", source="tests")
+        listed = CliRunner().invoke(app, ["holds", "list", "--address", server.address])
         client.lift_hold(str(back["hold"]), reason="recorded again", origin=ORIGIN)
         after = {
             name: client.check(email=f"{name}@example.com", channel="email", topic="news").allowed
@@ -53,6 +56,7 @@ def test_a_backup_taken_from_a_server_that_runs_is_restored_under_a_hold(tmp_pat
     assert not held.allowed
     assert held.reasons[0].rule is Rule.HOLD
     assert mandatory.allowed
+    assert "mandatory messages" in listed.stdout  # which this hold spares
     assert other_epoch.value.reason is ErrorReason.EPOCH_CHANGED
     assert after == {"kept": False, "lost": False, "nobody": True}
     assert Path(tmp_path, str(back["set_aside"])).exists()

@@ -30,6 +30,11 @@ tenants = typer.Typer(help="Who owns a log.", no_args_is_help=True)
 topics = typer.Typer(help="What messages are about.", no_args_is_help=True)
 holds = typer.Typer(help="Operators' stops.", no_args_is_help=True)
 
+_HOLD_COLUMNS = (
+    *("hold", "channel", "topic", "campaign", "spares"),
+    *("until", "reason", "placed by", "revision"),
+)
+
 Name = Annotated[str, typer.Argument(help="Its name")]
 ClassWord = Annotated[
     str, typer.Option("--class", help=f"One of {', '.join(words_of(TopicClass))}")
@@ -197,6 +202,7 @@ def list_holds(session: Session) -> None:
                 "every" if hold.channel is None else word_of(hold.channel),
                 hold.topic or "every",
                 hold.campaign or "every",
+                "mandatory messages" if hold.spares_mandatory else "",
                 time_of(hold.end_time),
                 hold.reason,
                 hold.origin.source if hold.origin is not None else "",
@@ -204,11 +210,7 @@ def list_holds(session: Session) -> None:
             ]
             for hold in found
         )
-        print_table(
-            ("hold", "channel", "topic", "campaign", "until", "reason", "placed by", "revision"),
-            rows,
-            empty="there is no hold",
-        )
+        print_table(_HOLD_COLUMNS, rows, empty="there is no hold")
 
 
 @holds.command("place")

@@ -88,7 +88,7 @@ def restore(
         Path | None,
         typer.Option(
             "--revocations",
-            help="The ledger of revoked API keys: `heed-server keys revocations`. [default: on "
+            help="The ledger of revocations: `heed-server keys revocations`. [default: on "
             "SQLite, the file beside the database]",
         ),
     ] = None,

@@ -159,7 +159,7 @@ def revocations(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the ledger of revoked keys to stdout: ids alone, as JSON lines, for a restore.
+    """Write the ledger of revocations to stdout: ids alone, as JSON lines, for a restore.
 
     On SQLite it is kept beside the database too.
     """
