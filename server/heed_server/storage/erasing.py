@@ -12,7 +12,16 @@ Laws:
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, delete, literal, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    delete,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.types import BigInteger, LargeBinary
 
 from heed.acts import ErasedSubject
@@ -77,15 +86,12 @@ class ErasingStatements:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        tenant = parameter("tenant", BigInteger())
-        subject = parameter("subject", LargeBinary())
         of_one = ("tenant", "subject")
-        of_log = (changes.c.tenant_id == tenant) & (changes.c.subject == subject)
         is_erasure = changes.c.kind == literal(int(ChangeKind.ERASURE))
         self.unerased_after = Statement(
             select(*changes.c)
             .where(
-                of_log,
+                _of_one(changes),
                 ~is_erasure,
                 changes.c.revision > parameter("after", BigInteger()),
                 changes.c.salt != literal(ERASED_SALT, LargeBinary()),
@@ -97,7 +103,7 @@ class ErasingStatements:
         )
         self.last_erasure = Statement(
             select(changes.c.revision, changes.c.commit_time, changes.c.content)
-            .where(of_log, is_erasure)
+            .where(_of_one(changes), is_erasure)
             .order_by(changes.c.revision.desc())
             .limit(literal(1)),
             dialect,
@@ -108,31 +114,25 @@ class ErasingStatements:
                 encrypted_addresses.c.type,
                 encrypted_addresses.c.ciphertext,
                 encrypted_addresses.c.lookup_key_id,
-            ).where(
-                encrypted_addresses.c.tenant_id == tenant, encrypted_addresses.c.subject == subject
-            ),
+            ).where(_of_one(encrypted_addresses)),
             dialect,
             *of_one,
         )
         # What an earlier heed wrote, and is not encrypted yet.
-        of_subject = (addresses.c.tenant_id == tenant) & (addresses.c.subject == subject)
-        self.readable = Statement(
-            select(addresses.c.type, addresses.c.address).where(of_subject), dialect, *of_one
-        )
-        self.delete_readable = Statement(delete(addresses).where(of_subject), dialect, *of_one)
+        readable = select(addresses.c.type, addresses.c.address).where(_of_one(addresses))
+        self.readable = Statement(readable, dialect, *of_one)
+        delete_readable = delete(addresses).where(_of_one(addresses))
+        self.delete_readable = Statement(delete_readable, dialect, *of_one)
         # What lists asked for stands on; which lists they were goes.
         self.forget_lists = Statement(
-            update(reserves)
-            .where(reserves.c.tenant_id == tenant, reserves.c.subject == subject)
-            .values(batch_id=literal_column("''")),
+            update(reserves).where(_of_one(reserves)).values(batch_id=literal_column("''")),
             dialect,
             *of_one,
         )
         slot = ("kind", "cause", "slot_reach", "channel", "topic")
         self.delete_record = Statement(
             delete(records).where(
-                records.c.tenant_id == tenant,
-                records.c.subject == subject,
+                _of_one(records),
                 *(records.c[name] == parameter(name) for name in slot),
             ),
             dialect,
@@ -283,3 +283,10 @@ def _last_erasure(
     if change.erasure is None:
         raise LogDamagedError(f"change {revision} is an erasure and does not say of what")
     return ErasedSubject(0, Revision(revision), Instant(commit_time), change.erasure.changes_count)
+
+
+def _of_one(table: Table) -> ColumnElement[bool]:
+    """Which rows are of the subject that a statement is given."""
+    return (table.c.tenant_id == parameter("tenant", BigInteger())) & (
+        table.c.subject == parameter("subject", LargeBinary())
+    )
