@@ -130,7 +130,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "OVERLOADED", "domain": "heed.dev", "metadata": {"limit": "writes_queued_max"}}
     """
     ERROR_REASON_NODE_BEHIND: _ErrorReason.ValueType  # 21
-    """UNAVAILABLE. This node has not reached the token's revision in time; another may have.
+    """UNAVAILABLE. This node has not reached the token's revision in time, or, for a write, does not
+    know the newest lookup key yet (`needed` is the revision that has it); another may.
 
         {"reason": "NODE_BEHIND", "domain": "heed.dev", "metadata": {"applied": "16"}}
     """
@@ -339,7 +340,8 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 20
     {"reason": "OVERLOADED", "domain": "heed.dev", "metadata": {"limit": "writes_queued_max"}}
 """
 ERROR_REASON_NODE_BEHIND: ErrorReason.ValueType  # 21
-"""UNAVAILABLE. This node has not reached the token's revision in time; another may have.
+"""UNAVAILABLE. This node has not reached the token's revision in time, or, for a write, does not
+know the newest lookup key yet (`needed` is the revision that has it); another may.
 
     {"reason": "NODE_BEHIND", "domain": "heed.dev", "metadata": {"applied": "16"}}
 """
