@@ -136,6 +136,7 @@ def sole_check(folder: Path) -> bool:
         (("restore", "--from", "nowhere"), 3),
         (("new-epoch", "--reason", ""), 2),
         (("new-epoch", "--reason", "put back"), 3),
+        (("keys", "lookup", "replace", "--reason", " "), 2),
     ],
 )
 def test_what_cannot_be_done_says_so(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:

@@ -8,6 +8,7 @@ from heed.model import ChangeKind, Effect, Evidence
 from heed.names import word_of
 
 _COLUMNS = ("revision", "committed", "what", "came of it", "said by", "how", "evidence", "why")
+_ERASED = "erased"
 
 
 @connected
@@ -59,7 +60,7 @@ def _what(change: HistoricChange) -> str:
     if change.kind is ChangeKind.REKEY:
         return "known under another lookup key since, with all that stood"
     if change.asked is None and change.erased:
-        return "erased"
+        return _ERASED
     if change.asked is None:
         return "of a kind that this version does not know"
     # Its own revision and source stand in columns of their own.
@@ -89,8 +90,8 @@ def _why(change: HistoricChange) -> str:
 
 
 def _effect(change: HistoricChange) -> str:
-    if change.asked is None and change.erased:
-        return ""  # what it did once went with what it said
+    if _what(change) == _ERASED:
+        return ""  # what it did went with what it said
     if change.effect is Effect.SUPERSEDED:
         return "nothing: something later stood"
     if change.stood is None:

@@ -21,7 +21,6 @@ from heed.cli.arguments import (
 )
 from heed.cli.options import Session, connected
 from heed.cli.output import print_json
-from heed.cli.suppressing import CauseWord
 from heed.cli.suppressing import app as suppressions
 from heed.errors import invalid_field
 
@@ -32,6 +31,9 @@ KeyOfContent = Annotated[
     typer.Option(
         "--idempotency-key", help="Names this call for ever; made of what is asked if not given"
     ),
+]
+ReleasedCause = Annotated[
+    str, typer.Option("--cause", help="One of bounce, temporary_failure, invalid, manual")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")]
 
@@ -75,7 +77,7 @@ def revert(
 @connected
 def release_many(
     session: Session,
-    cause: CauseWord,
+    cause: ReleasedCause,
     reason: Why,
     from_time: Annotated[
         str, typer.Option("--from", help="Seen then or later: 2026-04-01T00:00:00Z")

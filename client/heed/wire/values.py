@@ -47,7 +47,9 @@ class Closed(Generic[N]):
 
     def __init__(self, prefix: str, members: Iterable[N]) -> None:
         self.by_number: Mapping[int, N] = {int(member): member for member in members}
-        self._names = ", ".join(f"{prefix}_{member.name}" for member in self.by_number.values())
+        kinds = {type(member) for member in self.by_number.values()}
+        self._name_of = {int(one): f"{prefix}_{one.name}" for kind in kinds for one in kind}
+        self._names = ", ".join(self._name_of[number] for number in self.by_number)
 
     def read(self, number: int, path: str, violations: Violations, stand_in: N) -> N:
         """Return the member with this number."""
@@ -58,7 +60,8 @@ class Closed(Generic[N]):
         """Return the member with this number, or None for a violation."""
         member = self.by_number.get(number)
         if member is None:
-            said = "is required" if number == 0 else f"cannot be {number}"
+            given = self._name_of.get(number, number)
+            said = "is required" if number == 0 else f"cannot be {given}"
             violations.add(path, f"{said}; say one of {self._names}")
         return member
 

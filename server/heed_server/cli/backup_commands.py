@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from heed.errors import FieldViolation, InvalidArgumentError
-from heed.model import REASON_CHARACTERS_MAX, Instant
+from heed.model import Instant
 from heed_server.cli.exits import errors_as_exits
 from heed_server.cli.flags import (
     AsJson,
@@ -20,6 +19,7 @@ from heed_server.cli.flags import (
     DataDir,
     settings_of_database,
 )
+from heed_server.cli.reasons import require_reason
 
 if TYPE_CHECKING:
     from heed_server.backup.file import BackupReader, Manifest
@@ -154,6 +154,7 @@ def offers(
         )
     if not found:
         print("nobody offered anything that was lacking since the last restore")
+    print("offers above a cap wait for a second person, and are not told here: heed approvals list")
 
 
 def new_epoch(
@@ -167,11 +168,7 @@ def new_epoch(
     """Confirm that a database was put back: begin a new epoch of it, under a hold."""
     with errors_as_exits(as_json=as_json):
         effective = settings_of_database(ctx, config, database, data_dir)
-        if not 0 < len(reason) <= REASON_CHARACTERS_MAX or not reason.isprintable():
-            said = f"is 1 to {REASON_CHARACTERS_MAX} printable characters"
-            raise InvalidArgumentError(
-                f"--reason {said}", violations=[FieldViolation("--reason", said)]
-            )
+        require_reason(reason)
         from heed_server.config.places import database_url
         from heed_server.storage import ways_back
 

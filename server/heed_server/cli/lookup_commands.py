@@ -17,6 +17,7 @@ from heed_server.cli.flags import (
     DataDir,
     settings_of_database,
 )
+from heed_server.cli.reasons import require_reason
 from heed_server.config import Config
 from heed_server.config.places import FIRST_TENANT
 from heed_server.secrets.states import LookupState
@@ -51,6 +52,7 @@ def replace(
             return await rotations.replace_lookup(tenant, reason)
 
     with errors_as_exits(as_json=as_json):
+        require_reason(reason)
         key_id = asyncio.run(ask(settings_of_database(ctx, config, database, data_dir).config))
     if as_json:
         print(json.dumps({"tenant": tenant, "key_id": key_id}))
