@@ -271,6 +271,24 @@ def test_through_an_agent_it_is_the_same(
         assert told.stats.proved_revision < head(plain)
 
 
+def test_another_lookup_key_is_taken_with_a_snapshot_that_vouches_for_it(tmp_path: Path) -> None:
+    variables = {"HEED_AUDIT_CHECKPOINT_SECONDS": "0.1"}
+    with Served(tmp_path, variables=variables) as server, server.client() as plain:
+        write_everything(plain)
+        with Told(server, tmp_path / "cache", key_of_log(plain)) as told:
+            told.wait_proved(head(plain))
+            replace = ("keys", "lookup", "replace", "--reason", "a leak")
+            assert run_command(*replace, cwd=tmp_path).returncode == 0
+            written = plain.opt_out(email="after@example.com", source="tests")
+            told.wait_proved(written.revision)
+            told.client.wait_live()
+
+            answer = told.client.check(email="after@example.com", channel="email")
+            assert (answer.allowed, answer.source) == (False, "cache")
+            assert told.stats.disproved == 0
+            assert told.stats.resyncs["unproved"] == 1
+
+
 def test_another_life_of_the_store_is_another_log_and_needs_its_key(tmp_path: Path) -> None:
     variables = {"HEED_AUDIT_CHECKPOINT_SECONDS": "0.1"}
     folder = tmp_path / "server"

@@ -143,4 +143,14 @@ def no_checkpoint() -> Lie:
     return lies
 
 
-SNAPSHOT_LIES = [missing_record, missing_hold, other_tree, no_checkpoint]
+def other_lookup_key() -> Lie:
+    """Nobody is found by it, however right the records are."""
+
+    def lies(message: pb.WatchChangesResponse) -> None:
+        if message.HasField("opened"):
+            message.opened.lookup_keys[0].key = bytes(32)
+
+    return lies
+
+
+SNAPSHOT_LIES = [missing_record, missing_hold, other_tree, no_checkpoint, other_lookup_key]

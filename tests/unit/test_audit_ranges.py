@@ -7,7 +7,7 @@ import pytest
 from heed.audit.failing import ProofError
 from heed.audit.notes import encode_base64
 from heed.audit.ranges import CompactRange, decode_range
-from heed.audit.snapshots import filter_hash, snapshot_line, stops_hash
+from heed.audit.snapshots import filter_hash, keys_hash, snapshot_line, stops_hash
 from heed.audit.tree import SIZE_MAX, Range, joined, root_of, subtrees_of
 from heed.proof import leaf_hash
 from heed.topics import widest
@@ -57,14 +57,16 @@ def test_what_was_kept_otherwise_is_refused(kept: bytes) -> None:
         decode_range(kept)
 
 
-def test_a_snapshot_is_named_by_its_records_its_stops_and_its_filter() -> None:
+def test_a_snapshot_is_named_by_its_records_its_stops_its_filter_and_its_keys() -> None:
     """The forms that docs/audit.md states, made by hand."""
     stops = hashlib.sha256(b"\0\0\0\3abc\0\0\0\0").digest()
     filter_ = hashlib.sha256(b"1,2\nnews\norders").digest()
+    keys = hashlib.sha256(b"\0\0\0\1" + b"a" * 32 + b"\0\0\0\2" + b"b" * 32).digest()
 
-    line = snapshot_line(records=bytes(32), stops=stops, filter_=filter_)
+    line = snapshot_line(records=bytes(32), stops=stops, filter_=filter_, keys=keys)
 
     assert stops_hash([b"abc", b""]) == stops
+    assert keys_hash([(2, b"b" * 32), (1, b"a" * 32)]) == keys
     assert filter_hash([2, 1, 2], ["orders", "news", "news"]) == filter_
     assert filter_hash([], []) == hashlib.sha256(b"").digest()
     assert line == " ".join(
@@ -73,6 +75,7 @@ def test_a_snapshot_is_named_by_its_records_its_stops_and_its_filter() -> None:
             encode_base64(bytes(32)),
             encode_base64(stops),
             encode_base64(filter_),
+            encode_base64(keys),
         )
     )
 

@@ -42,7 +42,7 @@ ORIGIN = origin_of(EPOCH, TENANT)
 KEY = SigningKey(bytes(32), ORIGIN)
 FILTER = bytes(32)
 SECOND_NS = 1_000_000_000
-RECORDS, STOPS = bytes([1]) * 32, bytes([2]) * 32
+RECORDS, STOPS, KEYS = (bytes([number]) * 32 for number in (1, 2, 3))
 
 
 class Log:
@@ -66,7 +66,7 @@ class Log:
         return tree
 
     def snapshot(self, size: int) -> pb.SnapshotEnd:
-        line = snapshot_line(records=RECORDS, stops=STOPS, filter_=FILTER)
+        line = snapshot_line(records=RECORDS, stops=STOPS, filter_=FILTER, keys=KEYS)
         return pb.SnapshotEnd(
             checkpoint=self.note(size, line), subtree_hashes=self.tree(size).hashes
         )
@@ -120,7 +120,9 @@ def made(folder: Path, log: Log, clock: Clock) -> Proving:
 
 def snapshot(cache: Proving, log: Log, size: int) -> None:
     assert cache.open(EPOCH, TENANT)
-    cache.take_snapshot(log.snapshot(size), revision=Revision(size), records=RECORDS, stops=STOPS)
+    cache.take_snapshot(
+        log.snapshot(size), revision=Revision(size), records=RECORDS, stops=STOPS, keys=KEYS
+    )
 
 
 def apply(cache: Proving, leaves: Sequence[bytes]) -> None:
@@ -350,7 +352,9 @@ def test_another_epoch_is_another_log(
         clock=clock,
     )
     assert again.open(epoch, TENANT)
-    again.take_snapshot(restored.snapshot(3), revision=Revision(3), records=RECORDS, stops=STOPS)
+    again.take_snapshot(
+        restored.snapshot(3), revision=Revision(3), records=RECORDS, stops=STOPS, keys=KEYS
+    )
     assert again.counts.proved_revision == 3
 
 
@@ -386,19 +390,23 @@ def test_a_snapshot_that_is_not_vouched_for_is_refused(
     assert cache.open(EPOCH, TENANT)
 
     with pytest.raises(ProofError):
-        cache.take_snapshot(end, revision=Revision(5), records=RECORDS, stops=STOPS)
+        cache.take_snapshot(end, revision=Revision(5), records=RECORDS, stops=STOPS, keys=KEYS)
 
 
 @pytest.mark.parametrize(
-    ("records", "stops"), [(bytes(32), STOPS), (RECORDS, bytes(32))], ids=["records", "stops"]
+    ("records", "stops", "keys"),
+    [(bytes(32), STOPS, KEYS), (RECORDS, bytes(32), KEYS), (RECORDS, STOPS, bytes(32))],
+    ids=["records", "stops", "keys"],
 )
 def test_a_snapshot_of_something_else_is_refused(
-    cache: Proving, log: Log, records: bytes, stops: bytes
+    cache: Proving, log: Log, records: bytes, stops: bytes, keys: bytes
 ) -> None:
     assert cache.open(EPOCH, TENANT)
 
     with pytest.raises(ProofError, match="another than was signed"):
-        cache.take_snapshot(log.snapshot(5), revision=Revision(5), records=records, stops=stops)
+        cache.take_snapshot(
+            log.snapshot(5), revision=Revision(5), records=records, stops=stops, keys=keys
+        )
 
 
 def hashed(log: Log, after: int, through: int) -> pb.Changes:

@@ -20,7 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 from heed.audit.checkpoints import origin_of
 from heed.audit.failing import ProofError
 from heed.audit.ranges import decode_range
-from heed.audit.snapshots import stops_hash
+from heed.audit.snapshots import keys_hash, stops_hash
 from heed.errors import HeedError
 from heed.index.place import Place, Source
 from heed.keys import LOOKUP_KEY_BYTES
@@ -291,6 +291,12 @@ class Following:
     def _resume_proving(self, place: Place) -> None:
         if self._proving is None or self._needs_snapshot:
             return
+        source = self._owned.source
+        if source is None or source.lookup_keys != self._source.lookup_keys:
+            # By the wrong one nobody would be found; a snapshot vouches for them.
+            raise ResyncError(
+                Reason.UNPROVED, "the stream told a lookup key that is not vouched for"
+            )
         kept = self._owned.tree()
         tree = None if kept is None else decode_range(kept)
         if tree is None or tree.size != place.revision:
@@ -351,6 +357,7 @@ class Following:
                 revision=Revision(begin.revision),
                 records=draft.checksum,
                 stops=stops_hash(stops),
+                keys=keys_hash(self._source.lookup_keys),
             )
         except HeedError as error:
             raise ResyncError(Reason.UNPROVED, error.message) from error

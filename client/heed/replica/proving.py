@@ -176,7 +176,13 @@ class Proving:
             self._times.append((tree.size, since))
 
     def take_snapshot(
-        self, end: pb.SnapshotEnd, *, revision: Revision, records: bytes, stops: bytes
+        self,
+        end: pb.SnapshotEnd,
+        *,
+        revision: Revision,
+        records: bytes,
+        stops: bytes,
+        keys: bytes,
     ) -> CompactRange:
         """Return the tree that a snapshot stands at, by the hashes of what came of it.
 
@@ -188,7 +194,7 @@ class Proving:
             open_checkpoint(end.checkpoint, self._keys, self._verify), end.checkpoint
         )
         checkpoint = found.checkpoint
-        line = snapshot_line(records=records, stops=stops, filter_=self._filter_hash)
+        line = snapshot_line(records=records, stops=stops, filter_=self._filter_hash, keys=keys)
         if (checkpoint.origin, checkpoint.size) != (self._origin, revision):
             raise ProofError(
                 f"a snapshot of revision {revision} comes with a checkpoint of "

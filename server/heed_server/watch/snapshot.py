@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from heed.audit.snapshots import Vouched, filter_hash, snapshot_line, stops_hash
+from heed.audit.snapshots import Vouched, filter_hash, keys_hash, snapshot_line, stops_hash
 from heed.errors import HeedError, UnavailableError
 from heed.model import Head, Hold, Record, SubjectKey, TenantId, Topic
 from heed.records import in_order
@@ -24,7 +24,7 @@ from heed.wire import format as told
 from heed.wire.limits import SNAPSHOT_CHUNK_BYTES_MAX
 from heed.wire.watched import chunk_message, serialised, subjects_to
 from heed_server.follow import within
-from heed_server.store import LogReader, Snapshot
+from heed_server.store import LogReader, Snapshot, Tenant
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 from heed_server.watch.verifiable import Proofs
 
@@ -104,7 +104,7 @@ class SharedSnapshot:
                 self.failure = UnavailableError("the snapshot was given up")
             self._wake()
 
-    async def vouch(self, proofs: Proofs, tenant_id: TenantId, filter_: WatchFilter) -> None:
+    async def vouch(self, proofs: Proofs, tenant: Tenant, filter_: WatchFilter) -> None:
         """Have a whole one vouched for; a failure is told to the readers."""
         head = self.head
         if head is None or not self.is_whole:
@@ -115,9 +115,10 @@ class SharedSnapshot:
             records=self.checksum,
             stops=stops_hash(serialised(one) for group in stops for one in group),
             filter_=filter_hash(filter_.channels, filter_.topics),
+            keys=keys_hash(one for one in tenant.lookup_keys if one.key_id <= head.lookup_key_id),
         )
         try:
-            self.vouched = await proofs.vouched(tenant_id, head, line)
+            self.vouched = await proofs.vouched(tenant.tenant_id, head, line)
         except HeedError as error:
             self.vouch_failure = error
         finally:

@@ -19,7 +19,7 @@ import structlog
 from heed.errors import ErrorReason, ExhaustedError
 from heed.model import TenantId
 from heed_server.background import Background
-from heed_server.store import LogReader
+from heed_server.store import LogReader, Tenant
 from heed_server.watch.filter import EVERYTHING, WatchFilter
 from heed_server.watch.hub import Hub
 from heed_server.watch.limits import WatchLimits
@@ -158,7 +158,7 @@ class Snapshots:
         if snapshot.vouched is None and snapshot not in self._vouchers:
             snapshot.vouch_failure = None
             self._vouchers[snapshot] = self._background.start(
-                f"vouch-{hub.tenant.name}", self._vouch(hub.tenant_id, filter_, snapshot)
+                f"vouch-{hub.tenant.name}", self._vouch(hub.tenant, filter_, snapshot)
             )
 
     def end_use(self, hub: Hub, filter_: WatchFilter, snapshot: SharedSnapshot) -> None:
@@ -199,11 +199,9 @@ class Snapshots:
         else:
             maker.cancel()  # which closes it
 
-    async def _vouch(
-        self, tenant_id: TenantId, filter_: WatchFilter, snapshot: SharedSnapshot
-    ) -> None:
+    async def _vouch(self, tenant: Tenant, filter_: WatchFilter, snapshot: SharedSnapshot) -> None:
         try:
-            await snapshot.vouch(self._proofs, tenant_id, filter_)
+            await snapshot.vouch(self._proofs, tenant, filter_)
         except Exception as error:  # noqa: BLE001 - the root of a task
             _log.exception("snapshot_not_vouched", error=type(error).__name__)
         finally:
