@@ -154,7 +154,9 @@ async def test_only_so_many_wait_and_old_ones_are_forgotten(store: SqlStore, sho
     for number in range(6):
         await ask(store, waiting(number))
 
-    with pytest.raises(ExhaustedError) as refused:
+    with pytest.raises(
+        ExhaustedError, match=r"this tenant .* nothing was done.* 24 hours"
+    ) as refused:
         await ask(store, waiting(6))
     later = replace(
         waiting(6),

@@ -170,6 +170,25 @@ async def test_what_is_approved_of_one_cap_leaves_the_others_in_force(shop: Shop
     await spend(shop, people("f", "g", "h", "i", "j"), both)
 
 
+async def test_an_approval_that_has_nothing_left_says_which_and_when_to_come_again(
+    shop: Shop,
+) -> None:
+    approved = CONSENTS.with_approved(Cap.CONSENTS, "approval-1", 1)
+    await spend(shop, consents("ada"), approved)
+
+    told = await refused(shop, consents("bob"), approved)
+    with pytest.raises(ConflictError, match=r"approval-1 which was granted.* again in an hour"):
+        await spend(shop, consents("bob"), approved)
+
+    assert told == {
+        "cap": "consents",
+        "cap_max": "1",
+        "used": "1",
+        "amount": "1",
+        "used_up": "approval-1",
+    }
+
+
 async def bounced(shop: Shop, *names: str) -> tuple[Found, ...]:
     """Suppress people, and return what was found of them."""
     await spend(shop, adds(*(protection(name) for name in names)), None)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from heed.errors import ErrorReason, ExhaustedError
 from heed.model import ApprovalState, Instant, TenantId
 from heed_server.approvals import (
+    GRANTED_HOURS_MAX,
     KEPT_MICROSECONDS,
     PENDING_MAX,
     PENDING_OF_PRINCIPAL_MAX,
@@ -150,7 +151,9 @@ def _require_room(connection: Connection, new: Approval) -> None:
         count = connection.execute(statement).scalar() or 0
         if count >= most:
             raise ExhaustedError(
-                f"{count} calls of {whose} wait for a second person already; grant or reject some",
+                f"{count} calls of {whose} wait for a second person already, so this one does not "
+                "and nothing was done; grant or reject some (`heed approvals list`), or send it "
+                f"again later: each ends {GRANTED_HOURS_MAX} hours after it was asked",
                 reason=ErrorReason.LIMIT_REACHED,
                 metadata={"limit": limit, "value": str(most)},
             )

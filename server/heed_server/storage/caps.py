@@ -134,9 +134,11 @@ def minute_of(now: Instant) -> int:
 
 def over_the_cap(spender: Spender, cap: Cap, *, before: int, amount: int) -> ConflictError:
     """Return the refusal of a write that needs a second person, or more than one approved of it."""
-    most = spender.most[cap]
+    most, told = spender.most[cap], _told_of(spender, cap, before, amount)
     if cap in spender.approved:
-        whose, then = f"{spender.principal!r}, by {spender.of(cap)},", "send it again in an hour"
+        told["used_up"] = spender.of(cap)
+        whose = f"{spender.principal!r}, by {spender.of(cap)} which was granted,"
+        then = "send the same call with the same key again in an hour"
     else:
         whose = repr(spender.principal)
         then = "have a second person approve it, then send the same call with the same key again"
@@ -144,7 +146,7 @@ def over_the_cap(spender: Spender, cap: Cap, *, before: int, amount: int) -> Con
         f"{whose} may do {most} {_WHAT[cap]} an hour, has done {before}, and this write is "
         f"{amount} more: nothing of it was written; {then}",
         reason=ErrorReason.APPROVAL_REQUIRED,
-        metadata=_told_of(spender, cap, before, amount),
+        metadata=told,
     )
 
 
