@@ -122,7 +122,7 @@ bench-scale: setup ## what a number of subjects changes, with ten million; an ho
 
 soak: setup ## 2,000 reconnects, an hour's changes, a million forged links; some minutes
 	$(BIN)/python -m tests.bench --only server_growth_mib --strict
-	HEED_TEST_FORGED_LINKS=1000000 $(BIN)/pytest -n 0 -k forged_links tests/edges/test_links.py
+	HEED_TEST_FORGED_LINKS=1000000 $(BIN)/pytest -n 0 -k forged_links tests/edges/test_link_floods.py
 
 # In the order of how soon each fails. Each test runs once: those of coverage are left out of the
 # last step, which has those of proto-check in it.

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
         HoldAnswer,
         ImportAnswer,
         KnownSubject,
-        Link,
         Preferences,
         Reason,
         Record,
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
     )
     from heed.client import CheckStream, Client
     from heed.connection.target import Tls
+    from heed.links import Link
     from heed.requests import (
         Choice,
         EndPause,
@@ -198,7 +198,6 @@ _NAMES_OF = {
         "HoldAnswer",
         "ImportAnswer",
         "KnownSubject",
-        "Link",
         "Preferences",
         "Reason",
         "Record",
@@ -219,6 +218,7 @@ _NAMES_OF = {
         "Client",
     ),
     "heed.connection.target": ("Tls",),
+    "heed.links": ("Link",),
     "heed.requests": (
         "Choice",
         "EndPause",

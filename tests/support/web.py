@@ -17,6 +17,8 @@ from heed_server.service import Service
 from heed_server.web.app import build_app
 from heed_server.web.limits import WebLimits
 from heed_server.web.measures import WebMetrics
+from tests.support import requests as asks
+from tests.support.servers import Running
 
 PRESS = b"List-Unsubscribe=One-Click"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -42,6 +44,15 @@ def app_of(
 def path_of(url: str) -> str:
     """What a link asks of the server."""
     return "/" + url.split("/", 3)[3]
+
+
+async def link_for(
+    server: Running, email: str = "ada@example.com", *, topic: str = "news", tenant: str = ""
+) -> str:
+    """The path of a link that stops mails about a topic."""
+    answer = await server.call("MakeLinks", asks.make_links(email, topic=topic, tenant=tenant))
+    (link,) = answer.links
+    return path_of(link.url)
 
 
 async def ask(

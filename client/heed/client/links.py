@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from heed.answers import Link
 from heed.client.calling import Calling
 from heed.connection import methods
+from heed.links import Link
 from heed.model import TOPIC_ROOT, Channel, Subject
 from heed.requests import LinkTarget
 from heed.wire import ask, read

@@ -3,8 +3,8 @@
 
 from collections.abc import Iterable
 
-from heed.answers import Link
 from heed.connection import methods
+from heed.links import Link
 from heed.model import TOPIC_ROOT, Channel, Subject
 from heed.requests import LinkTarget
 from heed.sync_client.calling import Calling

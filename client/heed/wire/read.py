@@ -20,7 +20,6 @@ from heed.answers import (
     HoldAnswer,
     ImportAnswer,
     KnownSubject,
-    Link,
     Preferences,
     Reason,
     RejectedRow,
@@ -39,6 +38,7 @@ from heed.answers import (
 from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
+from heed.links import Link
 from heed.model import (
     ApprovalState,
     Effect,

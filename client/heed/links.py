@@ -1,0 +1,23 @@
+"""A link, as a message carries it. Source: RFC 8058."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link by which whoever has it stops messages to one subject; it does nothing else."""
+
+    url: str = field(repr=False)
+    """For the text of a message. A browser that opens it shows one button."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a mail carries, for the button of the recipient's mail program (RFC 8058).
+
+        DKIM has to sign both, or that button is not shown.
+        """
+        return {
+            "List-Unsubscribe": f"<{self.url}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
