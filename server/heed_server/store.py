@@ -34,6 +34,7 @@ from heed.model import (
     Topic,
 )
 from heed_server.approvals import Approval, AskedCall
+from heed_server.deadline_marks import DeadlineStore
 from heed_server.erasures import Erased
 from heed_server.key_store import KeyStore
 from heed_server.writes import Appended, Committed, Write
@@ -371,6 +372,11 @@ class Store(
     Protocol,
 ):
     """Everything the service asks of a database."""
+
+    @property
+    def deadlines(self) -> DeadlineStore:
+        """What the watch on deadlines keeps."""
+        ...
 
     async def append(self, write: Write) -> Appended:
         """Commit a write together with others that are waiting, and return its answer.

@@ -17,15 +17,20 @@ from heed_server import approvals, rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.backup import file
 from heed_server.config import web
+from heed_server.deadlines import reading
+from heed_server.deadlines import watch as deadline_watch
 from heed_server.primary import lookup_keys
 from heed_server.rpc import check_streams
-from heed_server.service import admission, capped, checks, links, node
+from heed_server.service import admission, capped, checks, clocks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
 from heed_server.web import limits as web_limits
 from tests.docs.pages import DOCS
 
 OTHERS = (
+    clocks,
+    reading,
+    deadline_watch,
     keys,
     proving,
     contradictions,

@@ -69,6 +69,7 @@ RIGHTS: Mapping[str, str] = {
     "GetConsistencyProof": "audit",
     "GetTile": "audit",
     "GetPropagation": "operate",
+    "GetDeadlines": "operate",
     "DeclareSubscriber": "operate",
     "WithdrawSubscriber": "operate",
 }

@@ -367,6 +367,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "ReportApplied": report_applied,
     "OfferRecords": lambda: offer_records(1),
     "GetPropagation": watch.GetPropagationRequest,
+    "GetDeadlines": watch.GetDeadlinesRequest,
     "DeclareSubscriber": lambda: watch.DeclareSubscriberRequest(subscriber="mailer-1"),
     "WithdrawSubscriber": lambda: watch.WithdrawSubscriberRequest(subscriber="mailer-1"),
 }

@@ -120,6 +120,21 @@ def test_a_propagation_is_asked_of_a_revision_or_of_the_head() -> None:
     assert violations_of(parse_propagation.get_propagation, wrong).keys() == {"revision"}
 
 
+def test_a_request_for_deadlines_is_read_with_its_defaults() -> None:
+    asked = pb.GetDeadlinesRequest(tenant="shop", before_revision=7)
+
+    read = parse_propagation.get_deadlines(asked.SerializeToString())
+
+    assert (read.tenant, read.before, read.page_size) == ("shop", 7, 100)
+    wrong = pb.GetDeadlinesRequest(before_revision=-1, page_size=-1)
+    assert violations_of(parse_propagation.get_deadlines, wrong).keys() == {
+        "before_revision",
+        "page_size",
+    }
+    many = pb.GetDeadlinesRequest(page_size=1_001)
+    assert violations_of(parse_propagation.get_deadlines, many).keys() == {"page_size"}
+
+
 @pytest.mark.parametrize(
     ("read", "request_"),
     [

@@ -11,6 +11,7 @@ from heed.cli import (
     auditing,
     calling,
     choosing,
+    clocking,
     doctoring,
     importing,
     linking,
@@ -180,6 +181,7 @@ app.command("export")(suppressing.export)
 app.command("export-subject")(person.export_subject)
 app.command("erase")(person.erase)
 app.command("propagation")(propagating.propagation)
+app.command("deadlines")(clocking.deadlines)
 app.add_typer(propagating.app, name="subscribers")
 app.add_typer(proving.app, name="audit")
 app.command("call")(calling.call)

@@ -392,6 +392,14 @@ GET_PROPAGATION: Final = MethodSpec(
     kind=Kind.READ,
     timeout_seconds=2.0,
 )
+GET_DEADLINES: Final = MethodSpec(
+    service=_WATCH,
+    name="GetDeadlines",
+    request=watch.GetDeadlinesRequest,
+    answer=watch.GetDeadlinesResponse,
+    kind=Kind.READ,
+    timeout_seconds=10.0,
+)
 DECLARE_SUBSCRIBER: Final = MethodSpec(
     service=_WATCH,
     name="DeclareSubscriber",
@@ -448,6 +456,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     GRANT_APPROVAL,
     REJECT_APPROVAL,
     GET_PROPAGATION,
+    GET_DEADLINES,
     DECLARE_SUBSCRIBER,
     WITHDRAW_SUBSCRIBER,
 )

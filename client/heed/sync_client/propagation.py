@@ -2,6 +2,7 @@
 """The client's methods of WatchService that are asked: who has applied what."""
 
 from heed.connection import methods
+from heed.deadlines import DeadlinesPage
 from heed.propagation import Propagation
 from heed.sync_client.calling import Calling
 from heed.wire import ask, read
@@ -27,6 +28,26 @@ class PropagationMethods(Calling):
         request = ask.get_propagation(self._tenant_or(tenant), revision)
         answer = self._calls.unary(methods.GET_PROPAGATION, request, timeout=timeout)
         return read.propagation(answer)
+
+    def get_deadlines(
+        self,
+        *,
+        before_revision: int = 0,
+        page_size: int = 0,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> DeadlinesPage:
+        """Ask by when opt-outs must have reached everyone: a page of them, the newest first.
+
+        `before_revision` is the `next_before_revision` of the page before, 0 the head of the log;
+        `page_size` at most 1,000, 0 means 100. `timeout` is in seconds, 10 if not given.
+
+        Raises:
+            UnavailableError: STORE_UNAVAILABLE, the log or the subscribers cannot be read.
+        """
+        request = ask.get_deadlines(self._tenant_or(tenant), before_revision, page_size)
+        answer = self._calls.unary(methods.GET_DEADLINES, request, timeout=timeout)
+        return read.deadlines(answer)
 
     def declare_subscriber(
         self,

@@ -417,6 +417,14 @@ def get_propagation(tenant: str, revision: int) -> watch.GetPropagationRequest:
 
 
 @said.of_unicode
+def get_deadlines(tenant: str, before_revision: int, page_size: int) -> watch.GetDeadlinesRequest:
+    """Ask by when opt-outs must have reached everyone."""
+    return watch.GetDeadlinesRequest(
+        tenant=tenant, before_revision=before_revision, page_size=page_size
+    )
+
+
+@said.of_unicode
 def declare_subscriber(tenant: str, name: str) -> watch.DeclareSubscriberRequest:
     """Declare a subscriber."""
     return watch.DeclareSubscriberRequest(tenant=tenant, subscriber=name)

@@ -354,6 +354,16 @@ class PropagationAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinesAsked:
+    """GetDeadlines."""
+
+    tenant: str
+    before: Revision
+    """0: from the head of the log."""
+    page_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberAsked:
     """DeclareSubscriber or WithdrawSubscriber."""
 

@@ -11,6 +11,7 @@ from typing import Final, TypedDict, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.answers import Record
+from heed.deadlines import DeadlineStanding
 from heed.model import (
     SECONDS_MAX,
     ApprovalState,
@@ -66,6 +67,7 @@ _CAUSE = _known(Cause)
 RULE = _known(Rule)
 _METHOD = _known(Method)
 STATUS = _known(SubscriberStatus)
+DEADLINE_STANDING = _known(DeadlineStanding)
 APPROVAL_STATE = _known(ApprovalState)
 
 _SUBJECT_TYPES: Final = {

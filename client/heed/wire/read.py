@@ -37,12 +37,15 @@ from heed.answers import (
 )
 from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
+from heed.deadlines import Deadline, DeadlinesPage, DeadlineStanding, OptOutDeadlines
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.links import Link
 from heed.model import (
     ApprovalState,
+    Channel,
     Effect,
     Revision,
+    Scope,
     SubscriberStatus,
     Topic,
     TopicClass,
@@ -258,6 +261,16 @@ def propagation(answer: watch.GetPropagationResponse) -> Propagation:
     )
 
 
+def deadlines(answer: watch.GetDeadlinesResponse) -> DeadlinesPage:
+    """Read opt-outs with their deadlines. A standing that is not known is told as over."""
+    return DeadlinesPage(
+        opt_outs=tuple(_opt_out_deadlines(one) for one in answer.opt_outs),
+        next_before_revision=answer.next_before_revision,
+        now=heard.instant(answer.now),
+        policies_version=answer.policies_version,
+    )
+
+
 def reverted(answer: admin.RevertBatchResponse, key: str) -> RevertAnswer:
     """Read what undoing a batch did."""
     return RevertAnswer(
@@ -375,6 +388,30 @@ def _progress(value: watch.SubscriberProgress) -> SubscriberProgress:
         probe_time=heard.instant(value.probe_time) if value.HasField("probe_time") else None,
         node=value.node,
         declared=value.declared,
+    )
+
+
+def _opt_out_deadlines(value: watch.OptOutDeadlines) -> OptOutDeadlines:
+    return OptOutDeadlines(
+        revision=value.revision,
+        commit_time=heard.instant(value.commit_time),
+        decided_time=heard.instant(value.decided_time),
+        scope=Scope(
+            channel=heard.CHANNEL(value.scope.channel) or Channel.ANY, topic=value.scope.topic
+        ),
+        jurisdiction=value.jurisdiction,
+        deadlines=tuple(
+            Deadline(
+                time=heard.instant(one.time),
+                policy=one.policy,
+                title=one.title,
+                calendar=one.calendar,
+            )
+            for one in value.deadlines
+        ),
+        standing=heard.DEADLINE_STANDING(value.standing) or DeadlineStanding.OVER,
+        applied_time=heard.instant(value.applied_time) if value.HasField("applied_time") else None,
+        waiting_for=tuple(value.waiting_for),
     )
 
 

@@ -96,6 +96,38 @@ may allow transactional and mandatory ones for longer.
 """
 Global___SubscriberStatus: _TypeAlias = SubscriberStatus  # noqa: Y015
 
+class _DeadlineStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadlineStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadlineStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEADLINE_STANDING_UNSPECIFIED: _DeadlineStanding.ValueType  # 0
+    """Never sent."""
+    DEADLINE_STANDING_APPLIED: _DeadlineStanding.ValueType  # 1
+    """Every subscriber that counts, and every declared one, has applied it."""
+    DEADLINE_STANDING_WAITING: _DeadlineStanding.ValueType  # 2
+    """One has not; the deadline is not near, or there is none."""
+    DEADLINE_STANDING_NEAR: _DeadlineStanding.ValueType  # 3
+    """One has not, and the deadline comes within the margin that the server warns by."""
+    DEADLINE_STANDING_OVER: _DeadlineStanding.ValueType  # 4
+    """One has not, and the deadline has passed."""
+
+class DeadlineStanding(_DeadlineStanding, metaclass=_DeadlineStandingEnumTypeWrapper):
+    """Where an opt-out stands against its earliest deadline."""
+
+DEADLINE_STANDING_UNSPECIFIED: DeadlineStanding.ValueType  # 0
+"""Never sent."""
+DEADLINE_STANDING_APPLIED: DeadlineStanding.ValueType  # 1
+"""Every subscriber that counts, and every declared one, has applied it."""
+DEADLINE_STANDING_WAITING: DeadlineStanding.ValueType  # 2
+"""One has not; the deadline is not near, or there is none."""
+DEADLINE_STANDING_NEAR: DeadlineStanding.ValueType  # 3
+"""One has not, and the deadline comes within the margin that the server warns by."""
+DEADLINE_STANDING_OVER: DeadlineStanding.ValueType  # 4
+"""One has not, and the deadline has passed."""
+Global___DeadlineStanding: _TypeAlias = DeadlineStanding  # noqa: Y015
+
 @_typing.final
 class WatchChangesRequest(_message.Message):
     """Opens a stream."""
@@ -1189,6 +1221,182 @@ class SubscriberProgress(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubscriberProgress: _TypeAlias = SubscriberProgress  # noqa: Y015
+
+@_typing.final
+class GetDeadlinesRequest(_message.Message):
+    """Asks by when opt-outs must have reached everyone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    BEFORE_REVISION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """As in CheckSuppressionRequest."""
+    before_revision: _builtins.int
+    """Only opt-outs before this revision: `next_before_revision` of the page before. 0: from the head
+    of the log.
+    """
+    page_size: _builtins.int
+    """How many to tell at most, 1 to 1,000. 0: 100."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        before_revision: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_revision", b"before_revision", "page_size", b"page_size", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadlinesRequest: _TypeAlias = GetDeadlinesRequest  # noqa: Y015
+
+@_typing.final
+class GetDeadlinesResponse(_message.Message):
+    """Says by when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPT_OUTS_FIELD_NUMBER: _builtins.int
+    NEXT_BEFORE_REVISION_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    POLICIES_VERSION_FIELD_NUMBER: _builtins.int
+    next_before_revision: _builtins.int
+    """Where the next page goes on. 0: there is nothing before."""
+    policies_version: _builtins.str
+    """The version of the policies: `2026-11-27`, with `+` and that of an operator's own."""
+    @_builtins.property
+    def opt_outs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptOutDeadlines]:
+        """Opt-outs, the newest first. There may be fewer than were asked for, or none, and more to come:
+        a page looks at 10,000 changes of the log at most.
+        """
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """When it was told, by the clock of the node."""
+
+    def __init__(
+        self,
+        *,
+        opt_outs: _abc.Iterable[Global___OptOutDeadlines] | None = ...,
+        next_before_revision: _builtins.int = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+        policies_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_before_revision", b"next_before_revision", "now", b"now", "opt_outs", b"opt_outs", "policies_version", b"policies_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadlinesResponse: _TypeAlias = GetDeadlinesResponse  # noqa: Y015
+
+@_typing.final
+class OptOutDeadlines(_message.Message):
+    """One opt-out, by its place in the log, with its deadlines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    COMMIT_TIME_FIELD_NUMBER: _builtins.int
+    DECIDED_TIME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    APPLIED_TIME_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The change that made it."""
+    jurisdiction: _builtins.str
+    """Where, as its origin says it: `US-CA`. Empty: unknown, or erased since."""
+    standing: Global___DeadlineStanding.ValueType
+    """Where it stands against the first of them."""
+    @_builtins.property
+    def commit_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was committed."""
+
+    @_builtins.property
+    def decided_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person decided; deadlines count from here."""
+
+    @_builtins.property
+    def scope(self) -> _types_pb2.Scope:
+        """What it stops."""
+
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Deadline]:
+        """By each policy that speaks of it, the earliest first. Empty: none does."""
+
+    @_builtins.property
+    def applied_time(self) -> _timestamp_pb2.Timestamp:
+        """By when at the latest everybody had applied it, as a node saw it when it looked. Absent: it was
+        not seen, or longer ago than is kept.
+        """
+
+    @_builtins.property
+    def waiting_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of those who have not applied it, at most 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        commit_time: _timestamp_pb2.Timestamp | None = ...,
+        decided_time: _timestamp_pb2.Timestamp | None = ...,
+        scope: _types_pb2.Scope | None = ...,
+        jurisdiction: _builtins.str = ...,
+        deadlines: _abc.Iterable[Global___Deadline] | None = ...,
+        standing: Global___DeadlineStanding.ValueType = ...,
+        applied_time: _timestamp_pb2.Timestamp | None = ...,
+        waiting_for: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_time", b"applied_time", "commit_time", b"commit_time", "decided_time", b"decided_time", "scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_time", b"applied_time", "commit_time", b"commit_time", "deadlines", b"deadlines", "decided_time", b"decided_time", "jurisdiction", b"jurisdiction", "revision", b"revision", "scope", b"scope", "standing", b"standing", "waiting_for", b"waiting_for"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OptOutDeadlines: _TypeAlias = OptOutDeadlines  # noqa: Y015
+
+@_typing.final
+class Deadline(_message.Message):
+    """By when an opt-out must be honoured by one policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """The name of the policy: `can-spam`."""
+    title: _builtins.str
+    """What the policy is, for people."""
+    calendar: _builtins.str
+    """The calendar of its business days, with its version: `US 2026-11`. Empty: it counts none."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The instant."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        policy: _builtins.str = ...,
+        title: _builtins.str = ...,
+        calendar: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "policy", b"policy", "time", b"time", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Deadline: _TypeAlias = Deadline  # noqa: Y015
 
 @_typing.final
 class DeclareSubscriberRequest(_message.Message):

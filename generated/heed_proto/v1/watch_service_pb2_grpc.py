@@ -55,6 +55,11 @@ class WatchServiceStub(object):
                 request_serializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.FromString,
                 _registered_method=True)
+        self.GetDeadlines = channel.unary_unary(
+                '/heed.v1.WatchService/GetDeadlines',
+                request_serializer=heed_dot_v1_dot_watch__service__pb2.GetDeadlinesRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_watch__service__pb2.GetDeadlinesResponse.FromString,
+                _registered_method=True)
         self.DeclareSubscriber = channel.unary_unary(
                 '/heed.v1.WatchService/DeclareSubscriber',
                 request_serializer=heed_dot_v1_dot_watch__service__pb2.DeclareSubscriberRequest.SerializeToString,
@@ -131,6 +136,17 @@ class WatchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDeadlines(self, request, context):
+        """Says by when opt-outs must have reached everyone, and who has not applied them: the newest
+        first, by the deadline policies of the server (docs/deadlines.md). It tells no subject. Needs the
+        right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeclareSubscriber(self, request, context):
         """Declares a subscriber, so that it is missed while it is away, also if it never came.
         Idempotent. Needs the right `operate`.
@@ -173,6 +189,11 @@ def add_WatchServiceServicer_to_server(servicer, server):
                     servicer.GetPropagation,
                     request_deserializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.FromString,
                     response_serializer=heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.SerializeToString,
+            ),
+            'GetDeadlines': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadlines,
+                    request_deserializer=heed_dot_v1_dot_watch__service__pb2.GetDeadlinesRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_watch__service__pb2.GetDeadlinesResponse.SerializeToString,
             ),
             'DeclareSubscriber': grpc.unary_unary_rpc_method_handler(
                     servicer.DeclareSubscriber,
@@ -294,6 +315,33 @@ class WatchService(object):
             '/heed.v1.WatchService/GetPropagation',
             heed_dot_v1_dot_watch__service__pb2.GetPropagationRequest.SerializeToString,
             heed_dot_v1_dot_watch__service__pb2.GetPropagationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadlines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.WatchService/GetDeadlines',
+            heed_dot_v1_dot_watch__service__pb2.GetDeadlinesRequest.SerializeToString,
+            heed_dot_v1_dot_watch__service__pb2.GetDeadlinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

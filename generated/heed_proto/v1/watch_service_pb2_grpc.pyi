@@ -77,6 +77,13 @@ class WatchServiceStub:
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
     """
+    GetDeadlines: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.GetDeadlinesRequest, _watch_service_pb2.GetDeadlinesResponse]
+    """Says by when opt-outs must have reached everyone, and who has not applied them: the newest
+    first, by the deadline policies of the server (docs/deadlines.md). It tells no subject. Needs the
+    right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
     DeclareSubscriber: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.DeclareSubscriberRequest, _watch_service_pb2.DeclareSubscriberResponse]
     """Declares a subscriber, so that it is missed while it is away, also if it never came.
     Idempotent. Needs the right `operate`.
@@ -136,6 +143,13 @@ class WatchServiceAsyncStub(WatchServiceStub):
     GetPropagation: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
     themselves count, each as `node/…`. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+    """
+    GetDeadlines: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetDeadlinesRequest, _watch_service_pb2.GetDeadlinesResponse]  # type: ignore[assignment]
+    """Says by when opt-outs must have reached everyone, and who has not applied them: the newest
+    first, by the deadline policies of the server (docs/deadlines.md). It tells no subject. Needs the
+    right `operate`.
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
     """
@@ -219,6 +233,19 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_watch_service_pb2.GetPropagationResponse, _abc.Awaitable[_watch_service_pb2.GetPropagationResponse]]:
         """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
         themselves count, each as `node/…`. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDeadlines(
+        self,
+        request: _watch_service_pb2.GetDeadlinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_watch_service_pb2.GetDeadlinesResponse, _abc.Awaitable[_watch_service_pb2.GetDeadlinesResponse]]:
+        """Says by when opt-outs must have reached everyone, and who has not applied them: the newest
+        first, by the deadline policies of the server (docs/deadlines.md). It tells no subject. Needs the
+        right `operate`.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, STORE_UNAVAILABLE.
         """

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from heed_server.config.agent import AgentConfig
 from heed_server.config.audit import AuditConfig
+from heed_server.config.deadlines import DeadlinesConfig
 from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
     AuthConfig,
@@ -50,6 +51,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     outbox: OutboxConfig = OutboxConfig()
     audit: AuditConfig = AuditConfig()
+    deadlines: DeadlinesConfig = DeadlinesConfig()
     staleness: StalenessConfig = StalenessConfig()
     drain: DrainConfig = DrainConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

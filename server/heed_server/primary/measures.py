@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from heed.errors import HeedError
 from heed_server.audit import Signer
 from heed_server.auth.credentials import Authenticator
+from heed_server.deadlines import DeadlineWatch
 from heed_server.decisions import DecisionLog
 from heed_server.outbox import Outbox
+from heed_server.primary.deadlines import of_deadlines
 from heed_server.primary.deciding import of_decisions
 from heed_server.primary.followers import Followers
 from heed_server.primary.observing import of_admission, of_identities, of_keys
@@ -67,6 +69,7 @@ class Measures:
         admission: Admission,
         caps: Caps,
         decisions: DecisionLog | None,
+        deadlines: DeadlineWatch,
         registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry; of a part that is not there they have no numbers."""
@@ -89,6 +92,7 @@ class Measures:
                     *of_outbox(outbox),
                     *of_decisions(decisions),
                     *of_signer(signer, tenants),
+                    *of_deadlines(deadlines),
                 ]
             )
         )

@@ -33,10 +33,12 @@ from heed_server.config.places import (
     database_url,
     index_directory,
 )
+from heed_server.deadlines import DeadlineRules, DeadlineWatch
 from heed_server.decisions import DecisionLog
 from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
+from heed_server.primary.deadlines import rules_of, watch_of
 from heed_server.primary.deciding import decision_log
 from heed_server.primary.folders import make_data_folder
 from heed_server.primary.followers import Followers
@@ -128,9 +130,10 @@ async def open_node(
         UnavailableError: the database, an address or an index cannot be had.
     """
     require_safe_listening(config)
+    rules = rules_of(config)
     certificate = server_credentials(config.tls)
     async with AsyncExitStack() as opened:
-        parts = await _open_parts(opened, config, clock or SystemClock(), owning)
+        parts = await _open_parts(opened, config, clock or SystemClock(), owning, rules)
         health = health_of(parts.service)
         await health.refresh()
         registry = CollectorRegistry()
@@ -197,6 +200,7 @@ class _Parts:
     outbox: Outbox | None
     decisions: DecisionLog | None
     signer: Signer
+    deadlines: DeadlineWatch
 
 
 def _measures_of(parts: _Parts, registry: CollectorRegistry) -> Measures:
@@ -212,12 +216,17 @@ def _measures_of(parts: _Parts, registry: CollectorRegistry) -> Measures:
         admission=parts.service.admission,
         caps=parts.service.caps,
         decisions=parts.decisions,
+        deadlines=parts.deadlines,
         registry=registry,
     )
 
 
 async def _open_parts(
-    opened: AsyncExitStack, config: Config, clock: Clock, owning: Owning | None
+    opened: AsyncExitStack,
+    config: Config,
+    clock: Clock,
+    owning: Owning | None,
+    rules: DeadlineRules,
 ) -> _Parts:
     """Open the database, and bring every tenant's index in step with its log."""
     make_data_folder(config)
@@ -247,7 +256,7 @@ async def _open_parts(
     # The Checks of an owner are its workers', who keep logs of their own.
     decisions = decision_log(opened, config) if owning is None else None
     service = _service(
-        config, store, tenants, watches, subscribers, prover, clock, began, decisions
+        config, store, tenants, watches, subscribers, prover, clock, began, decisions, rules
     )
     if teller is not None:
         teller.begin(began, authenticator)
@@ -266,6 +275,7 @@ async def _open_parts(
         outbox=outbox_of(config, store, tenants, clock),
         decisions=decisions,
         signer=signer_of(config, store, tenants, key, clock),
+        deadlines=watch_of(config, store, tenants, subscribers, rules, clock),
     )
 
 
@@ -286,6 +296,7 @@ def _start_loops(
     keep("store", watch_store(store))
     keep("subscribers", parts.subscribers.run())
     keep("checkpoints", parts.signer.run())
+    keep("deadlines", parts.deadlines.run())
     if parts.wake_ups is not None:
         keep("wake-ups", parts.wake_ups.run())
     if parts.outbox is not None:
@@ -394,6 +405,7 @@ def _service(
     clock: Clock,
     began: Began,
     decisions: DecisionLog | None,
+    rules: DeadlineRules,
 ) -> Service:
     service = (Service if decisions is None else LoggedService)(
         store=store,
@@ -410,6 +422,7 @@ def _service(
         admission=admission_of(config),
         caps=caps_of(config),
         public_url=config.web.public_url,
+        rules=rules,
     )
     if isinstance(service, LoggedService) and decisions is not None:
         service.decisions = decisions

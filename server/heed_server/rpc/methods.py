@@ -232,6 +232,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         watch.OfferRecordsResponse, parse_offers.offer_records, Service.offer_records, rate=None
     ),
     _read("GetPropagation", propagations.get_propagation),
+    _read("GetDeadlines", propagations.get_deadlines),
     _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),
     _read("WithdrawSubscriber", propagations.withdraw_subscriber, is_write=True),
 )

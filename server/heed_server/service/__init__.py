@@ -4,6 +4,7 @@ from heed_server.service.answering import MaxStaleness
 from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
+from heed_server.service.clocks import Clocks
 from heed_server.service.links import Links
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
@@ -39,5 +40,6 @@ class Service(
     Proofs,
     Watching,
     Propagations,
+    Clocks,
 ):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -18,6 +18,7 @@ from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.audit import Prover
 from heed_server.auth.policy import Principal, require
+from heed_server.deadlines import DeadlineRules
 from heed_server.propagation import Registry
 from heed_server.service.admission import Admission
 from heed_server.service.answering import (
@@ -66,6 +67,7 @@ class Node(Answering):
         admission: Admission | None = None,
         caps: Caps | None = None,
         public_url: str = "",
+        rules: DeadlineRules | None = None,
     ) -> None:
         """`public_url` is where links are served; empty: nowhere.
 
@@ -84,6 +86,7 @@ class Node(Answering):
         self.caps = caps or Caps()
         self.public_url = public_url
         self.link_keys = LinkKeys(tenants)
+        self.rules = rules or DeadlineRules()
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.

@@ -51,6 +51,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "ReportApplied": Right.WATCH,
         "OfferRecords": Right.WATCH,
         "GetPropagation": Right.OPERATE,
+        "GetDeadlines": Right.OPERATE,
         "DeclareSubscriber": Right.OPERATE,
         "WithdrawSubscriber": Right.OPERATE,
     }

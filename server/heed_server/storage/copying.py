@@ -22,6 +22,7 @@ from heed_server.storage.statements import Dialect, Row, Statement, parameter
 
 NOT_COPIED: Final = {
     "compatibility": "is what the code that migrates says",
+    "deadline_marks": "are of subscribers that are behind",
     "leases": "are of nodes that run",
     "subscribers": "are of streams that are open",
 }

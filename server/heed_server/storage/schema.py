@@ -32,7 +32,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 """The number of the last migration."""
 
 READABLE_SINCE = 10
@@ -423,3 +423,26 @@ cap_uses = Table(
 )
 """How many people a principal's writes changed something for under a cap, by the minute since 1970;
 only the last hour is kept."""
+
+deadline_marks = Table(
+    "deadline_marks",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subscriber", _text, primary_key=True),
+    Column("look_time", BigInteger, nullable=False),
+    Column("read_revision", BigInteger, nullable=False),
+    Column("rules", _text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Up to where the opt-outs that a subscriber has not applied were warned of; a row only for who is
+behind (ADR 0044)."""
+
+applied_by_all = Table(
+    "applied_by_all",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""When everybody who counts was seen to have applied a revision, a row a look at most."""

@@ -42,6 +42,7 @@ from heed_server.storage import (
 )
 from heed_server.storage.backend import Backend, Reading, StorageLimits
 from heed_server.storage.clock import is_trusted, off_ms_by_boot
+from heed_server.storage.deadlines import DeadlineTables
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules
 from heed_server.storage.log_reads import LogStatements, Place
@@ -113,6 +114,11 @@ class SqlStore:
     def moves(self) -> MoveReader:
         """Who is to be moved under the newest lookup key."""
         return MoveReader(read=self._read, keyring=self._rules.keyring)
+
+    @property
+    def deadlines(self) -> DeadlineTables:
+        """What the watch on deadlines keeps."""
+        return DeadlineTables(read=self._read, write=self._write)
 
     @property
     def failure(self) -> str:
