@@ -89,7 +89,7 @@ async def test_strings_as_long_as_a_message_may_be_are_refused_briefly(
     """Each string field in turn holds a megabyte; whatever is echoed of it is cut."""
     asked = ask.VALID[name]()
     for field in asked.DESCRIPTOR.fields:
-        if field.cpp_type != field.CPPTYPE_STRING or field.is_repeated:
+        if field.type != field.TYPE_STRING or field.is_repeated:
             continue
         spoilt = ask.VALID[name]()
         setattr(spoilt, field.name, "é" * 500_000)

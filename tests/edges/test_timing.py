@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.message import Message
 
 from heed.errors import ErrorReason
-from heed.keys import Keyer
+from heed.keys import Keyer, LookupKeys
 from heed.model import Revision, TenantId
 from heed.tokens import encode_token
 from heed_server.rates import RateLimits
@@ -101,6 +101,8 @@ async def test_a_call_that_is_refused_looks_nobody_up(
     looked_up: list[str] = []
     for method in ("key", "key_of"):
         monkeypatch.setattr(Keyer, method, noting(getattr(Keyer, method), looked_up))
+    for one in guarded.running.tenants.all():
+        one.lookup = LookupKeys(one.tenant.lookup_keys)
     asked: Any = about(name, known(1))
     asked.tenant = TENANT
 

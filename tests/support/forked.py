@@ -174,9 +174,11 @@ def _python_told(env: Mapping[str, str]) -> dict[str, str]:
 
 def main(descriptor: int) -> None:
     """Be the parent; and, once this returns from a fork, the process that was asked for."""
+    known = set(os.environ)
     _import_all()
     gc.freeze()
-    _serve(socket.socket(fileno=descriptor))
+    by_imports = {name: value for name, value in os.environ.items() if name not in known}
+    _serve(socket.socket(fileno=descriptor), by_imports)
     runpy.run_module("heed_server", run_name="__main__", alter_sys=True)
 
 
@@ -191,8 +193,11 @@ def _import_all() -> None:
         raise RuntimeError("an import started a thread, which no fork would have")
 
 
-def _serve(connection: socket.socket) -> None:
-    """Fork for each who asks, and tell of each end; returns in what was forked."""
+def _serve(connection: socket.socket, by_imports: Mapping[str, str]) -> None:
+    """Fork for each who asks, and tell of each end; returns in what was forked.
+
+    `by_imports` are the variables that heed's modules set when they are imported, where nobody has.
+    """
     woken, wakes = os.pipe()
     for descriptor in (woken, wakes):
         os.set_blocking(descriptor, False)
@@ -219,7 +224,7 @@ def _serve(connection: socket.socket) -> None:
             signal.signal(signal.SIGINT, interrupt)
             for descriptor in (connection.detach(), woken, wakes):
                 os.close(descriptor)
-            _become(json.loads(data), descriptors)
+            _become(json.loads(data), descriptors, by_imports)
             return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -241,14 +246,16 @@ def _tell(connection: socket.socket, **told: int) -> None:
     connection.sendall(f"{json.dumps(told)}\n".encode())
 
 
-def _become(asked: Mapping[str, Any], descriptors: list[int]) -> None:
+def _become(
+    asked: Mapping[str, Any], descriptors: list[int], by_imports: Mapping[str, str]
+) -> None:
     """Take the place, the surroundings and the arguments that were asked for."""
     for at, descriptor in enumerate(descriptors):
         os.dup2(descriptor, at)
         os.close(descriptor)
     os.chdir(asked["cwd"])
     os.environ.clear()
-    os.environ.update(asked["env"])
+    os.environ.update({**by_imports, **asked["env"]})
     sys.path[0] = asked["cwd"]
     sys.argv = ["heed-server", *asked["arguments"]]
 
