@@ -152,6 +152,7 @@ def test_no_check_fails_while_the_nodes_of_the_release_before_are_replaced(
         with sending:
             sending.until_more(50)
             migrated = run_command("migrate", cwd=tmp_path, variables=new)
+            assert migrated.returncode == 0, migrated.stderr
             sending.until_more(50)
             for number in range(2):
                 node = nodes[number]
@@ -162,7 +163,6 @@ def test_no_check_fails_while_the_nodes_of_the_release_before_are_replaced(
                 sending.balance(nodes)
                 sending.until_more(50)
 
-        assert migrated.returncode == 0, migrated.stderr
         assert sending.failures == []
         assert sending.wrongly_allowed == []
         assert sending.checks > 300

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_status import rpc_status
 
 from heed.connection.methods import FOLLOWING, METHODS
-from heed.errors import HeedError
+from heed.errors import ConflictError, ErrorReason, HeedError
 from heed.keys import LOOKUP_KEY_BYTES
 from heed.model import Channel, Record, RecordKind, Revision, SubjectKey
 from heed.testing import FakeService
@@ -297,6 +297,10 @@ class FakeWatch:
         try:
             if self.failure is not None:
                 raise self.failure
+            if name == "OfferRecords":
+                raise ConflictError(
+                    "no hold of a restore stands here", reason=ErrorReason.OFFERS_CLOSED
+                )
             return self.service.answer(name, data)
         except HeedError as error:
             context.abort_with_status(rpc_status.to_status(to_status(error)))
