@@ -3,6 +3,8 @@
 Laws:
 - A migration is never edited once released; the next one has the next number.
 - All that are due run in one transaction: a crash leaves the schema as it was.
+- It locks what writes lock first, before all else: nodes write on while it waits, and while it runs
+  they wait; another order would deadlock with theirs.
 - Nothing is opened that has an older schema; nor a later one, unless the database says that it may
   be: each migration leaves it said (`compatibility`) since which schema its code could still read
   it (ADR 0036).
@@ -12,7 +14,7 @@ Alembic runs them. It is imported only when there is something to run, since tha
 
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text
 from sqlalchemy.sql.expression import column, table
 
 from heed_server.storage.errors import SchemaError, SchemaOlderError
@@ -25,6 +27,7 @@ from heed_server.storage.schema import (
 )
 
 _VERSIONS = table("alembic_version", column("version_num"))
+_LOCK_HEADS = text("LOCK TABLE heads IN ACCESS EXCLUSIVE MODE")
 
 
 def schema_version(connection: Connection) -> int:
@@ -59,6 +62,8 @@ def upgrade(connection: Connection) -> bool:
     if found >= SCHEMA_VERSION:
         _refuse_unreadable(connection, found)
         return False
+    if found and connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_HEADS)
     migrate_to(connection, SCHEMA_VERSION)
     say_readable(connection)
     return True
