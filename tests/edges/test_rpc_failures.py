@@ -15,6 +15,7 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_server.audit import Prover
 from heed_server.follow import Follower
 from heed_server.rpc import RpcLimits
+from heed_server.service.link_keys import LinkKeys
 from heed_server.storage import SqlStore
 from heed_server.watch import Watches
 from tests.support import requests as ask
@@ -65,6 +66,7 @@ async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
         monkeypatch.setattr(Prover, method, broken)
     monkeypatch.setattr(Follower, "source_age_seconds", broken)
     monkeypatch.setattr(Watches, "open", broken)
+    monkeypatch.setattr(LinkKeys, "keyset", broken)
 
     with capture_logs() as lines, pytest.raises(UnavailableError) as refused:
         await server.call(name, ask.VALID[name]())

@@ -26,6 +26,8 @@ CANARY_PHONE = "+436601234567"
 OF_OTHER_SERVERS = {
     "heed_worker_restarts_total",  # workers have it
     *("heed_grants", "heed_grants_age_seconds", "heed_jwks_age_seconds"),  # with a grants file
+    *("heed_web_requests_total", "heed_web_presses_total", "heed_web_press_seconds"),  # web.address
+    *("heed_web_connections", "heed_web_connections_refused_total"),
 }
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
