@@ -20,7 +20,9 @@ from tests.support.served import Served
 ATTACK_SECONDS = 1.5
 ANSWERED_SHARE_MIN = 0.95
 RECOVERED_SECONDS_MAX = 10.0
-GROWN_BYTES_MAX = 256 << 20
+GROWN_BYTES_MAX = 2 * 3_000 * 64_000
+"""So many calls may wait (`limits.calls_pending_max`), each with the largest headers that come whole
+to gRPC, held as they came and as they were read."""
 
 UNBOUNDED = {"hpack_bomb"}
 """Where gRPC itself takes more: it keeps what it refuses, for each stream (docs/floods.md)."""

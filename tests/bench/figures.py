@@ -41,7 +41,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "agent_check_over_bare": (">=", 0.8),
     "two_workers_over_one": (">=", 1.5),
     "flood_p99_over_baseline": ("<=", 10),
-    "flood_growth_mib": ("<=", 256),
+    "flood_growth_mib": ("<=", 367),  # as the tests have it
     "server_growth_mib": ("<=", 8),
     "client_growth_mib": ("<=", 8),
 }
