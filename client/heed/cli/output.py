@@ -7,7 +7,7 @@ import dataclasses
 import enum
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from heed.answers import CheckAnswer, Hold, Reason, Record, SubjectRecord
@@ -23,6 +23,17 @@ def print_json(value: object, *, to_stderr: bool = False) -> None:
     print(
         json.dumps(as_json(value), ensure_ascii=False), file=sys.stderr if to_stderr else sys.stdout
     )
+
+
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str
+) -> None:
+    """Print rows of the same fields: a line of JSON each, or a table for people."""
+    if as_json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_table(columns, [list(map(str, row.values())) for row in rows], empty=empty)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

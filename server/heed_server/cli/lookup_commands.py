@@ -72,7 +72,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """List the lookup keys in use, and how many subjects stand under each. No key is shown."""
-    from heed.cli.output import print_table
+    from heed.cli.output import print_rows
     from heed_server.cli import keys
 
     async def ask(config: Config) -> Sequence[LookupState]:
@@ -91,9 +91,9 @@ def show(
         }
         for one in states
     ]
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-        return
-    shown = [[str(value) for value in row.values()] for row in rows]
-    print_table(("tenant", "key", "state", "readable", "erased"), shown, empty="there is no tenant")
+    print_rows(
+        ("tenant", "key", "state", "readable", "erased"),
+        rows,
+        as_json=as_json,
+        empty="there is no tenant",
+    )

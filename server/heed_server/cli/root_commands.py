@@ -127,7 +127,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """List the root keys by id, which of them wraps, and how many secrets each has wrapped."""
-    from heed.cli.output import print_table
+    from heed.cli.output import print_rows
     from heed_server.cli import keys
 
     async def ask(config: Config) -> Sequence[RootState]:
@@ -146,12 +146,9 @@ def show(
         for state in states
         for key_id in state.key_ids
     ]
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-        return
-    shown = [[str(value) for value in row.values()] for row in rows]
-    print_table(("purpose", "key", "state", "secrets"), shown, empty="there is no root key")
+    print_rows(
+        ("purpose", "key", "state", "secrets"), rows, as_json=as_json, empty="there is no root key"
+    )
 
 
 @app.command("forget-addresses", context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)
