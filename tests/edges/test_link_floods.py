@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heed_server.links import PATH
-from heed_server.web.limits import WebLimits
+from heed_server.web.limits import LinkLimits
 from tests.support.servers import Running, running_server
 from tests.support.web import app_of, ask, link_for
 
@@ -27,7 +27,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 @pytest.mark.slow
 async def test_100_000_reads_of_links_change_nothing(running: Running) -> None:
     """By GET and HEAD, as scanners and prefetchers do, with what they send along."""
-    app = app_of(running.service, WebLimits(invalid_links_per_second_max=1e6))
+    app = app_of(running.service, LinkLimits(invalid_links_per_second_max=1e6))
     paths = [await link_for(running), await link_for(running, topic=""), PATH + "v1.0", "/"]
     sent = [{}, {"purpose": "prefetch"}, {"sec-purpose": "prefetch;prerender"}, {"cookie": "a=b"}]
     codes: set[int] = set()
@@ -74,7 +74,7 @@ def forged(token: str, count: int, chance: random.Random) -> Iterator[str]:
 async def test_invalid_links_have_a_rate_by_address_and_valid_ones_have_none(
     running: Running,
 ) -> None:
-    app = app_of(running.service, WebLimits(invalid_links_per_second_max=0.05))  # 3 at once
+    app = app_of(running.service, LinkLimits(invalid_links_per_second_max=0.05))  # 3 at once
     path = await link_for(running)
 
     codes = [(await ask(app, "GET", PATH + "v1.0", client="2001:db8::1")).code for _ in range(4)]
@@ -90,7 +90,9 @@ async def test_invalid_links_have_a_rate_by_address_and_valid_ones_have_none(
 
 
 async def test_behind_a_proxy_the_rate_is_of_whom_the_proxy_names_last(running: Running) -> None:
-    app = app_of(running.service, WebLimits(invalid_links_per_second_max=1 / 60), behind_proxy=True)
+    app = app_of(
+        running.service, LinkLimits(invalid_links_per_second_max=1 / 60), behind_proxy=True
+    )
 
     async def tries(forwarded: str) -> int:
         sent = {"x-forwarded-for": forwarded}

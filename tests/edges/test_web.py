@@ -39,7 +39,7 @@ class Public(Served):
     def start(self) -> "Public":
         self.launch()
         try:
-            served = self.wait_for("links_served")
+            served = self.wait_for("edge_served")
             self.web = served["address"]
             self.serving = self.wait_for("serving")
         except BaseException:
@@ -95,7 +95,7 @@ def test_pressed_over_http_it_is_committed_and_a_check_over_grpc_says_suppressed
         measures = server.metrics()
         assert measures['heed_web_presses_total{outcome="written"}'] == 1
         assert measures['heed_web_presses_total{outcome="stood"}'] == 2
-        assert measures['heed_web_requests_total{code="200",method="POST"}'] == 3
+        assert measures['heed_web_requests_total{code="200",edge="public",method="POST"}'] == 3
     assert ADA not in server.log
     assert path not in server.log
 
@@ -149,7 +149,7 @@ def test_killed_between_commit_and_answer_the_retry_finds_it_done(tmp_path: Path
     )
     assert dying.stderr is not None
     lines = (json.loads(line) for line in dying.stderr if line.startswith("{"))
-    web = next(line["address"] for line in lines if line["event"] == "links_served")
+    web = next(line["address"] for line in lines if line["event"] == "edge_served")
 
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         press_at(web, path)
@@ -260,7 +260,7 @@ def test_connections_beyond_the_bound_are_closed_and_those_within_are_answered(
 
         assert all(closed)
         assert not is_allowed(server)
-        assert server.metrics()["heed_web_connections_refused_total"] == 20
+        assert server.metrics()['heed_web_connections_refused_total{edge="public"}'] == 20
 
 
 def _is_closed(host: str, port: int) -> bool:

@@ -14,9 +14,10 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from heed_server.service import Service
-from heed_server.web.app import build_app
-from heed_server.web.limits import WebLimits
+from heed_server.web.limits import LinkLimits
 from heed_server.web.measures import WebMetrics
+from heed_server.web.public.app import build_app
+from heed_server.web.public.measures import LinkMetrics
 from tests.support import requests as asks
 from tests.support.servers import Running
 
@@ -34,11 +35,17 @@ class Answered:
 
 
 def app_of(
-    service: Service, limits: WebLimits | None = None, *, behind_proxy: bool = False
+    service: Service, limits: LinkLimits | None = None, *, behind_proxy: bool = False
 ) -> Starlette:
     """The application of a server's public edge, with metrics of its own."""
-    metrics = WebMetrics(CollectorRegistry())
-    return build_app(service, metrics, limits or WebLimits(), behind_proxy=behind_proxy)
+    registry = CollectorRegistry()
+    return build_app(
+        service,
+        WebMetrics(registry).of("public"),
+        LinkMetrics(registry),
+        limits or LinkLimits(),
+        behind_proxy=behind_proxy,
+    )
 
 
 def path_of(url: str) -> str:

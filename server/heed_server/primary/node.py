@@ -40,6 +40,7 @@ from heed_server.outbox import Outbox
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.deadlines import rules_of, watch_of
 from heed_server.primary.deciding import decision_log
+from heed_server.primary.edges import HttpEdges
 from heed_server.primary.folders import make_data_folder
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
@@ -163,13 +164,14 @@ async def open_node(
         rotations = Rotations(parts.store, renew_soon=renew_soon.set)
         await _open_key_socket(opened, config, parts.store, rotations, parts.authenticator)
         await server.start()
-        public = open_public(opened, parts.background, config, parts.service, registry)
+        edges = HttpEdges(opened, parts.background, config, registry)
+        open_public(edges, config, parts.service, registry)
 
         def end_streams(seconds: float) -> None:
             check_streams.end()
             parts.watches.drain(seconds)
 
-        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain, public)
+        opened.push_async_callback(drain, server, health, end_streams, stop, config.drain, edges)
         _start_loops(parts, health, measures, renew_soon)
         yield Node(
             config=config,

@@ -38,7 +38,7 @@ _log = structlog.stdlib.get_logger("heed_server.primary")
 
 
 class Stoppable(Protocol):
-    """The public edge, as far as it is told to stop."""
+    """The HTTP edges, as far as they are told to stop."""
 
     async def stop(self, grace_seconds: float | None) -> None:
         """Begin to stop, letting what is under way end within so many seconds; None: at once."""
@@ -86,7 +86,7 @@ async def drain(
     end_streams: Callable[[float], None],
     stop: Stop,
     config: DrainConfig,
-    public: Stoppable | None = None,
+    edges: Stoppable | None = None,
 ) -> None:
     """Stop taking calls and see those under way to their end.
 
@@ -99,9 +99,9 @@ async def drain(
     health.end_watches()  # they never end by themselves, and would take all the time there is
     grace_seconds = None if stop.hurried.is_set() else config.grace_seconds
     async with TaskGroup() as group:
-        hurrying = group.create_task(_cancel_calls(server, stop, public))
-        if public is not None:
-            group.create_task(public.stop(grace_seconds))
+        hurrying = group.create_task(_cancel_calls(server, stop, edges))
+        if edges is not None:
+            group.create_task(edges.stop(grace_seconds))
         # After the server began to stop: a reader that is told to go must not come back to it.
         group.create_task(_end_streams(end_streams, (grace_seconds or 0) / 2))
         await server.stop(grace_seconds)
@@ -112,8 +112,8 @@ async def _end_streams(end_streams: Callable[[float], None], seconds: float) -> 
     end_streams(seconds)
 
 
-async def _cancel_calls(server: aio.Server, stop: Stop, public: Stoppable | None) -> None:
+async def _cancel_calls(server: aio.Server, stop: Stop, edges: Stoppable | None) -> None:
     await stop.hurried.wait()
-    if public is not None:
-        await public.stop(None)
+    if edges is not None:
+        await edges.stop(None)
     await server.stop(None)

@@ -1,6 +1,5 @@
-"""The public edge: what a browser or a mailbox provider asks over HTTP, without a credential.
+"""The HTTP edges: each a package and a listener of its own, loaded only where its address is set.
 
 An edge translates, calls the service, translates: no rule lives here. The one place that knows the
-web framework. Nothing is imported here, since it is loaded only where `web.address` is set.
-Source: RFC 8058; ADR 0043.
+web framework. Nothing is imported here.
 """

@@ -1,4 +1,4 @@
-"""Every bound of the public edge that is no setting; docs/limits.md is the table of them."""
+"""Every bound of the HTTP edges that is no setting; docs/limits.md is the table of them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,12 +22,18 @@ told to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebLimits:
-    """What strangers may take, as the settings say."""
+class ListenerLimits:
+    """What connections to one edge may take, as its settings say."""
 
     connections_max: int = 1_000
     """Connections; one more is closed."""
     request_seconds_max: float = 10.0
     """How long a request may take to arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLimits:
+    """What strangers may take of the public edge, as the settings say."""
+
     invalid_links_per_second_max: float = 1.0
     """Invalid links that one address may try; a valid one is never refused for its rate."""

@@ -1,4 +1,4 @@
-"""The listener of the public edge: HTTP/1.1 by uvicorn, in the server's own loop.
+"""The listener of an HTTP edge: HTTP/1.1 by uvicorn, in the server's own loop.
 
 Laws:
 - Strangers reach it, so everything is bounded: connections, the time that a request takes to
@@ -21,8 +21,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from heed.errors import UnavailableError
 from heed_server.config.addresses import Address
-from heed_server.web.limits import HEAD_BYTES_MAX, IDLE_SECONDS_MAX, WebLimits
-from heed_server.web.measures import WebMetrics
+from heed_server.web.limits import HEAD_BYTES_MAX, IDLE_SECONDS_MAX, ListenerLimits
+from heed_server.web.measures import EdgeMetrics
+
+App = Starlette
+"""What answers requests."""
 
 BACKLOG: Final = 512
 """Connections that wait to be taken; more are refused by the system."""
@@ -35,19 +38,20 @@ class Listener:
 
     def __init__(
         self,
-        app: Starlette,
+        app: App,
         address: Address,
-        metrics: WebMetrics,
-        limits: WebLimits,
+        metrics: EdgeMetrics,
+        limits: ListenerLimits,
         *,
+        setting: str,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Bind the address.
+        """Bind the address, which came from a setting: `web.address`.
 
         Raises:
             UnavailableError: it is in use, or is not this host's.
         """
-        self._socket = _bind(address)
+        self._socket = _bind(address, setting)
         self.port = int(self._socket.getsockname()[1])
         """The port that it got."""
         config = uvicorn.Config(
@@ -89,7 +93,7 @@ class _Server(uvicorn.Server):
         yield  # they are the node's
 
 
-def _bounded(metrics: WebMetrics, limits: WebLimits) -> type[H11Protocol]:
+def _bounded(metrics: EdgeMetrics, limits: ListenerLimits) -> type[H11Protocol]:
     """Return the protocol of one connection, with these bounds."""
 
     class Bounded(H11Protocol):
@@ -143,7 +147,7 @@ def _bounded(metrics: WebMetrics, limits: WebLimits) -> type[H11Protocol]:
     return Bounded
 
 
-def _bind(address: Address) -> socket.socket:
+def _bind(address: Address, setting: str) -> socket.socket:
     host = address.host or _EVERY_INTERFACE
     try:
         is_ipv6 = ":" in host
@@ -155,6 +159,6 @@ def _bind(address: Address) -> socket.socket:
         )
     except OSError as error:
         raise UnavailableError(
-            f"the public edge cannot listen on {address}: {error.strerror}; set another "
-            "--web-address, or an empty one for none"
+            f"{setting}: cannot listen on {address}: {error.strerror}; set another, or an empty "
+            "one for none"
         ) from error

@@ -1,52 +1,55 @@
-"""What the public edge counts; no address and no link is a label. Written on one loop alone."""
+"""What every HTTP edge counts; no address and no path is a label. Written on one loop alone."""
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from heed_server.telemetry.metrics import CALL_SECONDS_BUCKETS
-
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER: Final = "other"
 
 
 class WebMetrics:
-    """Counts requests, presses and connections."""
+    """The requests and connections of all HTTP edges of a node; each takes its own part."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "heed_web_requests_total",
-            "Requests to the public edge that were answered, by method and status code.",
-            ("method", "code"),
+            "Requests over HTTP that were answered, by edge, method and status code.",
+            ("edge", "method", "code"),
             registry=registry,
         )
-        self._presses = Counter(
-            "heed_web_presses_total",
-            "Links pressed: written, stood already, or failed and answered 503.",
-            ("outcome",),
-            registry=registry,
+        self._connections = Gauge(
+            "heed_web_connections", "HTTP connections now, by edge.", ("edge",), registry=registry
         )
-        self._seconds = Histogram(
-            "heed_web_press_seconds",
-            "How long a press took until it was committed, or stood already.",
-            buckets=CALL_SECONDS_BUCKETS,
-            registry=registry,
-        )
-        self.connections = Gauge(
-            "heed_web_connections", "Connections to the public edge now.", registry=registry
-        )
-        self.connections_refused = Counter(
+        self._connections_refused = Counter(
             "heed_web_connections_refused_total",
-            "Connections to the public edge that were closed because there were too many.",
+            "HTTP connections that were closed because there were too many, by edge.",
+            ("edge",),
             registry=registry,
         )
+
+    def of(self, edge: str) -> "EdgeMetrics":
+        """Return the part of one edge: `public`, for one."""
+        return EdgeMetrics(
+            edge,
+            self._requests,
+            self._connections.labels(edge),
+            self._connections_refused.labels(edge),
+        )
+
+
+class EdgeMetrics:
+    """Counts what one edge answers, and who is connected to it."""
+
+    def __init__(
+        self, edge: str, requests: Counter, connections: Gauge, connections_refused: Counter
+    ) -> None:
+        self._edge = edge
+        self._requests = requests
+        self.connections = connections
+        self.connections_refused = connections_refused
 
     def answered(self, method: str, code: int) -> None:
         """Count a request."""
-        self._requests.labels(method if method in _METHODS else _OTHER, str(code)).inc()
-
-    def pressed(self, outcome: str, seconds: float | None = None) -> None:
-        """Count a press; `seconds` of one that is committed."""
-        self._presses.labels(outcome).inc()
-        if seconds is not None:
-            self._seconds.observe(seconds)
+        known = method if method in _METHODS else _OTHER
+        self._requests.labels(self._edge, known, str(code)).inc()

@@ -31,16 +31,17 @@ from heed_server.links import PATH
 from heed_server.rates import Rate
 from heed_server.service import Service
 from heed_server.service.links import PressedLink
-from heed_server.web import pages
 from heed_server.web.limits import (
     BODY_BYTES_MAX,
     INVALID_BURST_SECONDS,
     RETRY_AFTER_SECONDS,
     WRITE_SECONDS_MAX,
-    WebLimits,
+    LinkLimits,
 )
-from heed_server.web.measures import WebMetrics
-from heed_server.web.one_click import is_press
+from heed_server.web.measures import EdgeMetrics
+from heed_server.web.public import pages
+from heed_server.web.public.measures import LinkMetrics
+from heed_server.web.public.one_click import is_press
 
 _HTML: Final = "text/html; charset=utf-8"
 _NOT_DONE: Final = {"Retry-After": str(RETRY_AFTER_SECONDS)}
@@ -51,10 +52,15 @@ _log = structlog.stdlib.get_logger("heed_server.web")
 
 
 def build_app(
-    service: Service, metrics: WebMetrics, limits: WebLimits, *, behind_proxy: bool
+    service: Service,
+    metrics: EdgeMetrics,
+    presses: LinkMetrics,
+    limits: LinkLimits,
+    *,
+    behind_proxy: bool,
 ) -> Starlette:
     """Return what answers requests. `behind_proxy`: the last X-Forwarded-For is who asks."""
-    links = _Links(service, metrics, limits, behind_proxy=behind_proxy)
+    links = _Links(service, metrics, presses, limits, behind_proxy=behind_proxy)
 
     async def unknown(request: Request, _error: Exception) -> Response:
         return links.counted(request, _answer(404, pages.refused("There is no such page.")))
@@ -68,10 +74,17 @@ class _Links:
     """One link's requests, an ASGI application."""
 
     def __init__(
-        self, service: Service, metrics: WebMetrics, limits: WebLimits, *, behind_proxy: bool
+        self,
+        service: Service,
+        metrics: EdgeMetrics,
+        presses: LinkMetrics,
+        limits: LinkLimits,
+        *,
+        behind_proxy: bool,
     ) -> None:
         self._service = service
         self._metrics = metrics
+        self._presses = presses
         self._behind_proxy = behind_proxy
         self._invalid = Rate(
             "invalid_links_per_second_max",
@@ -124,10 +137,10 @@ class _Links:
         except (HeedError, TimeoutError) as error:
             reason = error.reason if isinstance(error, HeedError) else "TIMEOUT"
             _log.warning("press_failed", tenant=link.context.name, reason=reason)
-            self._metrics.pressed("failed")
+            self._presses.pressed("failed")
             return _answer(503, pages.not_done(), _NOT_DONE)
         outcome = "written" if is_written else "stood"
-        self._metrics.pressed(outcome, time.perf_counter() - began)
+        self._presses.pressed(outcome, time.perf_counter() - began)
         return _answer(200, pages.done(link.link.target.scope))
 
     def _refuse_invalid(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from jinja2 import Environment
 
 from heed.model import TOPIC_ROOT, Channel, Scope
 from heed.names import word_of
-from heed_server.web.one_click import FIELD, VALUE
+from heed_server.web.public.one_click import FIELD, VALUE
 
 _STYLE: Final = """
 :root { color-scheme: light dark; }
