@@ -21,7 +21,15 @@ from heed.cli.main import app
 from heed_server.web.limits import HEAD_BYTES_MAX
 from tests.support.postgres import Postgres
 from tests.support.served import WAIT_SECONDS_MAX, Authority, Served, environment, run_command
-from tests.support.web import PRESS, URLENCODED, Answered, ask_at, path_of, press_at
+from tests.support.web import (
+    PRESS,
+    URLENCODED,
+    Answered,
+    WebServed,
+    ask_at,
+    path_of,
+    press_at,
+)
 
 ADA = "ada@example.com"
 PUBLIC_URL = "https://news.example.com"
@@ -29,23 +37,6 @@ VARIABLES = {"HEED_WEB_ADDRESS": "127.0.0.1:0", "HEED_WEB_PUBLIC_URL": PUBLIC_UR
 READS = 300
 
 pytestmark = pytest.mark.slow  # each starts processes
-
-
-class Public(Served):
-    """A server with a public edge."""
-
-    web = ""
-
-    def start(self) -> "Public":
-        self.launch()
-        try:
-            served = self.wait_for("edge_served")
-            self.web = served["address"]
-            self.serving = self.wait_for("serving")
-        except BaseException:
-            self.end()
-            raise
-        return self
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -82,11 +73,11 @@ def head_of(server: Served) -> int:
 def test_pressed_over_http_it_is_committed_and_a_check_over_grpc_says_suppressed(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    with Public(tmp_path, variables=variables) as server:
+    with WebServed(tmp_path, variables=variables) as server:
         path = make_link(server)
         before = is_allowed(server)
 
-        answers = [press_at(server.web, path) for _ in range(3)]
+        answers = [press_at(server.edges["public"], path) for _ in range(3)]
 
         assert before
         assert [answer.code for answer in answers] == [200, 200, 200]
@@ -101,18 +92,18 @@ def test_pressed_over_http_it_is_committed_and_a_check_over_grpc_says_suppressed
 
 
 def test_the_link_of_a_mail_works_after_a_restart_and_after_new_root_keys(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         path = make_link(server)
     rotated = run_command("keys", "root", "rotate", cwd=tmp_path)
     assert rotated.returncode == 0, rotated.stderr
 
-    with Public(tmp_path, variables=VARIABLES) as server:
-        assert press_at(server.web, path).code == 200
+    with WebServed(tmp_path, variables=VARIABLES) as server:
+        assert press_at(server.edges["public"], path).code == 200
         assert not is_allowed(server)
 
 
 def test_a_link_of_before_a_restore_stops_in_the_new_epoch(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         path = make_link(server)
         saved = run_command("backup", "--to", ".", "--json", cwd=tmp_path)
         assert saved.returncode == 0, saved.stderr
@@ -123,8 +114,8 @@ def test_a_link_of_before_a_restore_stops_in_the_new_epoch(tmp_path: Path) -> No
     restored = run_command("restore", "--from", json.loads(saved.stdout)["file"], cwd=tmp_path)
     assert restored.returncode == 0, restored.stderr
 
-    with Public(tmp_path, variables=VARIABLES) as server:
-        assert press_at(server.web, path).code == 200
+    with WebServed(tmp_path, variables=VARIABLES) as server:
+        assert press_at(server.edges["public"], path).code == 200
         with server.client() as client:
             (record,) = client.get_preferences(email=ADA).records
     assert record.origin is not None
@@ -132,7 +123,7 @@ def test_a_link_of_before_a_restore_stops_in_the_new_epoch(tmp_path: Path) -> No
 
 
 def test_killed_between_commit_and_answer_the_retry_finds_it_done(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         path = make_link(server)
     dying = subprocess.Popen(
         [sys.executable, "-m", "tests.adversity.killed_press"],
@@ -156,8 +147,8 @@ def test_killed_between_commit_and_answer_the_retry_finds_it_done(tmp_path: Path
 
     assert dying.wait(WAIT_SECONDS_MAX) == -signal.SIGKILL
     dying.stderr.close()
-    with Public(tmp_path, variables=VARIABLES) as server:
-        answer = press_at(server.web, path)
+    with WebServed(tmp_path, variables=VARIABLES) as server:
+        answer = press_at(server.edges["public"], path)
 
         assert answer.code == 200
         assert not is_allowed(server)
@@ -165,10 +156,10 @@ def test_killed_between_commit_and_answer_the_retry_finds_it_done(tmp_path: Path
 
 
 def test_reads_over_sockets_change_nothing(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         path = make_link(server)
         codes = {
-            ask_at(server.web, method, path).code
+            ask_at(server.edges["public"], method, path).code
             for method in ("GET", "HEAD", "OPTIONS") * (READS // 3)
         }
 
@@ -178,20 +169,20 @@ def test_reads_over_sockets_change_nothing(tmp_path: Path) -> None:
 
 def test_it_speaks_tls_by_the_certificate_of_the_files_as_they_are(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    with Public(
+    with WebServed(
         tmp_path, *authority.flags(), "--auth-required=false", variables=VARIABLES
     ) as server:
         trust = ssl.create_default_context(cafile=authority.file)
-        first = ask_at(server.web, "GET", "/u/v1.0", tls=trust)
+        first = ask_at(server.edges["public"], "GET", "/u/v1.0", tls=trust)
         other = tmp_path / "other"
         other.mkdir()
         renewed = Authority(other)
         for new, old in zip(renewed.issue(), authority.issue(), strict=True):
             new.replace(old)
         trust_renewed = ssl.create_default_context(cafile=renewed.file)
-        second = ask_at(server.web, "GET", "/u/v1.0", tls=trust_renewed)
+        second = ask_at(server.edges["public"], "GET", "/u/v1.0", tls=trust_renewed)
         with pytest.raises(ssl.SSLError):
-            ask_at(server.web, "GET", "/u/v1.0", tls=trust)
+            ask_at(server.edges["public"], "GET", "/u/v1.0", tls=trust)
 
     assert (first.code, second.code) == (404, 404)
 
@@ -205,8 +196,9 @@ def test_beyond_loopback_it_does_not_start_without_tls_here_or_at_a_proxy(tmp_pa
     assert "web.address" in refused.stderr
     assert unsafe.returncode == 2
     assert "https" in unsafe.stderr
-    with Public(tmp_path, "--web-behind-proxy", variables=at_all) as server:
-        assert ask_at(f"127.0.0.1:{server.web.rpartition(':')[2]}", "GET", "/").code == 404
+    with WebServed(tmp_path, "--web-behind-proxy", variables=at_all) as server:
+        port = server.edges["public"].rpartition(":")[2]
+        assert ask_at(f"127.0.0.1:{port}", "GET", "/").code == 404
 
 
 @pytest.mark.postgres
@@ -219,11 +211,11 @@ def test_while_the_database_is_away_a_press_is_503_and_its_retry_is_recorded(
             "HEED_STORAGE_URL": postgres.create_database("heed_web_away"),
             "HEED_STORAGE_MIGRATE": "true",
         }
-        with Public(tmp_path, variables=away) as server:
+        with WebServed(tmp_path, variables=away) as server:
             path = make_link(server)
             postgres.kill()
-            lost = press_at(server.web, path)
-            page = ask_at(server.web, "GET", path)
+            lost = press_at(server.edges["public"], path)
+            page = ask_at(server.edges["public"], "GET", path)
             postgres.start()
             answer = _press_until_recorded(server, path)
             left = head_of(server)
@@ -235,9 +227,9 @@ def test_while_the_database_is_away_a_press_is_503_and_its_retry_is_recorded(
     assert left == 1
 
 
-def _press_until_recorded(server: Public, path: str) -> Answered:
+def _press_until_recorded(server: WebServed, path: str) -> Answered:
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while (answer := press_at(server.web, path)).code == 503:
+    while (answer := press_at(server.edges["public"], path)).code == 503:
         assert time.monotonic() < deadline
     return answer
 
@@ -246,9 +238,9 @@ def test_connections_beyond_the_bound_are_closed_and_those_within_are_answered(
     tmp_path: Path,
 ) -> None:
     few = {**VARIABLES, "HEED_WEB_CONNECTIONS_MAX": "8"}
-    with Public(tmp_path, variables=few) as server:
+    with WebServed(tmp_path, variables=few) as server:
         path = make_link(server)
-        host, _, port = server.web.rpartition(":")
+        host, _, port = server.edges["public"].rpartition(":")
         held = [socket.create_connection((host, int(port)), timeout=10) for _ in range(8)]
         held[0].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert held[0].recv(12) == b"HTTP/1.1 404"  # all eight were taken
@@ -287,10 +279,10 @@ def _press_through(connection: socket.socket, path: str) -> None:
 )
 def test_a_request_that_does_not_arrive_is_cut_off(tmp_path: Path, sent: bytes) -> None:
     hasty = {**VARIABLES, "HEED_WEB_REQUEST_SECONDS_MAX": "0.5"}
-    with Public(tmp_path, variables=hasty) as server:
+    with WebServed(tmp_path, variables=hasty) as server:
         path = make_link(server)
         head = f"POST {path} HTTP/1.1".encode()
-        host, _, port = server.web.rpartition(":")
+        host, _, port = server.edges["public"].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as slow:
             slow.sendall(sent.replace(b"POST /u/v1.0 HTTP/1.1", head))
             try:
@@ -303,15 +295,15 @@ def test_a_request_that_does_not_arrive_is_cut_off(tmp_path: Path, sent: bytes) 
 
 
 def test_a_head_that_is_too_large_is_refused(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
-        host, _, port = server.web.rpartition(":")
+    with WebServed(tmp_path, variables=VARIABLES) as server:
+        host, _, port = server.edges["public"].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as large:
             large.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Large: " + b"x" * HEAD_BYTES_MAX)
             assert large.recv(12) == b"HTTP/1.1 400"
 
 
 def test_drained_it_answers_what_was_asked_and_loses_no_press(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         with server.client() as client:
             links = client.make_links(
                 [heed.LinkTarget(subject=heed.user(f"u-{at}"), topic="news") for at in range(1_000)]
@@ -322,7 +314,7 @@ def test_drained_it_answers_what_was_asked_and_loses_no_press(tmp_path: Path) ->
         def press_all() -> None:
             for at, link in enumerate(links):
                 try:
-                    if press_at(server.web, path_of(link.url)).code != 200:
+                    if press_at(server.edges["public"], path_of(link.url)).code != 200:
                         return
                 except (OSError, http.client.HTTPException):
                     return
@@ -343,21 +335,21 @@ def test_drained_it_answers_what_was_asked_and_loses_no_press(tmp_path: Path) ->
 
 
 def test_of_a_server_with_workers_the_owner_serves_links(tmp_path: Path) -> None:
-    with Public(tmp_path, "--workers", "2", variables=VARIABLES) as server:
+    with WebServed(tmp_path, "--workers", "2", variables=VARIABLES) as server:
         path = make_link(server)
 
-        assert press_at(server.web, path).code == 200
+        assert press_at(server.edges["public"], path).code == 200
         assert not is_allowed(server)
 
 
 def test_heed_links_prints_a_link_with_its_headers(tmp_path: Path) -> None:
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         flags = ("--address", server.address, "--email", ADA, "--topic", "news")
         told = CliRunner().invoke(app, ["links", *flags])
         as_json = CliRunner().invoke(app, ["links", *flags, "--json"])
 
         (link,) = json.loads(as_json.stdout)
-        assert press_at(server.web, path_of(link["url"])).code == 200
+        assert press_at(server.edges["public"], path_of(link["url"])).code == 200
         assert not is_allowed(server)
     assert told.stdout.splitlines() == [
         link["url"],
@@ -370,10 +362,10 @@ def test_a_choice_that_the_person_made_elsewhere_since_is_stopped_by_the_old_lin
     tmp_path: Path,
 ) -> None:
     """Over gRPC the person opts out of everything; the link's own stop is recorded beside it."""
-    with Public(tmp_path, variables=VARIABLES) as server:
+    with WebServed(tmp_path, variables=VARIABLES) as server:
         path = make_link(server)
         with server.client() as client:
             client.set_preference(email=ADA, choices=[OptOut()], origin=Origin(source="tests"))
 
-        assert press_at(server.web, path).code == 200
+        assert press_at(server.edges["public"], path).code == 200
         assert head_of(server) == 2

@@ -7,7 +7,7 @@ import http.client
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -19,9 +19,11 @@ from heed_server.web.measures import WebMetrics
 from heed_server.web.public.app import build_app
 from heed_server.web.public.measures import LinkMetrics
 from tests.support import requests as asks
+from tests.support.served import Served
 from tests.support.servers import Running
 
 PRESS = b"List-Unsubscribe=One-Click"
+EDGES = ("HEED_WEB_ADDRESS", "HEED_REST_ADDRESS", "HEED_DASHBOARD_ADDRESS")
 URLENCODED = "application/x-www-form-urlencoded"
 
 
@@ -32,6 +34,25 @@ class Answered:
     code: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class WebServed(Served):
+    """A server with HTTP edges: each variable `HEED_…_ADDRESS` of `EDGES` that it is given."""
+
+    edges: Mapping[str, str]
+    """Where each listens, by its name."""
+
+    def start(self) -> Self:
+        self.launch()
+        try:
+            asked = sum(name in self._variables for name in EDGES)
+            served = [self.wait_for("edge_served") for _ in range(asked)]
+            self.edges = {line["edge"]: line["address"] for line in served}
+            self.serving = self.wait_for("serving")
+        except BaseException:
+            self.end()
+            raise
+        return self
 
 
 def app_of(
