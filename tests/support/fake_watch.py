@@ -155,7 +155,8 @@ class WatchStream:
         )
 
     def run(self, context: grpc.ServicerContext) -> Iterator[bytes]:
-        context.add_callback(self._leave)
+        if not context.add_callback(self._leave):
+            return  # its caller had gone before this thread ran: nobody would ever call `_leave`
         if self.server.is_obedient:
             self._begin()
         self.server.streams.put(self)
