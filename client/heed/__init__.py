@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     )
     from heed.client import CheckStream, Client
     from heed.connection.target import Tls
-    from heed.links import Link
+    from heed.links import Link, PageLink
     from heed.requests import (
         Choice,
         EndPause,
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         OptIn,
         OptOut,
         Origin,
+        PageTarget,
         Pause,
         PersonChoices,
         Position,
@@ -141,6 +142,8 @@ __all__ = [
     "OptOut",
     "Origin",
     "OutcomeUnknownError",
+    "PageLink",
+    "PageTarget",
     "Pause",
     "PersonChoices",
     "Position",
@@ -218,7 +221,10 @@ _NAMES_OF = {
         "Client",
     ),
     "heed.connection.target": ("Tls",),
-    "heed.links": ("Link",),
+    "heed.links": (
+        "Link",
+        "PageLink",
+    ),
     "heed.requests": (
         "Choice",
         "EndPause",
@@ -228,6 +234,7 @@ _NAMES_OF = {
         "OptIn",
         "OptOut",
         "Origin",
+        "PageTarget",
         "Pause",
         "PersonChoices",
         "Position",

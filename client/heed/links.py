@@ -1,7 +1,8 @@
-"""A link, as a message carries it. Source: RFC 8058."""
+"""Links, as messages and pages carry them. Source: RFC 8058; ADR 0043, ADR 0046."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +22,12 @@ class Link:
             "List-Unsubscribe": f"<{self.url}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageLink:
+    """A link by which a person sees what stands for them, and chooses: for that person alone."""
+
+    url: str = field(repr=False)
+    expire_time: datetime
+    """From when on it can only stop."""

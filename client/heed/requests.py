@@ -182,6 +182,14 @@ class LinkTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageTarget(Person):
+    """Whose preference page a page link opens: name every identifier that is known of them."""
+
+    jurisdiction: str = ""
+    """ISO 3166-1 or 3166-2: `DE`, `US-CA`; recorded with what they choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """A reason not to send that is not a choice, and whom it is about."""
 

@@ -15,7 +15,8 @@ from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from heed_server.auth.policy import Principal, Right
-from heed_server.links import PATH, LinkOpener, seal_link
+from heed_server.links import PATH, open_link, seal_link
+from heed_server.seals import SealOpener
 from heed_server.secrets.sealing import SealingKeyset
 from heed_server.service import Service
 from heed_server.web.limits import BODY_BYTES_MAX
@@ -245,8 +246,8 @@ def test_what_is_sealed_for_one_tenant_opens_for_no_other_even_under_the_same_ke
     text = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
     token = f"v1.{keyset.primary_id:08x}.{text}"
 
-    assert LinkOpener([(TenantId(2), keyset)]).open(token) is None
-    assert LinkOpener([(TenantId(1), keyset)]).open(token) is not None
+    assert open_link(SealOpener([(TenantId(2), keyset)]), token) is None
+    assert open_link(SealOpener([(TenantId(1), keyset)]), token) is not None
 
 
 def test_an_older_key_of_a_keyset_opens_what_it_sealed() -> None:
@@ -258,7 +259,7 @@ def test_an_older_key_of_a_keyset_opens_what_it_sealed() -> None:
     # Of two keysets of Tink's, one after the other, the last primary holds and all keys stay.
     both = SealingKeyset(old.to_bytes() + new.to_bytes())
 
-    opened = LinkOpener([(TenantId(1), both)]).open(token)
+    opened = open_link(SealOpener([(TenantId(1), both)]), token)
 
     assert both.primary_id == new.primary_id != old.primary_id
     assert opened is not None

@@ -51,8 +51,11 @@ from tests.support.served import Authority
 from tests.support.servers import METHODS, Running, error_of, running_server
 
 NEEDED: Final[Mapping[str, str]] = rights_of_methods()
-BESIDES: Final[Mapping[str, frozenset[str]]] = {"ImportRecords": frozenset({"write"})}
-"""What the valid request of a method needs besides: it imports opt-outs."""
+BESIDES: Final[Mapping[str, frozenset[str]]] = {
+    "ImportRecords": frozenset({"write"}),
+    "MakePageLinks": frozenset({"write"}),
+}
+"""What the valid request of a method needs besides: it imports opt-outs, and opens a page."""
 
 FOR_EVERY_TENANT_ONLY: Final = {"CreateTenant"}
 

@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, str] = {
     "BatchSetPreferences": "write",
     "GetPreferences": "write",
     "MakeLinks": "write",
+    "MakePageLinks": "consent",
     "Explain": "audit",
     "GetHistory": "audit",
     "CreateTenant": "admin",
@@ -155,7 +156,7 @@ async def test_a_method_needs_its_right(guarded: tuple[Running, Keys]) -> None:
 
 async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> None:
     server, keys = guarded
-    besides = {"ImportRecords": ["write"]}
+    besides = {"ImportRecords": ["write"], "MakePageLinks": ["write"]}
 
     reasons = {
         name: (await reason_of(server, name, await keys.of(needed, *besides.get(name, ()))))[0]

@@ -291,6 +291,17 @@ def make_links(*emails: str, topic: str = "news", tenant: str = "") -> preferenc
     )
 
 
+def make_page_links(*emails: str, tenant: str = "") -> preference.MakePageLinksRequest:
+    """Ask for page links."""
+    return preference.MakePageLinksRequest(
+        tenant=tenant,
+        targets=[
+            preference.PageTarget(subjects=[subject(one)], jurisdiction="US-CA")
+            for one in emails or ("ada@example.com",)
+        ],
+    )
+
+
 def watch_changes(subscriber: str = "mailer-1", *, token: str = "") -> watch.WatchChangesRequest:
     """Follow the log."""
     return watch.WatchChangesRequest(subscriber=subscriber, token=token)
@@ -334,6 +345,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "SetPreference": set_preference,
     "BatchSetPreferences": batch_set_preferences,
     "MakeLinks": make_links,
+    "MakePageLinks": make_page_links,
     "GetPreferences": lambda: preference.GetPreferencesRequest(subjects=[subject()]),
     "Explain": lambda: audit.ExplainRequest(query=query()),
     "GetHistory": lambda: audit.GetHistoryRequest(subjects=[subject()]),

@@ -93,6 +93,7 @@ def test_every_method_is_on_the_page_with_its_deadline_and_its_retries() -> None
         "pause": methods.SET_PREFERENCE,
         "end_pause": methods.SET_PREFERENCE,
         "make_link": methods.MAKE_LINKS,
+        "make_page_link": methods.MAKE_PAGE_LINKS,
     }
     named = {name.lower(): value for name, value in vars(methods).items() if name.isupper()}
     for name, (deadline, again) in said.items():

@@ -1,5 +1,7 @@
 """Links of a fake: made and pressed as a server's are."""
 
+from datetime import timedelta
+
 import pytest
 
 import heed
@@ -43,3 +45,13 @@ def test_a_target_has_one_link_and_what_was_never_made_is_none() -> None:
     assert client.make_link(ADA, topic="news") != client.make_link(ADA, topic="offers")
     with pytest.raises(NotFoundError):
         client.service.press("https://heed.invalid/u/v1.00000000.0")
+
+
+def test_a_fake_makes_page_links_that_say_when_they_end() -> None:
+    client = FakeSyncClient()
+
+    before = client.clock.now()
+    link = client.make_page_link(email="ada@example.com", user="u-1")
+
+    assert link.url.startswith("https://heed.invalid/p/")
+    assert before <= link.expire_time - timedelta(hours=24) <= client.clock.now()

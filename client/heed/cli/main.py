@@ -169,6 +169,7 @@ def version(
 app.add_typer(choosing.app, name="set")
 app.command("get")(choosing.get)
 app.command("links")(linking.links)
+app.command("page-links")(linking.page_links)
 app.command("history")(auditing.history)
 app.add_typer(administering.topics, name="topics")
 app.add_typer(administering.holds, name="holds")

@@ -1,17 +1,17 @@
-"""The client's methods that make links: what a message carries, so that it can be stopped."""
+"""The client's methods that make links: what messages carry to be stopped by, and page links."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from heed.client.calling import Calling
 from heed.connection import methods
-from heed.links import Link
+from heed.links import Link, PageLink
 from heed.model import TOPIC_ROOT, Channel, Subject
-from heed.requests import LinkTarget
+from heed.requests import Identifiers, LinkTarget, PageTarget
 from heed.wire import ask, read
 
 
 class LinkMethods(Calling):
-    """Links by which recipients stop messages (docs/unsubscribe.md)."""
+    """Links by which recipients stop messages, and see to their choices (docs/unsubscribe.md)."""
 
     async def make_link(
         self,
@@ -50,3 +50,52 @@ class LinkMethods(Calling):
         request = ask.make_links(self._tenant_or(tenant), targets)
         answer = await self._calls.unary(methods.MAKE_LINKS, request, timeout=timeout)
         return read.links(answer, asked=len(request.targets))
+
+    async def make_page_link(
+        self,
+        *,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        jurisdiction: str = "",
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> PageLink:
+        """Return a link that opens one person's preference page; nothing is written.
+
+            link = await client.make_page_link(email=address, user=user_id)
+
+        Name every identifier that is known of them. Whoever has the link sees what stands for that
+        person, and chooses for them, until it expires; from then on it can only stop. So give it
+        only to the person: behind their sign-in, or in a message that they asked for. `timeout` is
+        in seconds, 5 if not given.
+
+        Raises:
+            ConflictError: LINKS_NOT_SERVED, the server does not know where its links are served.
+            RightRequiredError: the right `consent`, or `write`, is missing.
+            HeedError: any other refusal.
+        """
+        target = PageTarget(
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            jurisdiction=jurisdiction,
+        )
+        (link,) = await self.make_page_links([target], tenant=tenant, timeout=timeout)
+        return link
+
+    async def make_page_links(
+        self,
+        targets: Iterable[PageTarget],
+        *,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[PageLink, ...]:
+        """Return page links of up to 1,000 people, in their order. Raises as `make_page_link`."""
+        request = ask.make_page_links(self._tenant_or(tenant), targets)
+        answer = await self._calls.unary(methods.MAKE_PAGE_LINKS, request, timeout=timeout)
+        return read.page_links(answer, asked=len(request.targets))

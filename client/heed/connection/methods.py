@@ -127,6 +127,14 @@ MAKE_LINKS: Final = MethodSpec(
     kind=Kind.READ,
     timeout_seconds=5.0,
 )
+MAKE_PAGE_LINKS: Final = MethodSpec(
+    service=_PREFERENCES,
+    name="MakePageLinks",
+    request=preference.MakePageLinksRequest,
+    answer=preference.MakePageLinksResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 EXPLAIN: Final = MethodSpec(
     service=_AUDIT,
     name="Explain",
@@ -427,6 +435,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     SET_PREFERENCES,
     GET_PREFERENCES,
     MAKE_LINKS,
+    MAKE_PAGE_LINKS,
     EXPLAIN,
     GET_HISTORY,
     GET_CHECKPOINT,

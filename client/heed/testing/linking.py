@@ -14,12 +14,16 @@ from heed.testing.memory import LOOKUP, Memory
 from heed.testing.reading import ReadMethod
 from heed.wire import format as told
 from heed.wire import parse
-from heed.wire.asked import LinksAsked, LinkTarget
+from heed.wire.asked import LinksAsked, LinkTarget, PageLinksAsked
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 
 URL: Final = "https://heed.invalid/u/v1.00000000."
 """What every link of a fake begins with."""
+PAGE_URL: Final = "https://heed.invalid/p/v1.00000000."
+"""What every page link of a fake begins with; a fake has no page to open."""
+
+_PAGE_LINK_MICROSECONDS: Final = 24 * 3_600 * 1_000_000
 
 
 def stop_of(memory: Memory, url: str) -> preference.SetPreferenceRequest | None:
@@ -44,12 +48,31 @@ def _make_links(memory: Memory, asked: LinksAsked, _now: Instant) -> bytes:
 
 
 def _url(memory: Memory, target: LinkTarget) -> str:
-    named = hashlib.sha256(repr((memory.name, target)).encode()).hexdigest()
+    named = _name((memory.name, target))
     memory.links[URL + named] = target
     return URL + named
 
 
+def _make_page_links(memory: Memory, asked: PageLinksAsked, now: Instant) -> bytes:
+    return preference.MakePageLinksResponse(
+        links=[
+            preference.PageLink(
+                url=PAGE_URL + _name((memory.name, target, now)),
+                expire_time=told.timestamp(Instant(now + _PAGE_LINK_MICROSECONDS)),
+            )
+            for target in asked.targets
+        ]
+    ).SerializeToString()
+
+
+def _name(of: object) -> str:
+    return hashlib.sha256(repr(of).encode()).hexdigest()
+
+
 LINKING: Final[Mapping[str, ReadMethod]] = MappingProxyType(
-    {"MakeLinks": ReadMethod(read=parse.make_links, act=_make_links)}
+    {
+        "MakeLinks": ReadMethod(read=parse.make_links, act=_make_links),
+        "MakePageLinks": ReadMethod(read=parse.make_page_links, act=_make_page_links),
+    }
 )
 """By the method's name."""

@@ -16,6 +16,7 @@ from heed.requests import (
     ImportRow,
     LinkTarget,
     Origin,
+    PageTarget,
     PersonChoices,
     Query,
     Suppression,
@@ -140,6 +141,21 @@ def make_links(tenant: str, targets: Iterable[LinkTarget]) -> preference.MakeLin
             preference.LinkTarget(
                 subject=told.subject(one.subject),
                 scope=said.scope(one.channel, one.topic),
+            )
+            for one in targets
+        ],
+    )
+
+
+@said.of_unicode
+def make_page_links(tenant: str, targets: Iterable[PageTarget]) -> preference.MakePageLinksRequest:
+    """Ask for page links."""
+    return preference.MakePageLinksRequest(
+        tenant=tenant,
+        targets=[
+            preference.PageTarget(
+                subjects=[told.subject(each) for each in one.named_subjects()],
+                jurisdiction=one.jurisdiction,
             )
             for one in targets
         ],

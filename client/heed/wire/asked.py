@@ -82,6 +82,21 @@ class LinksAsked:
     targets: tuple[LinkTarget, ...]
 
 
+class PageTarget(NamedTuple):
+    """Whose page one page link opens."""
+
+    subjects: tuple[Subject, ...]
+    jurisdiction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageLinksAsked:
+    """MakePageLinks."""
+
+    tenant: str
+    targets: tuple[PageTarget, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsOfPosition:
     """As of the position of an earlier answer."""

@@ -40,7 +40,7 @@ PEOPLE_MAX: Final = 1_000
 BATCH_RECORDS_MAX: Final = 10_000
 """Records (subjects times choices) of one BatchSetPreferences."""
 LINKS_MAX: Final = 1_000
-"""Links made by one MakeLinks."""
+"""Links made by one MakeLinks, and by one MakePageLinks."""
 STILL_SENT_TOPICS_MAX: Final = model.STILL_SENT_TOPICS_MAX
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 128

@@ -26,6 +26,8 @@ from heed.wire import limits, values
 from heed.wire.asked import (
     LinksAsked,
     LinkTarget,
+    PageLinksAsked,
+    PageTarget,
     PersonAsked,
     PersonQuery,
     PreferencesAsked,
@@ -122,6 +124,29 @@ def make_links(data: bytes) -> LinksAsked:
     )
     violations.raise_if_any()
     return LinksAsked(tenant=asked.tenant, targets=targets)
+
+
+def make_page_links(data: bytes) -> PageLinksAsked:
+    """Read a MakePageLinksRequest."""
+    asked = message(preference.MakePageLinksRequest, data)
+    if len(asked.targets) > limits.LINKS_MAX:
+        raise too_large("targets", len(asked.targets), limits.LINKS_MAX)
+    violations = Violations()
+    if not asked.targets:
+        violations.add("targets", f"names nobody; name 1 to {limits.LINKS_MAX} targets")
+    targets = tuple(
+        PageTarget(
+            subjects=values.subjects(
+                target.subjects, f"targets[{index}].subjects", violations, distinct=True
+            ),
+            jurisdiction=values.jurisdiction(
+                target.jurisdiction, f"targets[{index}].jurisdiction", violations
+            ),
+        )
+        for index, target in enumerate(asked.targets)
+    )
+    violations.raise_if_any()
+    return PageLinksAsked(tenant=asked.tenant, targets=targets)
 
 
 def set_preference(data: bytes) -> PreferencesAsked:

@@ -39,7 +39,7 @@ from heed.audit.claims import ReceiptClaim
 from heed.audit.consistency import ConsistencyProof
 from heed.deadlines import Deadline, DeadlinesPage, DeadlineStanding, OptOutDeadlines
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
-from heed.links import Link
+from heed.links import Link, PageLink
 from heed.model import (
     ApprovalState,
     Channel,
@@ -157,6 +157,15 @@ def links(answer: preference.MakeLinksResponse, *, asked: int) -> tuple[Link, ..
     if len(answer.links) != asked:
         raise UnavailableError(f"asked for {asked} links, the answer has {len(answer.links)}")
     return tuple(Link(url=one.url) for one in answer.links)
+
+
+def page_links(answer: preference.MakePageLinksResponse, *, asked: int) -> tuple[PageLink, ...]:
+    """Read page links, one for each target. Raises as `links`."""
+    if len(answer.links) != asked:
+        raise UnavailableError(f"asked for {asked} links, the answer has {len(answer.links)}")
+    return tuple(
+        PageLink(url=one.url, expire_time=heard.instant(one.expire_time)) for one in answer.links
+    )
 
 
 def topic_written(

@@ -220,6 +220,13 @@ def origin(value: pb.Origin, path: str, violations: Violations) -> Origin:
     return _origin(*said, decided_time, path, violations)
 
 
+def jurisdiction(value: str, path: str, violations: Violations) -> str:
+    """Return where a person is; empty: that is not known."""
+    if value and _JURISDICTION.fullmatch(value) is None:
+        violations.add(path, "must be of ISO 3166-1 or 3166-2: `DE`, `US-CA`, or empty")
+    return value
+
+
 def required_origin(
     message_has_it: bool,  # noqa: FBT001 - what HasField said
     value: pb.Origin,
@@ -268,13 +275,13 @@ def _known_origin(
     source: str,
     actor: str,
     method: int,
-    jurisdiction: str,
+    place: str,
     reference: str,
     decided_time: Instant | None,
 ) -> Origin | None:
     """An origin by its parts, since one system says much; None if one is malformed."""
     violations = Violations()
-    read = _origin(source, actor, method, jurisdiction, reference, decided_time, "", violations)
+    read = _origin(source, actor, method, place, reference, decided_time, "", violations)
     return None if violations.count else read
 
 
@@ -282,23 +289,19 @@ def _origin(
     source: str,
     actor: str,
     method: int,
-    jurisdiction: str,
+    place: str,
     reference: str,
     decided_time: Instant | None,
     path: str,
     violations: Violations,
 ) -> Origin:
-    if jurisdiction and _JURISDICTION.fullmatch(jurisdiction) is None:
-        violations.add(
-            f"{path}.jurisdiction", "must be of ISO 3166-1 or 3166-2: `DE`, `US-CA`, or empty"
-        )
     return Origin(
         source=text(
             source, f"{path}.source", violations, limits.SOURCE_CHARACTERS_MAX, required=True
         ),
         actor=text(actor, f"{path}.actor", violations, limits.ACTOR_CHARACTERS_MAX),
         method=METHODS.read(method, f"{path}.method", violations, Method.UNSPECIFIED),
-        jurisdiction=jurisdiction,
+        jurisdiction=jurisdiction(place, f"{path}.jurisdiction", violations),
         reference=text(reference, f"{path}.reference", violations, limits.REFERENCE_CHARACTERS_MAX),
         decided_time=decided_time,
     )

@@ -70,6 +70,11 @@ class PreferenceServiceStub(object):
                 request_serializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.FromString,
                 _registered_method=True)
+        self.MakePageLinks = channel.unary_unary(
+                '/heed.v1.PreferenceService/MakePageLinks',
+                request_serializer=heed_dot_v1_dot_preference__service__pb2.MakePageLinksRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_preference__service__pb2.MakePageLinksResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer(object):
@@ -161,6 +166,20 @@ class PreferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakePageLinks(self, request, context):
+        """Makes page links, each of which opens the preference page of one person, for up to 1,000 of
+        them: whoever has one sees what stands for that person and chooses for them, opting in
+        included. It does so for the hours that the server's `pages.token_hours` says, 24 if it is not
+        set, and from then on can only stop. Give one only to the person: on a page behind their
+        sign-in, or in a message that they asked for. Nothing is written. Needs the right `consent`,
+        since a page link is the power to opt in, and the right to write besides.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PreferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +217,11 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     servicer.MakeLinks,
                     request_deserializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.FromString,
                     response_serializer=heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.SerializeToString,
+            ),
+            'MakePageLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakePageLinks,
+                    request_deserializer=heed_dot_v1_dot_preference__service__pb2.MakePageLinksRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_preference__service__pb2.MakePageLinksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -390,6 +414,33 @@ class PreferenceService(object):
             '/heed.v1.PreferenceService/MakeLinks',
             heed_dot_v1_dot_preference__service__pb2.MakeLinksRequest.SerializeToString,
             heed_dot_v1_dot_preference__service__pb2.MakeLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakePageLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.PreferenceService/MakePageLinks',
+            heed_dot_v1_dot_preference__service__pb2.MakePageLinksRequest.SerializeToString,
+            heed_dot_v1_dot_preference__service__pb2.MakePageLinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

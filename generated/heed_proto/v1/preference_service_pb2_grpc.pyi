@@ -90,6 +90,16 @@ class PreferenceServiceStub:
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
     """
+    MakePageLinks: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.MakePageLinksRequest, _preference_service_pb2.MakePageLinksResponse]
+    """Makes page links, each of which opens the preference page of one person, for up to 1,000 of
+    them: whoever has one sees what stands for that person and chooses for them, opting in
+    included. It does so for the hours that the server's `pages.token_hours` says, 24 if it is not
+    set, and from then on can only stop. Give one only to the person: on a page behind their
+    sign-in, or in a message that they asked for. Nothing is written. Needs the right `consent`,
+    since a page link is the power to opt in, and the right to write besides.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+    """
 
 @_typing.type_check_only
 class PreferenceServiceAsyncStub(PreferenceServiceStub):
@@ -152,6 +162,16 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     written. Needs the right `write`, since a link is the power to write that stop.
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+    """
+    MakePageLinks: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.MakePageLinksRequest, _preference_service_pb2.MakePageLinksResponse]  # type: ignore[assignment]
+    """Makes page links, each of which opens the preference page of one person, for up to 1,000 of
+    them: whoever has one sees what stands for that person and chooses for them, opting in
+    included. It does so for the hours that the server's `pages.token_hours` says, 24 if it is not
+    set, and from then on can only stop. Give one only to the person: on a page behind their
+    sign-in, or in a message that they asked for. Nothing is written. Needs the right `consent`,
+    since a page link is the power to opt in, and the right to write besides.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
     """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -254,6 +274,22 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         written. Needs the right `write`, since a link is the power to write that stop.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
+        """
+
+    @_abc_1.abstractmethod
+    def MakePageLinks(
+        self,
+        request: _preference_service_pb2.MakePageLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_service_pb2.MakePageLinksResponse, _abc.Awaitable[_preference_service_pb2.MakePageLinksResponse]]:
+        """Makes page links, each of which opens the preference page of one person, for up to 1,000 of
+        them: whoever has one sees what stands for that person and chooses for them, opting in
+        included. It does so for the hours that the server's `pages.token_hours` says, 24 if it is not
+        set, and from then on can only stop. Give one only to the person: on a page behind their
+        sign-in, or in a message that they asked for. Nothing is written. Needs the right `consent`,
+        since a page link is the power to opt in, and the right to write besides.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, BATCH_TOO_LARGE, LINKS_NOT_SERVED.
         """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,6 +31,7 @@ from heed_server.config.edge import (
 )
 from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.outbox import OutboxConfig
+from heed_server.config.pages import PagesConfig
 from heed_server.config.section import Section
 from heed_server.config.web import WebConfig
 
@@ -49,6 +50,7 @@ class Config(Section):
     caps: CapsConfig = CapsConfig()
     watch: WatchConfig = WatchConfig()
     web: WebConfig = WebConfig()
+    pages: PagesConfig = PagesConfig()
     outbox: OutboxConfig = OutboxConfig()
     audit: AuditConfig = AuditConfig()
     deadlines: DeadlinesConfig = DeadlinesConfig()

@@ -424,6 +424,7 @@ def _service(
         admission=admission_of(config),
         caps=caps_of(config),
         public_url=config.web.public_url,
+        page_link_hours=config.pages.link_hours,
         rules=rules,
     )
     if isinstance(service, LoggedService) and decisions is not None:

@@ -181,6 +181,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     ),
     _read("GetPreferences", reads.get_preferences),
     _read("MakeLinks", linking.make_links, is_free=True),  # nothing is read
+    _read("MakePageLinks", linking.make_page_links, is_free=True),  # the same
     _read("Explain", audits.explain),
     _read("GetHistory", audits.get_history),
     _read("GetCheckpoint", proofs.get_checkpoint),

@@ -5,9 +5,9 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.clocks import Clocks
-from heed_server.service.links import Links
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
+from heed_server.service.pages import Pages
 from heed_server.service.people import People
 from heed_server.service.proofs import Proofs
 from heed_server.service.propagations import Propagations
@@ -30,7 +30,7 @@ __all__ = [
 
 class Service(
     Checks,
-    Links,
+    Pages,
     Protections,
     People,
     Operations,

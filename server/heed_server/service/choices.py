@@ -34,10 +34,10 @@ class Choices(Capped):
         _require_consent_right(principal, asked)
         (person,) = asked.people
         if only_stops(person.choices):
-            return await self._set_preference(context, None, asked.call, person)
+            return await self.record_choices(context, None, asked.call, person)
         self.admission.rates.take(RateKind.WRITES, principal)
         with self.admission.place(principal):
-            return await self._set_preference(context, principal, asked.call, person)
+            return await self.record_choices(context, principal, asked.call, person)
 
     async def batch_set_preferences(
         self, principal: Principal, asked: PreferencesAsked
@@ -75,14 +75,17 @@ class Choices(Capped):
         standing = await self.store.standing(context.tenant.tenant_id, keys)
         return context, standing, self.now()
 
-    async def _set_preference(
+    async def record_choices(
         self,
         context: TenantContext,
         capped: Principal | None,
         call: WriteCall,
         person: PersonAsked,
     ) -> Appended:
-        """Record them; `capped` is whose caps they are under, if any."""
+        """Record what somebody may choose; `capped` is whose caps it is under, if any.
+
+        Raises: as `set_preference`, and never for a right.
+        """
         still_sent = plan(context.follower.index.topics, person.choices)
 
         def encode_answer(outcome: Outcome) -> bytes:

@@ -4,10 +4,21 @@ Law: a link of any tenant that this node serves is opened without asking the dat
 invalid one costs it nothing.
 """
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
 from heed.model import TenantId
-from heed_server.links import LinkOpener, OpenedLink
+from heed_server.seals import SealOpener
 from heed_server.secrets.sealing import SealingKeyset
 from heed_server.service.tenants import TenantContext, Tenants
+
+
+class _OfTenant(Protocol):
+    @property
+    def tenant_id(self) -> TenantId: ...
+
+
+L = TypeVar("L", bound=_OfTenant)
 
 
 class LinkKeys:
@@ -18,7 +29,7 @@ class LinkKeys:
         self._tenants = tenants
         self._keysets: dict[TenantId, tuple[bytes, SealingKeyset]] = {}
         self._contexts: dict[TenantId, TenantContext] = {}
-        self._opener = LinkOpener(())
+        self._opener = SealOpener(())
         self._opens: list[bytes] = []
         """The keysets that the opener has."""
 
@@ -32,11 +43,16 @@ class LinkKeys:
             known = self._keysets[context.tenant_id] = (serialized, SealingKeyset(serialized))
         return known[1]
 
-    def open(self, token: str) -> tuple[TenantContext, OpenedLink] | None:
-        """Return whose link this is, and what it says; None: it is none of this store's."""
-        link = self._opener.open(token)
+    def open(
+        self, token: str, read: Callable[[SealOpener, str], L | None]
+    ) -> tuple[TenantContext, L] | None:
+        """Return whose link of a kind this is, and what it says; None: it is none of this store's.
+
+        `read` opens that kind: `open_link`.
+        """
+        link = read(self._opener, token)
         if link is None and self._has_learned():
-            link = self._opener.open(token)
+            link = read(self._opener, token)
         return None if link is None else (self._contexts[link.tenant_id], link)
 
     def _has_learned(self) -> bool:
@@ -47,6 +63,6 @@ class LinkKeys:
             return False
         self._contexts = {one.tenant_id: one for one in contexts}
         keysets = ((one.tenant_id, self.keyset(one)) for one in contexts)
-        self._opener = LinkOpener([(number, one) for number, one in keysets if one is not None])
+        self._opener = SealOpener([(number, one) for number, one in keysets if one is not None])
         self._opens = known
         return True

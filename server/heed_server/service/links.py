@@ -22,7 +22,8 @@ from heed.model import Choice, ChoiceKind, Method, Origin, Reach
 from heed.records import stop_stands
 from heed.wire.asked import LinksAsked, PersonAsked, PreferencesAsked, WriteCall
 from heed_server.auth.policy import Principal, Right
-from heed_server.links import PATH, OpenedLink, seal_link
+from heed_server.links import PATH, OpenedLink, open_link, seal_link
+from heed_server.secrets.sealing import SealingKeyset
 from heed_server.service.choices import Choices
 from heed_server.service.tenants import TenantContext
 
@@ -53,6 +54,15 @@ class Links(Choices):
             UnavailableError: an earlier heed made the tenant, while this node ran.
         """
         context = self.enter("MakeLinks", principal, asked.tenant)
+        begin, keyset = self.served_links(context)
+        begin += PATH
+        return [begin + seal_link(keyset, context.tenant_id, target) for target in asked.targets]
+
+    def served_links(self, context: TenantContext) -> tuple[str, SealingKeyset]:
+        """Return what every link of a tenant begins with, and what seals it.
+
+        Raises: as `make_links`.
+        """
         if not self.public_url:
             raise ConflictError(
                 "this server makes no links; set web.public_url to where they are served",
@@ -64,12 +74,11 @@ class Links(Choices):
                 f"tenant {context.name!r} has no key for links, because an earlier heed made it; "
                 "start this server again"
             )
-        begin = self.public_url + PATH
-        return [begin + seal_link(keyset, context.tenant_id, target) for target in asked.targets]
+        return self.public_url, keyset
 
     def open_link(self, token: str) -> PressedLink | None:
         """Return whose link this is, and what it says; None: it is none of this store's."""
-        found = self.link_keys.open(token)
+        found = self.link_keys.open(token, open_link)
         return None if found is None else PressedLink(*found)
 
     async def press_link(self, pressed: PressedLink) -> bool:

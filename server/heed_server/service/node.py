@@ -67,9 +67,11 @@ class Node(Answering):
         admission: Admission | None = None,
         caps: Caps | None = None,
         public_url: str = "",
+        page_link_hours: float = 24.0,
         rules: DeadlineRules | None = None,
     ) -> None:
-        """`public_url` is where links are served; empty: nowhere.
+        """`public_url` is where links are served; empty: nowhere. `page_link_hours`: for how long
+        a page link is good.
 
         `now_by_boot` is the time as the boot clock has it, which no one sets; None: as `now`.
         """
@@ -85,6 +87,7 @@ class Node(Answering):
         self.new_lookup_key = new_lookup_key
         self.caps = caps or Caps()
         self.public_url = public_url
+        self.page_link_seconds = round(page_link_hours * 3_600)
         self.link_keys = LinkKeys(tenants)
         self.rules = rules or DeadlineRules()
 

@@ -1,8 +1,8 @@
 """Which right each RPC needs: one row a method of the contract, none without (I7 of the tests).
 
 What a call may need beyond its row is said by the service's method: `consent` for an opt-in,
-`write` for the opt-outs of an import, `audit` for a stream of changes that is verifiable, and to
-grant an approval the right of the call that asked for it.
+`write` for the opt-outs of an import and for page links, `audit` for a stream of changes that is
+verifiable, and to grant an approval the right of the call that asked for it.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "BatchSetPreferences": Right.WRITE,
         "GetPreferences": Right.WRITE,
         "MakeLinks": Right.WRITE,
+        "MakePageLinks": Right.CONSENT,
         "Explain": Right.AUDIT,
         "GetHistory": Right.AUDIT,
         "GetCheckpoint": Right.AUDIT,
