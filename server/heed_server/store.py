@@ -310,8 +310,30 @@ class BatchFound(NamedTuple):
     """Its last change."""
 
 
+class KeptBatch(NamedTuple):
+    """Where in the log a batch is, with the changes that tell of it."""
+
+    batch_id: str
+    first_revision: Revision
+    last_revision: Revision
+    """One less than the first where the batch changed nothing."""
+    first: Change | None
+    """None: it changed nothing."""
+    last: Change | None
+    undone: Change | None
+    """The change by which its undoing began; None: it stands."""
+
+
 class BatchReader(Protocol):
-    """How a batch is found that is to be undone."""
+    """How batches are listed, and how one is found that is to be undone."""
+
+    async def batches(self, tenant_id: TenantId, cursor: str, limit: int) -> Page[KeptBatch]:
+        """Return a page of a tenant's batches, the one that began last first.
+
+        Raises:
+            InvalidArgumentError: the cursor is not one that an earlier page gave.
+        """
+        ...
 
     async def find_batch(self, tenant_id: TenantId, batch_id: str) -> BatchFound | None:
         """Return whom a batch touched; None: there is no such batch."""

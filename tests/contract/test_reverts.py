@@ -295,3 +295,15 @@ async def test_what_was_chosen_in_the_same_group_is_kept(shop: Shop) -> None:
     await asyncio.gather(shop.store.append(choice), shop.store.append(undo))
 
     assert len(await standing(shop, "ada")) == 1
+
+
+async def test_batches_are_listed_page_by_page_the_last_first(shop: Shop) -> None:
+    for batch, name in (("first", "ada"), ("second", "bob"), ("third", "eve")):
+        await shop.ask(imports(protection(name), batch=batch))
+    await revert(shop, "second")
+
+    one = await shop.store.batches(shop.tenant_id, "", 2)
+    two = await shop.store.batches(shop.tenant_id, one.next_cursor, 2)
+
+    assert [batch.batch_id for batch in (*one.items, *two.items)] == ["third", "second", "first"]
+    assert two.next_cursor == ""

@@ -59,6 +59,7 @@ RIGHTS: Mapping[str, str] = {
     "RevertBatch": "admin",
     "ReleaseSuppressions": "suppress",
     "ListApprovals": "admin",
+    "ListBatches": "audit",
     "GrantApproval": "admin",
     "RejectApproval": "admin",
     "WatchChanges": "watch",

@@ -120,6 +120,27 @@ async def test_a_batch_is_undone_once_another_granted_it(office: Office) -> None
     assert (again.released, again.replayed, again.revision) == (2, True, done.revision)
 
 
+async def test_a_list_of_batches_says_who_brought_each_and_who_undid_it(office: Office) -> None:
+    await import_list(office.jane, "ada", "bob")
+    await office.jane.import_records(
+        batch_id="next", rows=rows("eve"), origin=LIST, idempotency_key="next/1"
+    )
+    await office.joe.grant_approval(await asked_for(office.jane))
+    done = await revert(office.jane)
+
+    following, undone = [one async for one in office.jane.list_batches()]
+
+    assert (following.batch_id, following.undoing) == ("next", None)
+    assert (following.first_revision, following.last_revision) == (3, 3)
+    assert (undone.batch_id, undone.first_revision, undone.last_revision) == ("wrong", 1, 2)
+    assert undone.origin is not None
+    assert undone.origin.source == LIST.source
+    assert undone.first_time is not None
+    assert undone.undoing is not None
+    assert (undone.undoing.asked_by, undone.undoing.approved_by) == ("key 1", "key 2")
+    assert undone.undoing.revision <= done.revision
+
+
 async def test_who_asked_cannot_grant_it_nor_who_lacks_the_right(office: Office) -> None:
     await import_list(office.jane, "ada")
     approval_id = await asked_for(office.jane)

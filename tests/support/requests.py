@@ -373,6 +373,7 @@ VALID: dict[str, Callable[[], Message]] = {
     "RevertBatch": revert_batch,
     "ReleaseSuppressions": release_suppressions,
     "ListApprovals": admin.ListApprovalsRequest,
+    "ListBatches": admin.ListBatchesRequest,
     "GrantApproval": lambda: admin.GrantApprovalRequest(approval_id="approval-9"),
     "RejectApproval": lambda: admin.RejectApprovalRequest(approval_id="approval-9"),
     "WatchChanges": watch_changes,

@@ -6,8 +6,18 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import heed
+from heed.batches import BatchUndoing
+from heed.model import Change, ChangeKind, Effect, Instant, Revision
 from heed.testing import FakeSyncClient
-from heed.wire import limits, parse, parse_admin, parse_approvals, parse_ways_back, read
+from heed.wire import format as told_by
+from heed.wire import (
+    limits,
+    parse,
+    parse_admin,
+    parse_approvals,
+    parse_ways_back,
+    read_ways_back,
+)
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as ask
@@ -155,10 +165,10 @@ def test_an_approval_in_a_state_of_a_later_version_is_no_grant() -> None:
         shown={"records": 3},
     )
 
-    later = read.approval(told)
+    later = read_ways_back.approval(told)
     told.state, told.decided_by = admin.APPROVAL_STATE_GRANTED, "bob"
     told.decide_time.CopyFrom(at)
-    granted = read.approval(told)
+    granted = read_ways_back.approval(told)
 
     assert (later.state, later.decide_time) == (heed.ApprovalState.REJECTED, None)
     assert granted.state is heed.ApprovalState.GRANTED
@@ -184,3 +194,45 @@ def test_a_decision_of_then_is_asked_for_by_a_position_or_an_instant(
 
     assert [now.allowed, by_position.allowed, by_time.allowed] == [False, True, True]
     assert (told.revision, told.origin) == (1, ORIGIN)
+
+
+def test_batches_are_listed_the_last_first(client: FakeSyncClient) -> None:
+    row = heed.ImportRow(
+        row=1, protection=heed.ImportedOptOut(subject=ADA), decided_time=START - timedelta(days=1)
+    )
+    client.import_records(batch_id="first", rows=[row], origin=ORIGIN)
+    client.import_records(batch_id="again", rows=[row], origin=ORIGIN)
+
+    again, first = client.list_batches()
+
+    assert (again.batch_id, again.first_time, again.origin) == ("again", None, None)
+    assert again.last_revision == again.first_revision - 1
+    assert (first.batch_id, first.undoing) == ("first", None)
+    assert first.origin is not None
+    assert first.origin.source == ORIGIN.source
+    assert (first.first_revision, first.last_revision) == (1, 1)
+    assert first.first_time == first.last_time == START
+
+
+def test_a_batch_tells_who_undid_it() -> None:
+    undone = Change(
+        revision=Revision(7),
+        commit_time=Instant(int(START.timestamp() * 1_000_000)),
+        kind=ChangeKind.REVERT,
+        effect=Effect.APPLIED,
+        running_hash=bytes(32),
+        subject=None,
+        reason="the wrong file",
+        asked_by="jane",
+        approved_by="joe",
+    )
+
+    told = told_by.batch("wrong", Revision(3), Revision(5), first=None, last=None, undone=undone)
+
+    assert read_ways_back.batch(told).undoing == BatchUndoing(
+        revision=7,
+        begin_time=START,
+        reason="the wrong file",
+        asked_by="jane",
+        approved_by="joe",
+    )

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from heed.batches import Batch
 from heed.cli.arguments import (
     DEFAULT_SOURCE,
     Actor,
@@ -20,7 +21,7 @@ from heed.cli.arguments import (
     time_named,
 )
 from heed.cli.options import Session, connected
-from heed.cli.output import print_json
+from heed.cli.output import print_json, print_table, time_of
 from heed.cli.suppressing import app as suppressions
 from heed.errors import invalid_field
 
@@ -35,7 +36,52 @@ KeyOfContent = Annotated[
 ReleasedCause = Annotated[
     str, typer.Option("--cause", help="One of bounce, temporary_failure, invalid, manual")
 ]
+_COLUMNS = ("batch", "from", "to", "revisions", "source", "actor", "undone", "why", "by", "second")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done")]
+
+
+@app.command("list")
+@connected
+def list_batches(session: Session) -> None:
+    """List imports and other batches, the one that began last first."""
+    with session.connect() as client:
+        found = client.list_batches()
+        if session.json:
+            for batch in found:
+                print_json(batch)
+            return
+        print_table(
+            (
+                "batch",
+                "from",
+                "to",
+                "revisions",
+                "source",
+                "actor",
+                "undone",
+                "why",
+                "asked by",
+                "by",
+            ),
+            map(_row, found),
+            empty="no call has named a batch",
+        )
+
+
+def _row(one: Batch) -> tuple[str, ...]:
+    origin, undoing = one.origin, one.undoing
+    return (
+        one.batch_id,
+        time_of(one.first_time),
+        time_of(one.last_time),
+        f"{one.first_revision} to {one.last_revision}",
+        "" if origin is None else origin.source,
+        "" if origin is None else origin.actor,
+        "" if undoing is None else time_of(undoing.begin_time),
+        "" if undoing is None else undoing.reason,
+        "" if undoing is None else undoing.asked_by,
+        "" if undoing is None else undoing.approved_by,
+    )
 
 
 @app.command("revert")

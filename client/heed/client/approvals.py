@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from heed.answers import Approval
 from heed.client.calling import Calling
 from heed.connection import methods
-from heed.wire import ask_ways_back, read
+from heed.wire import ask_ways_back, read_ways_back
 
 
 class ApprovalMethods(Calling):
@@ -20,7 +20,7 @@ class ApprovalMethods(Calling):
             request = ask_ways_back.list_approvals(self._tenant_or(tenant), page_token)
             page = await self._calls.unary(methods.LIST_APPROVALS, request, timeout=timeout)
             for approval in page.approvals:
-                yield read.approval(approval)
+                yield read_ways_back.approval(approval)
             page_token = page.next_page_token
             if not page_token:
                 return
@@ -36,7 +36,7 @@ class ApprovalMethods(Calling):
         """
         request = ask_ways_back.grant_approval(self._tenant_or(tenant), approval_id)
         answer = await self._calls.unary(methods.GRANT_APPROVAL, request, timeout=timeout)
-        return read.approval(answer.approval)
+        return read_ways_back.approval(answer.approval)
 
     async def reject_approval(
         self, approval_id: str, *, tenant: str | None = None, timeout: float | None = None
@@ -49,4 +49,4 @@ class ApprovalMethods(Calling):
         """
         request = ask_ways_back.reject_approval(self._tenant_or(tenant), approval_id)
         answer = await self._calls.unary(methods.REJECT_APPROVAL, request, timeout=timeout)
-        return read.approval(answer.approval)
+        return read_ways_back.approval(answer.approval)

@@ -1,17 +1,33 @@
 """The client's methods of AdminService that undo: a batch, or suppressions of many people."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from heed.answers import ReleasesAnswer, RevertAnswer
+from heed.batches import Batch
 from heed.client.calling import Calling
 from heed.connection import methods
 from heed.model import Cause
 from heed.requests import Origin
-from heed.wire import ask_ways_back, read
+from heed.wire import ask_ways_back, read_ways_back
 
 
 class WaysBackMethods(Calling):
     """Undoes what a list, or a fault of one's own, did."""
+
+    async def list_batches(
+        self, *, tenant: str | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Batch]:
+        """Yield the batches that calls have named, the one that began last first."""
+        page_token = ""
+        while True:
+            request = ask_ways_back.list_batches(self._tenant_or(tenant), page_token)
+            page = await self._calls.unary(methods.LIST_BATCHES, request, timeout=timeout)
+            for batch in page.batches:
+                yield read_ways_back.batch(batch)
+            page_token = page.next_page_token
+            if not page_token:
+                return
 
     async def revert_batch(
         self,
@@ -45,7 +61,7 @@ class WaysBackMethods(Calling):
         answer = await self._calls.unary(
             methods.REVERT_BATCH, request, timeout=timeout, idempotency_key=key
         )
-        return read.reverted(answer, key)
+        return read_ways_back.reverted(answer, key)
 
     async def release_suppressions(
         self,
@@ -85,4 +101,4 @@ class WaysBackMethods(Calling):
         answer = await self._calls.unary(
             methods.RELEASE_SUPPRESSIONS, request, timeout=timeout, idempotency_key=key
         )
-        return read.releases(answer, key)
+        return read_ways_back.releases(answer, key)

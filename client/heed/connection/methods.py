@@ -337,6 +337,14 @@ RELEASE_SUPPRESSIONS: Final = MethodSpec(
     kind=Kind.WRITE,
     timeout_seconds=3600.0,
 )
+LIST_BATCHES: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListBatches",
+    request=admin.ListBatchesRequest,
+    answer=admin.ListBatchesResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
 LIST_APPROVALS: Final = MethodSpec(
     service=_ADMIN,
     name="ListApprovals",
@@ -461,6 +469,7 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     EXPORT_RECORDS,
     REVERT_BATCH,
     RELEASE_SUPPRESSIONS,
+    LIST_BATCHES,
     LIST_APPROVALS,
     GRANT_APPROVAL,
     REJECT_APPROVAL,

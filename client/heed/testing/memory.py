@@ -118,6 +118,10 @@ class Memory:
         """Return the change of a revision: who said so, when and why."""
         return self.log[revision - 1]
 
+    def logged(self, revision: Revision) -> Change:
+        """Return the change of a revision as a server's log would have it."""
+        return _change(self.log[revision - 1], revision)
+
     def erase_time(self, key: SubjectKey) -> Instant | None:
         """Return when a subject was erased last; None: never."""
         held = self.ledger.records.get(key, {}).get(ERASURE_SLOT)

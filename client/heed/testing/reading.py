@@ -11,7 +11,7 @@ from heed.model import Decision, Hold, Instant, Query, Record, RecordKind, Scope
 from heed.testing.memory import EPOCH, LOOKUP, Memory
 from heed.tokens import decode_token
 from heed.topics import covers
-from heed.wire import checks, encoded, limits, parse, parse_admin
+from heed.wire import checks, encoded, limits, parse, parse_admin, parse_ways_back
 from heed.wire import format as told
 from heed.wire.asked import (
     BatchAsked,
@@ -153,6 +153,27 @@ def _list_holds(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
     ).SerializeToString()
 
 
+def _list_batches(memory: Memory, asked: PageAsked, _now: Instant) -> bytes:
+    begun = sorted(
+        memory.ledger.batches.items(), key=lambda one: (one[1].first, one[0]), reverse=True
+    )
+    page, cursor = _page([(f"{at:020}", one) for at, one in enumerate(begun)], asked)
+    return admin.ListBatchesResponse(
+        batches=[
+            told.batch(
+                batch_id,
+                batch.first,
+                batch.last,
+                first=memory.logged(batch.first) if batch.first <= batch.last else None,
+                last=memory.logged(batch.last) if batch.first <= batch.last else None,
+                undone=None,  # a fake knows no second person
+            )
+            for batch_id, batch in page
+        ],
+        next_page_token=parse_admin.page_token("batches", cursor),
+    ).SerializeToString()
+
+
 def _list_suppressions(memory: Memory, asked: PageAsked, now: Instant) -> bytes:
     found = [
         (f"{at:020}", one)
@@ -232,6 +253,7 @@ READS: Final[Mapping[str, ReadMethod]] = MappingProxyType(
         "GetPreferences": ReadMethod(read=parse.get_preferences, act=_get_preferences),
         "ListTopics": ReadMethod(read=parse_admin.list_topics, act=_list_topics),
         "ListHolds": ReadMethod(read=parse_admin.list_holds, act=_list_holds),
+        "ListBatches": ReadMethod(read=parse_ways_back.list_batches, act=_list_batches),
         "ListSuppressions": ReadMethod(read=parse_admin.list_suppressions, act=_list_suppressions),
     }
 )

@@ -56,6 +56,12 @@ def release_suppressions(
 
 
 @said.of_unicode
+def list_batches(tenant: str, page_token: str) -> admin.ListBatchesRequest:
+    """Ask for the batches."""
+    return admin.ListBatchesRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)
+
+
+@said.of_unicode
 def list_approvals(tenant: str, page_token: str) -> admin.ListApprovalsRequest:
     """Ask for the approvals."""
     return admin.ListApprovalsRequest(tenant=tenant, page_size=PAGE_SIZE_MAX, page_token=page_token)

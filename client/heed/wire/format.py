@@ -170,6 +170,35 @@ def historic_change(value: Change, subject_index: int, now: Instant) -> audit.Hi
     )
 
 
+def batch(
+    batch_id: str,
+    first_revision: Revision,
+    last_revision: Revision,
+    *,
+    first: Change | None,
+    last: Change | None,
+    undone: Change | None,
+) -> admin.Batch:
+    """A batch, by the changes that it begins, ends and is undone with."""
+    return admin.Batch(
+        batch_id=batch_id,
+        first_revision=first_revision,
+        last_revision=last_revision,
+        first_time=None if first is None else timestamp(first.commit_time),
+        last_time=None if last is None else timestamp(last.commit_time),
+        origin=None if first is None or first.origin is None else origin(first.origin),
+        undoing=None
+        if undone is None
+        else admin.BatchUndoing(
+            revision=undone.revision,
+            begin_time=timestamp(undone.commit_time),
+            reason=undone.reason,
+            asked_by=undone.asked_by,
+            approved_by=undone.approved_by,
+        ),
+    )
+
+
 def hold(value: Hold) -> pb.Hold:
     """Return a hold as a Check tells it: without who placed it."""
     return pb.Hold(

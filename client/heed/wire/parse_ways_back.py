@@ -4,9 +4,9 @@ from typing import Final
 
 from heed.model import Cause, Instant
 from heed.wire import limits, values
-from heed.wire.asked import ReleasesAsked, RevertAsked
+from heed.wire.asked import PageAsked, ReleasesAsked, RevertAsked
 from heed.wire.parse import message, write_call
-from heed.wire.parse_admin import why
+from heed.wire.parse_admin import page, why
 from heed.wire.violations import Violations
 from heed_proto.v1 import admin_service_pb2 as admin
 
@@ -14,6 +14,12 @@ BULK_CAUSES: Final = values.Closed(
     "CAUSE", [Cause.BOUNCE, Cause.TEMPORARY_FAILURE, Cause.INVALID, Cause.MANUAL]
 )
 """What is released of many people at once: never what a person or the law said."""
+
+
+def list_batches(data: bytes) -> PageAsked:
+    """Read a ListBatchesRequest."""
+    asked = message(admin.ListBatchesRequest, data)
+    return page(asked.tenant, asked.page_size, asked.page_token, "batches")
 
 
 def revert_batch(data: bytes) -> RevertAsked:

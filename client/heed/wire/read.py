@@ -9,7 +9,6 @@ Laws:
 from collections.abc import Sequence
 
 from heed.answers import (
-    Approval,
     BatchSetAnswer,
     ChannelDecision,
     CheckAnswer,
@@ -24,8 +23,6 @@ from heed.answers import (
     Reason,
     RejectedRow,
     ReleaseAnswer,
-    ReleasesAnswer,
-    RevertAnswer,
     SetAnswer,
     SignedText,
     Stored,
@@ -41,7 +38,6 @@ from heed.deadlines import Deadline, DeadlinesPage, DeadlineStanding, OptOutDead
 from heed.errors import SAFE_ANSWER, ErrorReason, HeedError, UnavailableError
 from heed.links import Link, PageLink
 from heed.model import (
-    ApprovalState,
     Channel,
     Effect,
     Revision,
@@ -277,46 +273,6 @@ def deadlines(answer: watch.GetDeadlinesResponse) -> DeadlinesPage:
         next_before_revision=answer.next_before_revision,
         now=heard.instant(answer.now),
         policies_version=answer.policies_version,
-    )
-
-
-def reverted(answer: admin.RevertBatchResponse, key: str) -> RevertAnswer:
-    """Read what undoing a batch did."""
-    return RevertAnswer(
-        records=answer.records,
-        released=answer.released,
-        restored=answer.restored,
-        unchanged=answer.unchanged,
-        people=answer.people,
-        newly_allowed=answer.newly_allowed,
-        **heard.write(answer.position, replayed=answer.replayed, key=key),
-    )
-
-
-def releases(answer: admin.ReleaseSuppressionsResponse, key: str) -> ReleasesAnswer:
-    """Read how many suppressions were released."""
-    return ReleasesAnswer(
-        released=answer.released,
-        people=answer.people,
-        **heard.write(answer.position, replayed=answer.replayed, key=key),
-    )
-
-
-def approval(value: admin.Approval) -> Approval:
-    """Read an approval. In a state that is not known it is told as rejected."""
-    return Approval(
-        approval_id=value.approval_id,
-        method=value.method,
-        idempotency_key=value.idempotency_key,
-        state=heard.APPROVAL_STATE(value.state) or ApprovalState.REJECTED,
-        about=value.about,
-        reason=value.reason,
-        shown=dict(value.shown),
-        asked_by=value.asked_by,
-        ask_time=heard.instant(value.ask_time),
-        expire_time=heard.instant(value.expire_time),
-        decided_by=value.decided_by,
-        decide_time=heard.instant(value.decide_time) if value.HasField("decide_time") else None,
     )
 
 

@@ -114,6 +114,11 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.FromString,
                 _registered_method=True)
+        self.ListBatches = channel.unary_unary(
+                '/heed.v1.AdminService/ListBatches',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ListBatchesRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ListBatchesResponse.FromString,
+                _registered_method=True)
         self.ReleaseSuppressions = channel.unary_unary(
                 '/heed.v1.AdminService/ReleaseSuppressions',
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.ReleaseSuppressionsRequest.SerializeToString,
@@ -295,6 +300,16 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBatches(self, request, context):
+        """Returns the batches that calls have named, the newest first: where in the log each is, who
+        brought it, and who undid it. Needs the right `audit`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReleaseSuppressions(self, request, context):
         """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
         made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
@@ -444,6 +459,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RevertBatch,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.SerializeToString,
+            ),
+            'ListBatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatches,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ListBatchesRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ListBatchesResponse.SerializeToString,
             ),
             'ReleaseSuppressions': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseSuppressions,
@@ -886,6 +906,33 @@ class AdminService(object):
             '/heed.v1.AdminService/RevertBatch',
             heed_dot_v1_dot_admin__service__pb2.RevertBatchRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.RevertBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ListBatches',
+            heed_dot_v1_dot_admin__service__pb2.ListBatchesRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ListBatchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

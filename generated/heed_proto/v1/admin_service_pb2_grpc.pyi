@@ -115,6 +115,12 @@ class AdminServiceStub:
 
     Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
     """
+    ListBatches: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListBatchesRequest, _admin_service_pb2.ListBatchesResponse]
+    """Returns the batches that calls have named, the newest first: where in the log each is, who
+    brought it, and who undid it. Needs the right `audit`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
+    """
     ReleaseSuppressions: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionsRequest, _admin_service_pb2.ReleaseSuppressionsResponse]
     """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
     made mail bounce. Only BOUNCE, TEMPORARY_FAILURE, INVALID and MANUAL: complaints and legal ones
@@ -249,6 +255,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     early is sent again with its key, and goes on. Needs the right `admin`.
 
     Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+    """
+    ListBatches: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListBatchesRequest, _admin_service_pb2.ListBatchesResponse]  # type: ignore[assignment]
+    """Returns the batches that calls have named, the newest first: where in the log each is, who
+    brought it, and who undid it. Needs the right `audit`.
+
+    Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
     """
     ReleaseSuppressions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSuppressionsRequest, _admin_service_pb2.ReleaseSuppressionsResponse]  # type: ignore[assignment]
     """Releases suppressions of many people by cause, time and batch, for when a fault of one's own
@@ -471,6 +483,18 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         early is sent again with its key, and goes on. Needs the right `admin`.
 
         Errors: APPROVAL_REQUIRED, BATCH_UNKNOWN, CLOCK_UNTRUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBatches(
+        self,
+        request: _admin_service_pb2.ListBatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListBatchesResponse, _abc.Awaitable[_admin_service_pb2.ListBatchesResponse]]:
+        """Returns the batches that calls have named, the newest first: where in the log each is, who
+        brought it, and who undid it. Needs the right `audit`.
+
+        Errors: INVALID_FIELD, TENANT_UNKNOWN, STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -224,6 +224,7 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
         parse_ways_back.release_suppressions,
         Service.release_suppressions,
     ),
+    _read("ListBatches", reads.list_batches),
     _read("ListApprovals", approving.list_approvals),
     _read("GrantApproval", approving.grant_approval, is_write=True),
     _read("RejectApproval", approving.reject_approval, is_write=True),

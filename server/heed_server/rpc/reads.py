@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from heed.model import Head, Instant, RecordKind, Subject, SubjectKey
 from heed.wire import format as told
-from heed.wire import parse, parse_admin
+from heed.wire import parse, parse_admin, parse_ways_back
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -58,6 +58,25 @@ async def list_holds(service: Service, principal: Principal, data: bytes) -> byt
     return admin.ListHoldsResponse(
         holds=[told.hold_in_full(one.hold, one.commit_time, one.origin) for one in page.items],
         next_page_token=parse_admin.page_token("holds", page.next_cursor),
+    ).SerializeToString()
+
+
+async def list_batches(service: Service, principal: Principal, data: bytes) -> bytes:
+    """Answer ListBatches."""
+    page = await service.list_batches(principal, parse_ways_back.list_batches(data))
+    return admin.ListBatchesResponse(
+        batches=[
+            told.batch(
+                one.batch_id,
+                one.first_revision,
+                one.last_revision,
+                first=one.first,
+                last=one.last,
+                undone=one.undone,
+            )
+            for one in page.items
+        ],
+        next_page_token=parse_admin.page_token("batches", page.next_cursor),
     ).SerializeToString()
 
 

@@ -46,6 +46,7 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "RevertBatch": Right.ADMIN,
         "ReleaseSuppressions": Right.SUPPRESS,
         "ListApprovals": Right.ADMIN,
+        "ListBatches": Right.AUDIT,
         "GrantApproval": Right.ADMIN,
         "RejectApproval": Right.ADMIN,
         "WatchChanges": Right.WATCH,

@@ -19,18 +19,23 @@ from heed.errors import ErrorReason, ExhaustedError
 from heed.judge import batch_unknown, slot_key
 from heed.model import Instant, RecordKind, SubjectKey
 from heed.wire import limits, outcomes
-from heed.wire.asked import ReleasesAsked, RevertAsked, WriteCall
+from heed.wire.asked import PageAsked, ReleasesAsked, RevertAsked, WriteCall
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_server.approvals import Approval
 from heed_server.auth.policy import Principal
 from heed_server.service.capped import Capped
 from heed_server.service.tenants import TenantContext
-from heed_server.store import BatchFound, RecordFilter
+from heed_server.store import BatchFound, KeptBatch, Page, RecordFilter
 from heed_server.writes import Appended, Cap, Spender
 
 
 class WaysBack(Capped):
     """Undoes batches, and releases suppressions of many people."""
+
+    async def list_batches(self, principal: Principal, asked: PageAsked) -> Page[KeptBatch]:
+        """Return a page of the batches that calls have named, the one that began last first."""
+        context = self.enter("ListBatches", principal, asked.tenant)
+        return await self.store.batches(context.tenant.tenant_id, asked.cursor, asked.page_size)
 
     async def revert_batch(self, principal: Principal, asked: RevertAsked) -> Appended:
         """Undo a batch as one, or say what that would do.

@@ -28,6 +28,7 @@ from heed_server.revocations import revoked_of
 from heed_server.storage import (
     admin,
     approvals,
+    batch_reads,
     epochs,
     erasing,
     leases,
@@ -56,6 +57,7 @@ from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
     BatchFound,
     EarlierEpoch,
+    KeptBatch,
     KnownSubject,
     Page,
     RecordFilter,
@@ -406,6 +408,10 @@ class SqlStore:
     async def release_lease(self, name: str, holder: str) -> None:
         """Give a lease back, if this holder has it."""
         await self._write(lambda c: leases.release(c, name, holder))
+
+    async def batches(self, tenant_id: TenantId, cursor: str, limit: int) -> Page[KeptBatch]:
+        """Return a page of a tenant's batches (see `BatchReader.batches`)."""
+        return await self._read(lambda c: batch_reads.read_page(c, tenant_id, cursor, limit))
 
     async def find_batch(self, tenant_id: TenantId, batch_id: str) -> BatchFound | None:
         """Return whom a batch touched (see `BatchReader.find_batch`)."""
