@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from heed_server.service import Service
 from heed_server.web.limits import LinkLimits
@@ -84,7 +84,7 @@ async def link_for(
 
 
 async def ask(
-    app: Starlette,
+    app: ASGIApp,
     method: str,
     path: str,
     body: bytes = b"",
@@ -127,7 +127,7 @@ async def ask(
     )
 
 
-async def press(app: Starlette, path: str) -> Answered:
+async def press(app: ASGIApp, path: str) -> Answered:
     """Press a link, as a mailbox provider does."""
     return await ask(app, "POST", path, PRESS, content_type=URLENCODED)
 

@@ -5,6 +5,7 @@ Laws:
   it does not start, unless `listen.insecure` says that this is meant.
 - Where nobody can be asked for a certificate, nobody is believed to be: an address that is to ask
   is one that the server listens on, with TLS.
+- REST is one more address of callers. Its TLS may be a proxy's; who calls it is asked all the same.
 - The public edge asks for no credential, and has TLS beyond loopback: here, or at a proxy.
 - An open listener is closed by the first key that is made, and nothing opens it again: no
   revocation, and no restart but one with `auth.required` false.
@@ -17,8 +18,9 @@ from heed_server.config.model import Config
 
 
 def open_addresses(config: Config) -> tuple[Address, ...]:
-    """Return the listening addresses that other hosts may reach."""
-    addresses = (parse_address(text) for text in config.listen.address)
+    """Return the addresses for callers, of gRPC and of REST, that other hosts may reach."""
+    told = [*config.listen.address, *([config.rest.address] if config.rest.address else ())]
+    addresses = (parse_address(text) for text in told)
     return tuple(address for address in addresses if not address.is_loopback)
 
 
@@ -35,7 +37,7 @@ def require_safe_listening(config: Config) -> None:
     if not reachable or config.listen.insecure:
         return
     missing: list[FieldViolation] = []
-    if config.tls.certificate_file is None:
+    if config.tls.certificate_file is None and _is_open_without_proxy(config):
         said = "name a certificate and its key: --tls-certificate-file and --tls-private-key-file"
         missing.append(FieldViolation("tls.certificate_file", said))
     if config.auth.required is False:
@@ -63,6 +65,14 @@ def asks_for_certificates(config: Config, address: str) -> bool:
     if config.tls.client_ca_file is None or parse_address(address).path:
         return False
     return not config.tls.client_addresses or address in config.tls.client_addresses
+
+
+def _is_open_without_proxy(config: Config) -> bool:
+    """Whether other hosts may reach an address for callers where no proxy speaks TLS."""
+    told = [*config.listen.address]
+    if config.rest.address and not config.rest.behind_proxy:
+        told.append(config.rest.address)
+    return not all(parse_address(text).is_loopback for text in told)
 
 
 def _require_safe_web(config: Config) -> None:

@@ -32,6 +32,7 @@ from heed_server.config.edge import (
 from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.pages import PagesConfig
+from heed_server.config.rest import RestConfig
 from heed_server.config.section import Section
 from heed_server.config.web import WebConfig
 
@@ -51,6 +52,7 @@ class Config(Section):
     watch: WatchConfig = WatchConfig()
     web: WebConfig = WebConfig()
     pages: PagesConfig = PagesConfig()
+    rest: RestConfig = RestConfig()
     outbox: OutboxConfig = OutboxConfig()
     audit: AuditConfig = AuditConfig()
     deadlines: DeadlinesConfig = DeadlinesConfig()

@@ -53,6 +53,7 @@ from heed_server.primary.measures import Measures
 from heed_server.primary.observing import observer, open_metrics, tracing
 from heed_server.primary.public import open_public
 from heed_server.primary.publishing import outbox_of
+from heed_server.primary.rest import open_rest
 from heed_server.primary.rotations import Rotations
 from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
 from heed_server.primary.stopping import Stop, drain
@@ -140,13 +141,14 @@ async def open_node(
         registry = CollectorRegistry()
         measures = _measures_of(parts, registry)
         check_streams = CheckStreams(limits_of(CheckStreamLimits, config.limits))
+        observe = observer(config, CallMetrics(registry))
         server = build_server(
             parts.service,
             parts.authenticator,
             health=health,
             check_streams=check_streams,
             rpc_limits=limits_of(RpcLimits, config.limits),
-            observe=observer(config, CallMetrics(registry)),
+            observe=observe,
             observe_checks=config.telemetry.check_metrics,
             with_reflection=config.listen.reflection,
             interceptors=await tracing(opened, parts.background, config, registry),
@@ -166,6 +168,7 @@ async def open_node(
         await server.start()
         edges = HttpEdges(opened, parts.background, config, registry)
         open_public(edges, config, parts.service, registry)
+        open_rest(edges, config, parts.service, parts.authenticator, observe)
 
         def end_streams(seconds: float) -> None:
             check_streams.end()
@@ -255,8 +258,9 @@ async def _open_parts(
     prover = prover_of(store, key, clock)
     watches = await opened.enter_async_context(_watches(config, store, subscribers, prover))
     began = await _began(store, clock)
-    # The Checks of an owner are its workers', who keep logs of their own.
-    decisions = decision_log(opened, config) if owning is None else None
+    # The Checks of an owner are its workers', who keep logs of their own; but for those of REST.
+    is_asked = owning is None or config.rest.address
+    decisions = decision_log(opened, config) if is_asked else None
     service = _service(
         config, store, tenants, watches, subscribers, prover, clock, began, decisions, rules
     )

@@ -19,6 +19,9 @@ INVALID_BURST_SECONDS: Final = 60.0
 """For how many seconds' worth of `web.invalid_links_per_second_max` an address that was silent may
 try at once. Higher: more guesses in a burst. Lower: people with broken links behind one address are
 told to wait."""
+BODY_BYTES_OF_ONE_MAX: Final = 256 * 1024
+"""Bytes of a body of REST about one person or one message, who may be taken on when all else is
+full; more is 413. Fifty opt-ins, each with its evidence, have some 150 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,8 @@ class ListenerLimits:
     """Connections; one more is closed."""
     request_seconds_max: float = 10.0
     """How long a request may take to arrive."""
+    idle_seconds_max: float = IDLE_SECONDS_MAX
+    """How long a connection is kept between two requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +42,13 @@ class LinkLimits:
 
     invalid_links_per_second_max: float = 1.0
     """Invalid links that one address may try; a valid one is never refused for its rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestLimits:
+    """What callers may take of REST, as the settings say."""
+
+    answer_seconds_max: float = 30.0
+    """How long an answer may take."""
+    body_bytes_max: int = 8 * 1024 * 1024
+    """Bytes of a body."""

@@ -16,15 +16,15 @@ from collections.abc import Generator
 from typing import Any, Final
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from heed.errors import UnavailableError
 from heed_server.config.addresses import Address
-from heed_server.web.limits import HEAD_BYTES_MAX, IDLE_SECONDS_MAX, ListenerLimits
+from heed_server.web.limits import HEAD_BYTES_MAX, ListenerLimits
 from heed_server.web.measures import EdgeMetrics
 
-App = Starlette
+App = ASGIApp
 """What answers requests."""
 
 BACKLOG: Final = 512
@@ -66,7 +66,7 @@ class Listener:
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_keep_alive=IDLE_SECONDS_MAX,
+            timeout_keep_alive=limits.idle_seconds_max,  # type: ignore[arg-type]  # any number does
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
