@@ -10,15 +10,15 @@ Laws:
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from heed.errors import HeedError, UnavailableError
 from heed.model import TenantId
 from heed.task_group import TaskGroup
 from heed_server.backoff import doubled_seconds
 from heed_server.follow import Follower
+from heed_server.leasing import Lease, LeaseLostError
 from heed_server.outbox.errors import NatsAwayError, OvertakenError
 from heed_server.outbox.jetstream import JetStream
 from heed_server.outbox.limits import OutboxLimits
@@ -29,17 +29,10 @@ LEASE = "outbox"
 """The name of the lease, one for all tenants."""
 
 _RETRY_SECONDS_MIN = 0.1
-_RENEWALS_A_LEASE = 3
-_RELEASE_SECONDS_MAX = 2.0
-"""How long giving the lease back may hold up the end; it is over by itself soon."""
 _LEARN_SECONDS = 0.5
 """How soon a new tenant's changes are published too."""
 
 _log = structlog.stdlib.get_logger("heed_server.outbox")
-
-
-class LeaseLostError(UnavailableError):
-    """Another node has the lease now, or may have."""
 
 
 class Outbox:
@@ -65,14 +58,17 @@ class Outbox:
         """How often NATS refused what somebody else had published meanwhile."""
         self.publishers: dict[TenantId, Publisher] = {}
         """Those of the tenants that this node has published."""
-        self._leases = leases
-        self._holder = holder
+        self._lease = Lease(
+            leases,
+            LEASE,
+            holder=holder,
+            seconds=limits.lease_seconds,
+            boot_seconds=boot_seconds,
+        )
         self._followers = followers
         self._new_publisher = publisher
         self._connect = connect
-        self._boot_seconds = boot_seconds
         self._limits = limits
-        self._lease_until = 0.0
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -98,11 +94,11 @@ class Outbox:
     async def _serve(self, jetstream: JetStream) -> None:
         """Publish whenever the lease is to be had, until NATS is lost."""
         while True:
-            if await self._take_lease():
+            if await self._lease.take():
                 await self._publish(jetstream)
                 await jetstream.pause(_RETRY_SECONDS_MIN)
             else:
-                await jetstream.pause(self._limits.lease_seconds / _RENEWALS_A_LEASE)
+                await jetstream.pause(self._lease.renewal_seconds)
 
     async def _publish(self, jetstream: JetStream) -> None:
         """Publish every tenant until the lease is lost, or somebody else was quicker.
@@ -111,12 +107,12 @@ class Outbox:
             NatsAwayError: NATS was lost.
         """
         self.is_publishing = True
-        _log.info("outbox_publishing", holder=self._holder)
+        _log.info("outbox_publishing", holder=self._lease.holder)
         lost: Exception | None = None
         try:
             async with TaskGroup() as group:
                 group.create_task(jetstream.until_lost())
-                group.create_task(self._keep_lease())
+                group.create_task(self._lease.keep())
                 group.create_task(self._publish_all(jetstream, group))
         except* OvertakenError as failed:
             self.overtaken += 1
@@ -128,9 +124,7 @@ class Outbox:
             lost = failed.exceptions[0]
         finally:
             self.is_publishing = False
-            with suppress(HeedError, TimeoutError):
-                async with asyncio.timeout(_RELEASE_SECONDS_MAX):
-                    await self._leases.release_lease(LEASE, self._holder)
+            await self._lease.release()
         if lost is not None:
             raise lost
 
@@ -146,39 +140,3 @@ class Outbox:
                     started.add(tenant_id)
                     group.create_task(self.publishers[tenant_id].run(jetstream))
             await asyncio.sleep(_LEARN_SECONDS)
-
-    async def _take_lease(self) -> bool:
-        """Whether this node has the lease; where the database cannot say, it has not."""
-        try:
-            return await self._ask_for_lease()
-        except HeedError as error:
-            _log.debug("outbox_lease_not_taken", why=error.message)
-            return False
-
-    async def _keep_lease(self) -> None:
-        """Say again and again that the lease is this node's.
-
-        Raises:
-            LeaseLostError: it is not, or the database could not say so for as long as it lasts.
-        """
-        while True:
-            await asyncio.sleep(self._limits.lease_seconds / _RENEWALS_A_LEASE)
-            try:
-                is_mine = await self._ask_for_lease()
-            except HeedError as error:
-                if self._boot_seconds() >= self._lease_until:
-                    raise LeaseLostError(
-                        f"the lease is over and cannot be renewed: {error.message}"
-                    ) from error
-                continue
-            if not is_mine:
-                raise LeaseLostError("another node has the lease")
-
-    async def _ask_for_lease(self) -> bool:
-        """Take the lease, or keep it for longer; False: another node has it. Raises: HeedError."""
-        asked_at = self._boot_seconds()
-        seconds = self._limits.lease_seconds
-        is_mine = await self._leases.take_lease(LEASE, self._holder, seconds)
-        if is_mine:
-            self._lease_until = asked_at + seconds
-        return is_mine
