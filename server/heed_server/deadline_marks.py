@@ -18,6 +18,23 @@ class DeadlineMark(NamedTuple):
     """The digest of the rules by which it was near."""
 
 
+class DeadlineWarning(NamedTuple):
+    """That a subscriber has not applied an opt-out whose earliest deadline is near, or passed."""
+
+    subscriber: str
+    status: str
+    """`pending` or `missing`."""
+    revision: Revision
+    applied_revision: Revision
+    """What the subscriber has applied."""
+    deadline: Instant
+    policy: str
+    calendar: str
+    is_over: bool
+    opt_outs: int = 1
+    """So many are meant, of which this is the one whose deadline comes first."""
+
+
 class AppliedByAll(NamedTuple):
     """An instant at which everybody who counts was seen to have applied a revision."""
 

@@ -25,6 +25,16 @@ from heed_server.service import admission, capped, checks, clocks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
 from heed_server.web import limits as web_limits
+from heed_server.webhooks import (
+    notices,
+    order,
+    pace,
+    resolving,
+    signing,
+    tail,
+    targets,
+    transport,
+)
 from tests.docs.pages import DOCS
 
 OTHERS = (
@@ -65,6 +75,14 @@ OTHERS = (
     web,
     web_limits,
     links,
+    notices,
+    order,
+    pace,
+    resolving,
+    signing,
+    tail,
+    targets,
+    transport,
 )
 """Where the bounds stand that are not a message's."""
 

@@ -17,6 +17,7 @@ from heed_server.config import (
     StalenessConfig,
     StorageConfig,
     WatchConfig,
+    WebhooksConfig,
 )
 from heed_server.follow import FollowLimits
 from heed_server.outbox import OutboxLimits
@@ -28,6 +29,7 @@ from heed_server.service.admission import CallLimits
 from heed_server.service.caps import CapLimits
 from heed_server.storage import StorageLimits
 from heed_server.watch import WatchLimits
+from heed_server.webhooks import WebhookLimits
 
 OF_THE_CONTRACT = {"message_bytes_max"}
 """What callers rely on: the same for every server."""
@@ -46,6 +48,7 @@ OF_THE_CONTRACT = {"message_bytes_max"}
         (RpcLimits, LimitsConfig()),
         (StorageLimits, StorageConfig()),
         (WatchLimits, WatchConfig()),
+        (WebhookLimits, WebhooksConfig()),
     ],
 )
 def test_every_limit_is_a_setting_with_the_same_default(

@@ -18,6 +18,7 @@ from heed_server.config.model import Config
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.sources import DEFAULT_FILE, Effective, load
 from heed_server.config.web import WebConfig
+from heed_server.config.webhooks import WebhooksConfig
 
 __all__ = [
     "DEFAULT_FILE",
@@ -40,5 +41,6 @@ __all__ = [
     "TlsConfig",
     "WatchConfig",
     "WebConfig",
+    "WebhooksConfig",
     "load",
 ]

@@ -35,6 +35,7 @@ from heed_server.config.pages import PagesConfig
 from heed_server.config.rest import RestConfig
 from heed_server.config.section import Section
 from heed_server.config.web import WebConfig
+from heed_server.config.webhooks import WebhooksConfig
 
 
 class Config(Section):
@@ -54,6 +55,7 @@ class Config(Section):
     pages: PagesConfig = PagesConfig()
     rest: RestConfig = RestConfig()
     outbox: OutboxConfig = OutboxConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     audit: AuditConfig = AuditConfig()
     deadlines: DeadlinesConfig = DeadlinesConfig()
     staleness: StalenessConfig = StalenessConfig()

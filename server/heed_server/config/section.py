@@ -29,7 +29,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _split(value: object) -> object:
+def split_words(value: object) -> object:
     """Lists may be written with commas, where a source has no lists."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -74,9 +74,11 @@ Name = Annotated[str, AfterValidator(_require_name)]
 """A name of NATS that holds no dots: of a stream."""
 Names = Annotated[str, AfterValidator(_require_names)]
 """Names joined by dots: a subject of NATS."""
-Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_addresses)]
+Addresses = Annotated[
+    tuple[str, ...], BeforeValidator(split_words), AfterValidator(_require_addresses)
+]
 AnyAddresses = Annotated[
-    tuple[str, ...], BeforeValidator(_split), AfterValidator(_require_each_address)
+    tuple[str, ...], BeforeValidator(split_words), AfterValidator(_require_each_address)
 ]
 HostPort = Annotated[str, AfterValidator(_require_port)]
 AutoBool = bool | Literal["auto"]

@@ -4,7 +4,8 @@ Laws:
 - Of the nodes that share a database the one with the lease looks. Nothing here is on the way of a
   Check or of a write; a look reads the log from the least applied revision on, so much at most.
 - A subscriber is warned of once for an opt-out: what it was warned of is kept in the database. It
-  is told first and kept then, so that a crash between them tells again, and none is left out.
+  is told first, to the log and to whoever else is told (`Told`), and kept then, so that a crash
+  between them tells again, and none is left out.
 - Of very many at once the first are told one by one, and of the others how many there are.
 - A warning names revision, subscriber, deadline and policy, and never whom it is about.
 """
@@ -20,7 +21,12 @@ import structlog
 
 from heed.errors import HeedError
 from heed.model import Instant, Revision, SubscriberStatus, TenantId
-from heed_server.deadline_marks import AppliedByAll, DeadlineMark, DeadlineStore
+from heed_server.deadline_marks import (
+    AppliedByAll,
+    DeadlineMark,
+    DeadlineStore,
+    DeadlineWarning,
+)
 from heed_server.deadlines.clock import Deadline
 from heed_server.deadlines.rules import DeadlineRules
 from heed_server.propagation import Progress, Registry
@@ -63,6 +69,18 @@ class Followed(Protocol):
     @property
     def head_revision(self) -> Revision:
         """The newest revision that this node has heard of."""
+        ...
+
+
+class Told(Protocol):
+    """Whoever is told of warnings beside the log."""
+
+    async def tell(self, tenant: Tenant, warnings: Sequence[DeadlineWarning]) -> None:
+        """Take note of some, durably. It MUST take the same ones again.
+
+        Raises:
+            UnavailableError: it cannot now; they are told again.
+        """
         ...
 
 
@@ -116,6 +134,7 @@ class DeadlineWatch:
         followers: Callable[[], Iterable[Followed]],
         now: Callable[[], Instant],
         limits: DeadlineWatchLimits,
+        told: Told | None = None,
     ) -> None:
         """`holder` names this node among those that share the database."""
         self.warned = 0
@@ -133,6 +152,7 @@ class DeadlineWatch:
         self._holder = holder
         self._followers = followers
         self._limits = limits
+        self._told = told
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -182,9 +202,12 @@ class DeadlineWatch:
             least = max(least, await self._past.revision_at(tenant_id, watched_from))
         await self._read_on(known, least, head)
         marks = {one.subscriber: one for one in await self._kept.marks(tenant_id)}
+        warnings: list[DeadlineWarning] = []
         for one in behind:
-            self._warn(known, one, marks.get(one.name), now)
+            warnings += self._warn(known, one, marks.get(one.name), now)
             await asyncio.sleep(0)  # Checks go first
+        if warnings and self._told is not None:
+            await self._told.tell(known.tenant, warnings)
         kept = [DeadlineMark(one.name, now, known.read_revision, self._digest) for one in behind]
         if kept or marks:
             await self._kept.put_marks(tenant_id, kept)
@@ -220,7 +243,7 @@ class DeadlineWatch:
 
     def _warn(
         self, known: OfTenant, one: Progress, mark: DeadlineMark | None, now: Instant
-    ) -> None:
+    ) -> list[DeadlineWarning]:
         """Tell of what a subscriber has not applied, is near, and was not told before."""
         told = mark if mark is not None and mark.rules == self._digest else None
         due = sorted(
@@ -234,21 +257,9 @@ class DeadlineWatch:
             key=lambda pending: (pending.deadline.time, pending.revision),
         )
         self.warned += len(due)
-        for pending in due[:WARNINGS_A_LOOK_MAX]:
-            said = {
-                "tenant": known.tenant.name,
-                "subscriber": one.name,
-                "status": one.status.name.lower(),
-                "revision": pending.revision,
-                "applied": one.applied_revision,
-                "deadline": _text_of(pending.deadline.time),
-                "policy": pending.deadline.policy,
-                "calendar": pending.deadline.calendar,
-            }
-            if pending.deadline.time <= now:
-                _log.error("deadline_over", **said)
-            else:
-                _log.warning("deadline_near", **said)
+        warnings = [_warning(pending, one, now) for pending in due[:WARNINGS_A_LOOK_MAX]]
+        for warning in warnings:
+            _say(known.tenant, warning)
         rest: Sequence[Pending] = due[WARNINGS_A_LOOK_MAX:]
         if rest:
             _log.error(
@@ -258,6 +269,38 @@ class DeadlineWatch:
                 count=len(rest),
                 first_deadline=_text_of(rest[0].deadline.time),
             )
+            warnings.append(_warning(rest[0], one, now)._replace(opt_outs=len(rest)))
+        return warnings
+
+
+def _warning(pending: Pending, one: Progress, now: Instant) -> DeadlineWarning:
+    return DeadlineWarning(
+        subscriber=one.name,
+        status=one.status.name.lower(),
+        revision=pending.revision,
+        applied_revision=one.applied_revision,
+        deadline=pending.deadline.time,
+        policy=pending.deadline.policy,
+        calendar=pending.deadline.calendar,
+        is_over=pending.deadline.time <= now,
+    )
+
+
+def _say(tenant: Tenant, warning: DeadlineWarning) -> None:
+    said = {
+        "tenant": tenant.name,
+        "subscriber": warning.subscriber,
+        "status": warning.status,
+        "revision": warning.revision,
+        "applied": warning.applied_revision,
+        "deadline": _text_of(warning.deadline),
+        "policy": warning.policy,
+        "calendar": warning.calendar,
+    }
+    if warning.is_over:
+        _log.error("deadline_over", **said)
+    else:
+        _log.warning("deadline_near", **said)
 
 
 def _was_told(pending: Pending, mark: DeadlineMark | None) -> bool:

@@ -7,6 +7,7 @@ from heed_server.deadlines import (
     DeadlineWatchLimits,
     policies_of,
 )
+from heed_server.deadlines.watch import Told
 from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import holder_of
 from heed_server.propagation import Registry
@@ -39,8 +40,9 @@ def watch_of(
     registry: Registry,
     rules: DeadlineRules,
     clock: Clock,
+    told: Told | None,
 ) -> DeadlineWatch:
-    """Return what warns of deadlines, to be run."""
+    """Return what warns of deadlines, to be run; it tells `told` too."""
     return DeadlineWatch(
         store,
         store,
@@ -52,6 +54,7 @@ def watch_of(
         followers=lambda: [context.follower for context in tenants.all()],
         now=clock.now,
         limits=limits_of(DeadlineWatchLimits, config.deadlines),
+        told=told,
     )
 
 

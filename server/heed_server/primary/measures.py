@@ -23,6 +23,7 @@ from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.publishing import of_outbox
 from heed_server.primary.signing import of_signer
 from heed_server.primary.watch_measures import of_watches
+from heed_server.primary.webhooks import of_webhooks
 from heed_server.service import Tenants
 from heed_server.service.admission import Admission
 from heed_server.service.caps import Caps
@@ -39,6 +40,7 @@ from heed_server.watch import Watches
 if TYPE_CHECKING:
     from heed_server.auth.identities import Identities
     from heed_server.storage.wakeups import WakeUps
+    from heed_server.webhooks import Webhooks
 
 SAMPLE_SECONDS = 5.0
 """How often the size of the indexes is read."""
@@ -70,6 +72,7 @@ class Measures:
         caps: Caps,
         decisions: DecisionLog | None,
         deadlines: DeadlineWatch,
+        webhooks: "Webhooks | None",
         registry: CollectorRegistry,
     ) -> None:
         """Adds them to the registry; of a part that is not there they have no numbers."""
@@ -93,6 +96,7 @@ class Measures:
                     *of_decisions(decisions),
                     *of_signer(signer, tenants),
                     *of_deadlines(deadlines),
+                    *of_webhooks(webhooks),
                 ]
             )
         )

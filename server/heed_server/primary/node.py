@@ -57,6 +57,7 @@ from heed_server.primary.rest import open_rest
 from heed_server.primary.rotations import Rotations
 from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
 from heed_server.primary.stopping import Stop, drain
+from heed_server.primary.webhooks import notices_of, targets_of, webhooks_of
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.telling import Teller
 from heed_server.propagation import Registry
@@ -85,6 +86,7 @@ from heed_server.watch import Watches, WatchLimits
 if TYPE_CHECKING:
     from heed_server.auth.identities import Identities
     from heed_server.storage.wakeups import WakeUps
+    from heed_server.webhooks import Webhooks
 
 _log = structlog.stdlib.get_logger("heed_server.primary")
 
@@ -206,6 +208,7 @@ class _Parts:
     decisions: DecisionLog | None
     signer: Signer
     deadlines: DeadlineWatch
+    webhooks: "Webhooks | None"
 
 
 def _measures_of(parts: _Parts, registry: CollectorRegistry) -> Measures:
@@ -222,6 +225,7 @@ def _measures_of(parts: _Parts, registry: CollectorRegistry) -> Measures:
         caps=parts.service.caps,
         decisions=parts.decisions,
         deadlines=parts.deadlines,
+        webhooks=parts.webhooks,
         registry=registry,
     )
 
@@ -234,6 +238,7 @@ async def _open_parts(
     rules: DeadlineRules,
 ) -> _Parts:
     """Open the database, and bring every tenant's index in step with its log."""
+    targets = targets_of(config)
     make_data_folder(config)
     store = await opened.enter_async_context(open_database(config, clock=clock))
     if await ensure_tenant(store):
@@ -281,7 +286,10 @@ async def _open_parts(
         outbox=outbox_of(config, store, tenants, clock),
         decisions=decisions,
         signer=signer_of(config, store, tenants, key, clock),
-        deadlines=watch_of(config, store, tenants, subscribers, rules, clock),
+        deadlines=watch_of(
+            config, store, tenants, subscribers, rules, clock, notices_of(store, clock, targets)
+        ),
+        webhooks=webhooks_of(config, store, tenants, clock, targets),
     )
 
 
@@ -307,6 +315,8 @@ def _start_loops(
         keep("wake-ups", parts.wake_ups.run())
     if parts.outbox is not None:
         keep("outbox", parts.outbox.run())
+    if parts.webhooks is not None:
+        keep("webhooks", parts.webhooks.run())
 
 
 async def _authenticator(

@@ -53,6 +53,7 @@ from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.snapshots import SqlSnapshot, batches
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.undoing import UndoingStatements
+from heed_server.storage.webhooks import WebhookTables
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
     BatchFound,
@@ -121,6 +122,11 @@ class SqlStore:
     def deadlines(self) -> DeadlineTables:
         """What the watch on deadlines keeps."""
         return DeadlineTables(read=self._read, write=self._write)
+
+    @property
+    def webhooks(self) -> WebhookTables:
+        """What webhooks keep."""
+        return WebhookTables(read=self._read, write=self._write)
 
     @property
     def failure(self) -> str:

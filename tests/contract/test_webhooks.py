@@ -1,0 +1,460 @@
+"""What webhooks keep, on both databases; and targets that are sent a real log, whatever fails."""
+
+import asyncio
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from heed.errors import InvalidArgumentError
+from heed.model import Channel, Instant, Revision, Scope, TenantId
+from heed_server.storage import SqlStore
+from heed_server.webhook_store import (
+    DeadLetter,
+    Health,
+    Lane,
+    LateLane,
+    Note,
+    Place,
+    Position,
+)
+from heed_server.webhooks.deliverer import Deliverer
+from heed_server.webhooks.events import EventType
+from heed_server.webhooks.limits import WebhookLimits
+from heed_server.webhooks.transport import Failure
+from tests.support.outbox_reader import until
+from tests.support.stores import (
+    NOW,
+    Database,
+    Shop,
+    chooses,
+    erases,
+    keyed,
+    new_shop,
+    opt_out,
+    places,
+)
+from tests.support.webhooks import (
+    QUICK,
+    InProcess,
+    means,
+    moved,
+    running,
+    tail_of,
+    target,
+)
+
+ADA = Lane(keyed("ada").key)
+BOB = Lane(keyed("bob").key)
+BEGIN = Position(b"epoch--1", Revision(0), bytes(32))
+SERVER_ERROR = Failure(why="HTTP 500")
+GONE = Failure(why="HTTP 410", is_final=True)
+
+
+@pytest.fixture
+def place(shop: Shop) -> Place:
+    return Place(shop.tenant_id, "crm")
+
+
+def letter(letter_id: str = "id-1", **other: object) -> DeadLetter:
+    made = DeadLetter(
+        letter_id=letter_id,
+        lane=ADA,
+        revision=Revision(7),
+        event="preference.changed",
+        dead_time=NOW,
+        first_time=Instant(NOW - 5),
+        attempts=3,
+        failure="HTTP 500",
+        replay=0,
+    )
+    return replace(made, **other)  # type: ignore[arg-type]  # fields by name
+
+
+async def test_a_target_stands_where_it_begins_and_then_where_it_was_noted(
+    store: SqlStore, place: Place
+) -> None:
+    first = await store.webhooks.open_target(place, BEGIN)
+    assert (first.position, first.version, first.late, first.dead_count) == (BEGIN, 1, (), 0)
+    late = LateLane(
+        lane=ADA,
+        revision=Revision(7),
+        attempts=2,
+        first_time=NOW,
+        next_time=Instant(NOW + 1),
+        failure="HTTP 500",
+        behind=BOB,
+    )
+    reached = Position(b"epoch--1", Revision(9), b"h" * 32)
+    health = Health(NOW, Instant(NOW + 2), "HTTP 500")
+
+    note = Note(position=reached, late=(late,), dead=(letter(),), health=health)
+    assert await store.webhooks.note(place, 1, note)
+
+    second = await store.webhooks.open_target(place, BEGIN)
+    assert (second.position, second.version, second.late) == (reached, 3, (late,))
+    assert (second.dead_count, second.health) == (1, health)
+    (told,) = await store.webhooks.targets(place.tenant_id)
+    assert (told.target, told.position, told.late_count, told.dead_count) == ("crm", reached, 1, 1)
+    assert await store.webhooks.targets(TenantId(99)) == []
+
+
+async def test_who_was_overtaken_notes_nothing_at_all(store: SqlStore, place: Place) -> None:
+    mine = await store.webhooks.open_target(place, BEGIN)
+    theirs = await store.webhooks.open_target(place, BEGIN)
+
+    note = Note(
+        position=BEGIN._replace(revision=Revision(5)),
+        late=(LateLane(lane=ADA, revision=Revision(1)),),
+        dead=(letter(),),
+    )
+    assert not await store.webhooks.note(place, mine.version, note)
+
+    stood = await store.webhooks.open_target(place, BEGIN)
+    assert (stood.position, stood.late, stood.dead_count) == (BEGIN, (), 0)
+    assert not await store.webhooks.note(place, theirs.version, note)
+    assert await store.webhooks.note(place, stood.version, note)
+
+
+async def test_lanes_are_replaced_and_removed(store: SqlStore, place: Place) -> None:
+    opened = await store.webhooks.open_target(place, BEGIN)
+    of_ada, of_bob = (LateLane(lane=lane, revision=Revision(1)) for lane in (ADA, BOB))
+    await store.webhooks.note(place, opened.version, Note(position=BEGIN, late=(of_ada, of_bob)))
+    later = replace(of_ada, revision=Revision(4), replay=1)
+
+    await store.webhooks.note(
+        place, opened.version + 1, Note(position=BEGIN, late=(later,), in_time=(BOB,))
+    )
+
+    assert (await store.webhooks.open_target(place, BEGIN)).late == (later,)
+
+
+async def test_dead_letters_are_listed_by_age_page_by_page(store: SqlStore, place: Place) -> None:
+    opened = await store.webhooks.open_target(place, BEGIN)
+    letters = [letter(f"id-{n}", dead_time=Instant(NOW - n % 3)) for n in range(7)]
+    await store.webhooks.note(place, opened.version, Note(position=BEGIN, dead=tuple(letters)))
+    found: list[DeadLetter] = []
+    cursor = ""
+    while True:
+        page = await store.webhooks.dead_letters(place, cursor, 3)
+        found += page.items
+        cursor = page.next_cursor
+        if not cursor:
+            break
+
+    assert found == sorted(letters, key=lambda one: (one.dead_time, one.letter_id))
+    other = Place(place.tenant_id, "other")
+    assert (await store.webhooks.dead_letters(other, "", 3)).items == ()
+    with pytest.raises(InvalidArgumentError, match="page_token"):
+        await store.webhooks.dead_letters(place, "nonsense", 3)
+
+
+async def test_what_is_to_be_replayed_is_listed_no_more_and_asked_of_who_delivers(
+    store: SqlStore, place: Place
+) -> None:
+    opened = await store.webhooks.open_target(place, BEGIN)
+    letters = tuple(letter(f"id-{n}") for n in range(4))
+    await store.webhooks.note(place, opened.version, Note(position=BEGIN, dead=letters))
+    before = (await store.webhooks.asked_counts())[place]
+
+    assert await store.webhooks.replay(place, ["id-1", "id-3", "id-9"]) == 2
+    assert await store.webhooks.replay(place, ["id-1"]) == 0
+    assert await store.webhooks.discard(place, ["id-0", "id-1"]) == 1
+
+    assert (await store.webhooks.asked_counts())[place] > before
+    assert [one.letter_id for one in (await store.webhooks.dead_letters(place, "", 9)).items] == [
+        "id-2"
+    ]
+    asked = await store.webhooks.asked(place, 10)
+    assert [one.letter_id for one in asked.replays] == ["id-1", "id-3"]
+    assert asked.dead_count == 1
+    assert [one.letter_id for one in (await store.webhooks.asked(place, 1)).replays] == ["id-1"]
+    begun = Note(
+        position=BEGIN, late=(LateLane(lane=ADA, revision=Revision(7)),), replayed=("id-1",)
+    )
+    await store.webhooks.note(place, opened.version + 1, begun)
+    assert [one.letter_id for one in (await store.webhooks.asked(place, 10)).replays] == ["id-3"]
+    assert await store.webhooks.replay(place, None) == 1
+    assert await store.webhooks.discard(place, None) == 0
+
+
+async def test_notices_wait_once_and_no_more_than_so_many(store: SqlStore, place: Place) -> None:
+    def notice(number: int) -> LateLane:
+        return LateLane(lane=Lane(b"notice-%d" % number), revision=Revision(1), notice="{}")
+
+    await store.webhooks.open_target(place, BEGIN)
+    assert await store.webhooks.add_notices(place, [notice(1), notice(2)], 3) == 0
+    assert await store.webhooks.add_notices(place, [notice(2), notice(3), notice(4)], 3) == 1
+
+    asked = await store.webhooks.asked(place, 10)
+    assert asked.notices == (notice(1), notice(2), notice(3))
+
+
+# -- a target that is sent a log
+
+
+async def changed(shop: Shop, *names: str) -> None:
+    for number, name in enumerate(names):
+        scope = Scope(channel=Channel.EMAIL, topic=f"news.t{number % 5}")
+        await shop.ask(chooses(name, choices=(opt_out(scope),)))
+
+
+async def made(
+    shop: Shop, sender: InProcess, *, limits: WebhookLimits = QUICK, **wanted: Any
+) -> Deliverer:
+    tail = await tail_of(shop)
+
+    def clock() -> Instant:
+        return Instant(NOW + round(asyncio.get_running_loop().time() * 1_000_000))
+
+    return Deliverer(target(**wanted), tail, means(shop.store, sender, now=clock, limits=limits))
+
+
+async def log_of(shop: Shop) -> dict[str, list[int]]:
+    """What each subject's events are, as the log has them."""
+    found: dict[str, list[int]] = {}
+    for change in await shop.store.read_changes(shop.tenant_id, Revision(0), 10_000):
+        subject = "" if change.subject is None else change.subject.hex()
+        found.setdefault(subject, []).append(change.revision)
+    return found
+
+
+async def test_a_flaky_receiver_is_told_all_in_order_over_restarts(shop: Shop) -> None:
+    chance = random.Random(20261127)
+    sender = InProcess(judge=lambda _: SERVER_ERROR if chance.random() < 0.4 else None)
+    await changed(shop, *(f"p{n % 7}" for n in range(60)))
+    await shop.ask(places("hold-1"))
+    for wanted in (20, 45):
+        deliverer = await made(shop, sender)
+        async with running(deliverer):
+            await sender.until(lambda wanted=wanted: len(sender.taken) >= wanted)  # type: ignore[misc]
+    deliverer = await made(shop, sender)
+    async with running(deliverer):
+        await changed(shop, *(f"p{n % 7}" for n in range(30)))
+        head = await moved(deliverer._tail, shop)
+        await sender.until_taken(*range(1, head + 1))
+
+    assert sender.order() == await log_of(shop)
+    assert len(sender.tried) > len(sender.taken)
+    assert sender.under_way_most > 1
+
+
+async def test_two_that_deliver_at_once_repeat_and_never_skip_or_reorder(shop: Shop) -> None:
+    chance = random.Random(1)
+    sender = InProcess(judge=lambda _: SERVER_ERROR if chance.random() < 0.3 else None)
+    await changed(shop, *(f"p{n % 5}" for n in range(80)))
+    first, second = await made(shop, sender), await made(shop, sender)
+    async with running(first), running(second):
+        await sender.until_taken(*range(1, 81))
+
+    assert sender.order() == await log_of(shop)
+
+
+async def test_others_go_on_while_one_subject_is_refused(shop: Shop) -> None:
+    ada = keyed("ada").key.hex()
+    sender = InProcess(judge=lambda one: SERVER_ERROR if one.subject == ada else None)
+    await changed(shop, "ada", "bob", "ada", "cy")
+    async with running(await made(shop, sender)):
+        await sender.until_taken(2, 4)
+        sender.judge = lambda _: None
+        await sender.until_taken(1, 2, 3, 4)
+
+    assert sender.order()[ada] == [1, 3]
+
+
+async def test_an_event_that_is_given_up_is_a_dead_letter_and_its_subject_goes_on(
+    shop: Shop, place: Place
+) -> None:
+    sender = InProcess(judge=lambda one: GONE if one.revision == 1 else None)
+    await changed(shop, "ada", "ada")
+    with capture_logs() as logs:
+        async with running(await made(shop, sender)):
+            await sender.until_taken(2)
+            await until_dead(shop, place)
+
+    (dead,) = (await shop.store.webhooks.dead_letters(place, "", 10)).items
+    assert (dead.revision, dead.attempts, dead.failure) == (1, 1, "HTTP 410")
+    assert [one["id"] for one in logs if one["event"] == "webhook_dead"] == [dead.letter_id]
+
+
+async def test_what_is_never_taken_is_given_up_after_its_time(shop: Shop, place: Place) -> None:
+    ada = keyed("ada").key.hex()
+    sender = InProcess(judge=lambda one: SERVER_ERROR if one.subject == ada else None)
+    await changed(shop, "ada", "bob")
+    limits = replace(QUICK, give_up_hours=0.2 / 3_600)
+    async with running(await made(shop, sender, limits=limits)):
+        await until_dead(shop, place)
+
+    (dead,) = (await shop.store.webhooks.dead_letters(place, "", 10)).items
+    assert (dead.revision, dead.failure) == (1, "HTTP 500")
+    assert dead.attempts > 1
+
+
+async def until_dead(shop: Shop, place: Place, count: int = 1) -> None:
+    """Wait until so many dead letters are kept; nothing tells of it."""
+    async with asyncio.timeout(30):
+        while len((await shop.store.webhooks.dead_letters(place, "", 100)).items) < count:
+            pass
+
+
+async def until_noted(shop: Shop, place: Place, revision: int) -> None:
+    """Wait until it is kept that a target stands there; nothing tells of it."""
+    async with asyncio.timeout(30):
+        while True:
+            (told,) = await shop.store.webhooks.targets(place.tenant_id)
+            if told.position.revision == revision:
+                return
+
+
+async def test_a_replay_sends_the_letter_and_what_followed_under_new_ids(
+    shop: Shop, place: Place
+) -> None:
+    sender = InProcess(judge=lambda one: GONE if one.revision == 1 else None)
+    await changed(shop, "ada", "bob", "ada")
+    deliverer = await made(shop, sender)
+    async with running(deliverer):
+        await sender.until_taken(2, 3)
+        await until_dead(shop, place)
+        sender.judge = lambda _: None
+        sender.taken.clear()
+        assert await shop.store.webhooks.replay(place, None) == 1
+        deliverer.look_at_asked()
+        await sender.until_taken(1, 3)
+
+    ids = [one.event_id.rpartition("-")[2] for one in sender.taken]
+    assert [one.revision for one in sender.taken] == [1, 3]
+    assert ids == ["r1", "r1"]
+    standing = await shop.store.webhooks.open_target(place, BEGIN)
+    assert (standing.late, standing.dead_count) == ((), 0)
+    assert (await shop.store.webhooks.asked(place, 10)).replays == ()
+
+
+async def test_with_too_many_dead_letters_the_target_waits_and_says_so(
+    shop: Shop, place: Place
+) -> None:
+    sender = InProcess(judge=lambda _: GONE)
+    await changed(shop, *(f"p{n}" for n in range(40)))
+    limits = replace(QUICK, dead_letters_max=5, concurrency_max=1)
+    deliverer = await made(shop, sender, limits=limits)
+    with capture_logs() as logs:
+        async with running(deliverer):
+            await until_dead(shop, place, 5)
+            sender.judge = lambda _: None
+            await until(lambda: "dead_letters_max" in deliverer.waits)
+            assert await shop.store.webhooks.discard(place, None) >= 5
+            deliverer.look_at_asked()
+            await sender.until_taken(40)
+
+    assert "webhook_waits" in [one["event"] for one in logs]
+    dead = 40 - len({one.revision for one in sender.taken})
+    assert dead >= 5
+
+
+async def test_a_new_target_begins_at_the_head_unless_it_asks_for_all(
+    shop: Shop, place: Place
+) -> None:
+    sender = InProcess()
+    await changed(shop, "ada", "bob")
+    deliverer = await made(shop, sender, begins_first=False)
+    async with running(deliverer):
+        await until(lambda: deliverer.order is not None)
+        await changed(shop, "cy")
+        await moved(deliverer._tail, shop)
+        await sender.until_taken(3)
+
+    assert [one.revision for one in sender.taken] == [3]
+
+
+async def test_a_target_that_is_away_is_tried_one_at_a_time_and_catches_up(shop: Shop) -> None:
+    sender = InProcess(judge=lambda _: SERVER_ERROR)
+    await changed(shop, *(f"p{n}" for n in range(50)))
+    deliverer = await made(shop, sender)
+    with capture_logs() as logs:
+        async with running(deliverer):
+            await sender.until(lambda: len(sender.tried) >= 40)
+            late = deliverer.order.late_count if deliverer.order else 0
+            sender.judge = lambda _: None
+            await sender.until_taken(*range(1, 51))
+
+    assert late <= QUICK.concurrency_max
+    assert [one["event"] for one in logs] == ["webhook_away", "webhook_again"]
+    assert sender.order() == await log_of(shop)
+
+
+async def test_what_an_erasure_took_is_not_in_what_waits(shop: Shop, database: Database) -> None:
+    sender = InProcess(judge=lambda _: SERVER_ERROR)
+    await changed(shop, "ada")
+    deliverer = await made(shop, sender)
+    async with running(deliverer):
+        await sender.until(lambda: len(sender.tried) >= 2)
+        await shop.ask(erases("ada"))
+        await moved(deliverer._tail, shop)
+        sender.judge = lambda _: None
+        await sender.until_taken(1, 2)
+
+    told = {one.revision: one for one in sender.taken}
+    assert told[1].data["erased"] is True
+    assert told[2].type == "subject.erased"
+    for table in ("webhook_targets", "webhook_late", "webhook_dead"):
+        assert "example.com" not in str(await database.rows(table))
+
+
+async def test_after_a_new_epoch_it_goes_on_and_says_so(shop: Shop, database: Database) -> None:
+    sender = InProcess()
+    await changed(shop, "ada")
+    async with running(await made(shop, sender)):
+        await sender.until_taken(1)
+    await database.execute(f"UPDATE store SET epoch = {database.blob(b'epoch--2')}")
+    await changed(shop, "bob")
+    sender.taken.clear()
+    async with running(await made(shop, sender)):
+        await sender.until_taken(1, 2)
+
+    told = {one.type: one for one in sender.taken}
+    assert told["epoch.began"].data["epoch"] == b"epoch--2".hex()
+    assert told["epoch.began"].data["revision"] == 1
+    assert told["preference.changed"].event_id.startswith(b"epoch--2".hex())
+
+
+async def test_a_position_of_another_history_is_left_alone_loudly(
+    shop: Shop, database: Database
+) -> None:
+    sender = InProcess()
+    await changed(shop, "ada", "bob")
+    async with running(await made(shop, sender)):
+        await sender.until_taken(1, 2)
+    await database.execute(f"UPDATE webhook_targets SET running_hash = {database.blob(bytes(32))}")
+    await changed(shop, "cy")
+    deliverer = await made(shop, sender)
+    with capture_logs() as logs:
+        async with running(deliverer):
+            await until(lambda: bool(deliverer.waits))
+
+    assert "the database was put back" in deliverer.waits
+    assert [one["event"] for one in logs] == ["webhook_waits"]
+    assert len(sender.taken) == 2
+
+
+async def test_only_what_a_target_wants_is_sent_and_the_rest_moves_its_position(
+    shop: Shop, place: Place
+) -> None:
+    sender = InProcess()
+    await changed(shop, "ada", "bob")
+    await shop.ask(places("hold-1"))
+    async with running(await made(shop, sender, events=frozenset({EventType.HOLD_PLACED}))):
+        await sender.until_taken(3)
+        await until_noted(shop, place, 3)
+
+    assert [one.type for one in sender.taken] == ["hold.placed"]
+
+
+async def test_shops_have_targets_of_their_own(store: SqlStore, shop: Shop, place: Place) -> None:
+    other = await new_shop(store, "other")
+    await store.webhooks.open_target(place, BEGIN)
+    await store.webhooks.open_target(Place(other.tenant_id, "crm"), BEGIN)
+    await changed(other, "ada")
+
+    assert len(await store.webhooks.targets(shop.tenant_id)) == 1
+    assert await store.webhooks.replay(Place(other.tenant_id, "crm"), None) == 0
