@@ -43,7 +43,7 @@ from heed_server.service import MaxStaleness, Service, Tenants
 from heed_server.service.admission import Admission
 from heed_server.service.caps import Caps
 from heed_server.service.logged import LoggedService
-from heed_server.storage import Clock, SqlStore, SystemClock, open_store
+from heed_server.storage import Clock, SqlStore, StorageLimits, SystemClock, open_store
 from heed_server.watch import Watches, WatchLimits
 from tests.support.roots import root_file_for
 from tests.support.stores import LOOKUP_KEY, place_sqlite
@@ -181,6 +181,7 @@ async def running_server(
     authenticator: Callable[[SqlStore], Authenticator] | None = None,
     max_staleness: MaxStaleness | None = None,
     rpc_limits: RpcLimits | None = None,
+    storage_limits: StorageLimits | None = None,
     watch_limits: WatchLimits | None = None,
     check_stream_limits: CheckStreamLimits | None = None,
     observe_checks: bool = False,
@@ -194,7 +195,7 @@ async def running_server(
     folder.mkdir(exist_ok=True)
     observed: asyncio.Queue[tuple[str, str, str, str]] = asyncio.Queue()
     async with (
-        await _store(url or await _own_sqlite(folder), clock) as store,
+        await _store(url or await _own_sqlite(folder), clock, storage_limits) as store,
         _following(store, folder, clock, tenant) as tenants,
         _answering(
             store,
@@ -241,8 +242,10 @@ async def _own_sqlite(folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
-async def _store(url: str, clock: Clock) -> SqlStore:
-    return await open_store(url, clock=clock, root_file=root_file_for(url))
+async def _store(url: str, clock: Clock, limits: StorageLimits | None) -> SqlStore:
+    return await open_store(
+        url, clock=clock, root_file=root_file_for(url), limits=limits or StorageLimits()
+    )
 
 
 def new_channel(address: str) -> aio.Channel:
