@@ -23,6 +23,7 @@ from heed_server.rpc.methods import UNARY_METHODS
 from heed_server.service import Service
 from heed_server.service.answering import AnsweringIndex, AnsweringTenant
 from heed_server.service.checks import Checks
+from heed_server.service.tally import Tally
 from tests.support import scenarios
 from tests.support.decision_cases import load
 from tests.support.naive_decision import Scenario, verdict
@@ -41,9 +42,9 @@ class Table(Checks):
     running_hash = bytes(32)
     tenant_id = TenantId(1)
     lookup = KEYER
-    undeclared_checks = 0
 
     def __init__(self) -> None:
+        self.tally = Tally()
         super().__init__(now=lambda: Instant(max(self.scenario.now, 1)))
         self.scenario: Scenario = load()[0].scenario
 

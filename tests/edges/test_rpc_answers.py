@@ -10,10 +10,13 @@ from heed.errors import (
     ConflictError,
     ErrorReason,
 )
+from heed.model import Channel, Rule
 from heed.wire import limits
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_server.auth.policy import OPEN
+from heed_server.service.tally import Volume
 from tests.support import requests as ask
 from tests.support.servers import Running, running_server
 
@@ -85,7 +88,27 @@ async def test_checks_about_undeclared_topics_are_counted(server: Running) -> No
     await server.call("BatchCheckSuppression", asked)
 
     (context,) = server.tenants.all()
-    assert context.undeclared_checks == 1
+    assert context.tally.undeclared == 1
+
+
+async def test_answers_are_counted_by_rule_and_mandatory_ones_by_whom_they_override(
+    server: Running,
+) -> None:
+    await server.call("DeclareTopic", ask.declare_topic("login", "t", pb.TOPIC_CLASS_MANDATORY))
+    await server.call("SetPreference", ask.set_preference(ask.opt_out()))
+    opted_out, anybody = ask.check(), ask.check("nobody@example.com")
+    opted_out.query.topic = anybody.query.topic = "login"
+    await server.call("CheckSuppression", ask.check())
+    await server.call("CheckSuppression", opted_out)
+    await server.call(
+        "BatchCheckSuppression",
+        preference.BatchCheckSuppressionRequest(queries=[anybody.query, opted_out.query]),
+    )
+
+    tally = server.service.answered_checks(OPEN, "")
+
+    assert (tally.answers, tally.by_rule[Rule.MANDATORY], tally.by_rule[Rule.OPT_OUT]) == (4, 3, 1)
+    assert tally.mandatory == {(Channel.EMAIL, "login"): Volume(messages=3, overriding=2)}
 
 
 async def test_a_set_answers_with_exactly_what_it_did(server: Running) -> None:

@@ -68,6 +68,7 @@ def test_metrics_count_what_happened(server: Served) -> None:
     assert rose_by('heed_calls_total{code="OK",method="SetPreference"}') == 1
     assert rose_by('heed_calls_total{code="OK",method="CheckSuppression"}') == 1
     assert rose_by('heed_calls_refused_total{reason="IDEMPOTENCY_KEY_REUSED"}') == 1
+    assert rose_by('heed_checks_total{rule="opt_out",tenant="default"}') == 1
     assert rose_by('heed_undeclared_topics_total{tenant="default"}') == 1
     assert rose_by('heed_index_revision{tenant="default"}') == 1
     assert rose_by("heed_commits_total") == rose_by("heed_changes_total") == 1

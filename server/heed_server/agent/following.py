@@ -13,7 +13,7 @@ Source: heed.replica, ADR 0020.
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from heed.decide import Facts
@@ -36,6 +36,7 @@ from heed.replica.replica import Replica
 from heed.replica.shared_state import NOTHING, SharedState
 from heed.tokens import TOKEN_HASH_BYTES
 from heed.topics import TopicTable
+from heed_server.service.tally import Tally
 
 WAITERS_MAX: Final = 1_000
 """Calls that wait for a token's revision; the next is asked of the upstream at once."""
@@ -151,9 +152,9 @@ class ReplicaFollower:
         self._waiting = 0
 
     @property
-    def undeclared_checks(self) -> int:
-        """How many answers were about undeclared topics."""
-        return 0 if self.last is None else self.last.undeclared_checks
+    def tally(self) -> Tally:
+        """What was answered."""
+        return Tally() if self.last is None else self.last.tally
 
     @property
     def index(self) -> ReplicaIndex:
@@ -193,7 +194,7 @@ class ReplicaFollower:
             source=source,
             known=self,
             lookup=LookupKeys(LookupKey(*one) for one in source.lookup_keys),
-            undeclared_checks=self.undeclared_checks,
+            tally=self.tally,
         )
         return known
 
@@ -253,8 +254,8 @@ class AgentTenant:
     source: Source
     lookup: LookupKeys
     known: ReplicaFollower
-    undeclared_checks: int = 0
-    """How many answers were about undeclared topics."""
+    tally: Tally = field(default_factory=Tally)
+    """What was answered."""
     _index: ReplicaIndex | None = None
     """The last one that was found to be of this tenant."""
 

@@ -8,6 +8,7 @@ from heed.replica.follower import Follower
 from heed_server.agent.callers import Callers
 from heed_server.agent.edge import Asked
 from heed_server.agent.following import ReplicaFollower
+from heed_server.service.tally import of_tallies
 from heed_server.telemetry.metrics import Declaration, Reading, build_info, single
 
 
@@ -28,12 +29,7 @@ def declared(
             "How old what Checks are answered by may be.",
             known.state_age_seconds,
         ),
-        single(
-            "heed_undeclared_topics_total",
-            "Checks answered about a topic that nobody declared.",
-            lambda: known.undeclared_checks,
-            is_counter=True,
-        ),
+        *of_tallies(lambda: [] if known.last is None else [(known.last.name, known.last.tally)]),
         single(
             "heed_agent_owner",
             "1 where this process follows, 0 where another one does and this one reads.",

@@ -27,6 +27,7 @@ from heed_server.primary.webhooks import of_webhooks
 from heed_server.service import Tenants
 from heed_server.service.admission import Admission
 from heed_server.service.caps import Caps
+from heed_server.service.tally import of_tallies
 from heed_server.telemetry.metrics import (
     ByTenant,
     Declaration,
@@ -165,11 +166,8 @@ class Measures:
                 lambda context: context.follower.rebuilds,
                 is_counter=True,
             ),
-            of_tenants(
-                "heed_undeclared_topics_total",
-                "Checks answered about a topic that nobody declared.",
-                lambda context: context.undeclared_checks,
-                is_counter=True,
+            *of_tallies(
+                lambda: [(context.tenant.name, context.tally) for context in self._tenants.all()]
             ),
         ]
 

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -59,6 +60,7 @@ from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.primary.webhooks import notices_of, targets_of, webhooks_of
 from heed_server.primary.workers.folder import RunFolder
+from heed_server.primary.workers.tallies import read_tally
 from heed_server.primary.workers.telling import Teller
 from heed_server.propagation import Registry
 from heed_server.rpc import (
@@ -267,7 +269,17 @@ async def _open_parts(
     is_asked = owning is None or config.rest.address
     decisions = decision_log(opened, config) if is_asked else None
     service = _service(
-        config, store, tenants, watches, subscribers, prover, clock, began, decisions, rules
+        config,
+        store,
+        tenants,
+        watches,
+        subscribers,
+        prover,
+        clock,
+        began,
+        decisions,
+        rules,
+        owning,
     )
     if teller is not None:
         teller.begin(began, authenticator)
@@ -422,6 +434,7 @@ def _service(
     began: Began,
     decisions: DecisionLog | None,
     rules: DeadlineRules,
+    owning: "Owning | None",
 ) -> Service:
     service = (Service if decisions is None else LoggedService)(
         store=store,
@@ -440,6 +453,7 @@ def _service(
         public_url=config.web.public_url,
         page_link_hours=config.pages.link_hours,
         rules=rules,
+        tally_of_workers=None if owning is None else partial(read_tally, owning.folder),
     )
     if isinstance(service, LoggedService) and decisions is not None:
         service.decisions = decisions

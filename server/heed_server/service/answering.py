@@ -20,6 +20,7 @@ from heed.topics import TopicTable
 from heed.wire.encoded import Position
 from heed_server.auth.policy import Principal
 from heed_server.service.admission import Admission
+from heed_server.service.tally import Tally
 
 INDEX_WAIT_SECONDS_MAX = 3.0
 """How long an answer waits for this node's index: for a token ahead of it, or for its own write."""
@@ -132,8 +133,10 @@ class AnsweringFollower(Protocol):
 class AnsweringTenant(Protocol):
     """A tenant whose Checks are answered here."""
 
-    undeclared_checks: int
-    """How many answers were about undeclared topics."""
+    @property
+    def tally(self) -> Tally:
+        """What was answered; written only by the service's checks."""
+        ...
 
     @property
     def tenant_id(self) -> TenantId:

@@ -18,7 +18,7 @@ from typing import Final
 
 from heed.decide import Facts, decide, decide_without_facts
 from heed.errors import ConflictError, ErrorReason, HeedError, UnavailableError
-from heed.model import Decision, Instant, Query, Record, Revision, SubjectKey, Verdict
+from heed.model import Decision, Instant, Query, Record, Revision, Rule, SubjectKey, Verdict
 from heed.records import of_people
 from heed.tokens import Token, decode_token
 from heed.wire import checks as wire
@@ -155,8 +155,7 @@ class Checks(Answering):
             age_seconds = context.follower.source_age_seconds()
             if age_seconds > self.max_staleness_seconds_min:
                 self._require_fresh((answered,), age_seconds)
-        if decision.undeclared_topic:
-            context.undeclared_checks += 1
+        context.tally.count(query, decision, facts.records, now)
         return answered, position_of(context.tenant_id, index), now
 
     def _answer_all(
@@ -194,7 +193,15 @@ class Checks(Answering):
                     answered, _answered(index, keys, keys_each, asked, other), strict=True
                 )
             ]
-        context.undeclared_checks += sum(decision.undeclared_topic for decision, _ in answered)
+        at = 0
+        for query, count, (decision, with_records) in zip(
+            asked.queries, asked.counts, answered, strict=True
+        ):
+            records = _NO_RECORDS
+            if with_records and decision.reasons[0].rule is _MANDATORY:
+                records = index.records_many(keys[at * keys_each : (at + count) * keys_each])
+            context.tally.count(query, decision, records, now)
+            at += count
         return Checked(position_of(context.tenant_id, index), now, answered)
 
     def _decide(self, facts: Facts, query: Query, now: Instant) -> Decision:
@@ -279,8 +286,10 @@ def _with_records(records: Sequence[Sequence[Record]]) -> tuple[int, ...]:
 
 _THE_ONLY_ONE: Final = (0,)
 _NONE: Final[tuple[int, ...]] = ()
+_NO_RECORDS: Final[Sequence[Sequence[Record]]] = ()
 # A member by name here: Python 3.11 looks one up on its enum some ten times slower.
 _ALLOWED: Final = Verdict.ALLOWED
+_MANDATORY: Final = Rule.MANDATORY
 
 
 async def _await_token(context: AnsweringTenant, text: str, patience_seconds: float) -> None:

@@ -30,6 +30,7 @@ from heed_server.service.answering import (
 from heed_server.service.caps import Caps
 from heed_server.service.link_keys import LinkKeys
 from heed_server.service.rights import RIGHT_OF_METHOD
+from heed_server.service.tally import Tally
 from heed_server.service.tenants import TenantContext, Tenants
 from heed_server.store import Store
 from heed_server.watch import Watches
@@ -69,6 +70,7 @@ class Node(Answering):
         public_url: str = "",
         page_link_hours: float = 24.0,
         rules: DeadlineRules | None = None,
+        tally_of_workers: Callable[[TenantId], Tally] | None = None,
     ) -> None:
         """`public_url` is where links are served; empty: nowhere. `page_link_hours`: for how long
         a page link is good.
@@ -90,6 +92,7 @@ class Node(Answering):
         self.page_link_seconds = round(page_link_hours * 3_600)
         self.link_keys = LinkKeys(tenants)
         self.rules = rules or DeadlineRules()
+        self.tally_of_workers = tally_of_workers or (lambda _: Tally())
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.

@@ -25,6 +25,7 @@ from heed.model import Revision, Subject, SubjectKey, TenantId
 from heed_server.auth.policy import Principal
 from heed_server.follow import Follower
 from heed_server.service.answering import AnsweringFollower
+from heed_server.service.tally import Tally
 from heed_server.store import Tenant
 
 LEARN_SECONDS = 2.0
@@ -46,8 +47,8 @@ class KnownTenant(Generic[F]):
     link_keyset: bytes = field(default=b"", repr=False)
     """What its links are sealed under, as it was last read; empty: there is nothing yet, or this
     process makes none."""
-    undeclared_checks: int = 0
-    """How many answers were about undeclared topics; written only by the service's checks."""
+    tally: Tally = field(default_factory=Tally)
+    """What was answered about it here; written only by the service's checks."""
 
     moved_in: tuple[bytes, int] = (b"", 0)
     """The epoch and the lookup key under which everybody readable was found to stand; written only

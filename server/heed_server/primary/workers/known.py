@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from heed.errors import ErrorReason, UnavailableError
 from heed.index import IndexReader, IndexUnusableError
 from heed.keys import LookupKeys
-from heed.model import Instant, Revision
+from heed.model import Instant, Revision, TenantId
 from heed_server.auth.credentials import Authenticator, Connection, Metadata
 from heed_server.auth.policy import Principal, require
 from heed_server.key_store import ApiKey
@@ -27,6 +27,7 @@ from heed_server.service import Checks, KnownTenant, MaxStaleness
 from heed_server.service.admission import Admission
 from heed_server.service.answering import Began, other_time
 from heed_server.service.rights import RIGHT_OF_METHOD
+from heed_server.service.tally import Tally
 from heed_server.service.tenants import tenant_of
 from heed_server.store import Tenant
 
@@ -169,6 +170,10 @@ class Known:
     async def api_keys(self) -> Sequence[ApiKey]:
         """Return the keys that the owner read."""
         return self.state.keys
+
+    def tallies(self) -> dict[TenantId, Tally]:
+        """Return what was answered here, by tenant."""
+        return {one.tenant_id: one.tally for one in self.tenants.values()}
 
     def now_by_boot(self) -> Instant:
         """Return the time as the boot clock has it."""

@@ -12,6 +12,7 @@ from heed_server.primary.deciding import of_decisions
 from heed_server.primary.observing import of_admission, of_identities, of_keys
 from heed_server.primary.workers.known import Known, KnownKeys
 from heed_server.service.admission import Admission
+from heed_server.service.tally import of_tallies
 from heed_server.telemetry.metrics import ByTenant, Gauges, build_info, single
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def register_measures(
                     "1 when there is an index to answer from, 0 while it is made anew.",
                     lambda tenant: tenant.follower.is_usable,
                 ),
-                of_tenants(
-                    "heed_undeclared_topics_total",
-                    "Checks answered about a topic that nobody declared.",
-                    lambda tenant: tenant.undeclared_checks,
-                    is_counter=True,
+                *of_tallies(
+                    lambda: [
+                        (tenant.name, tenant.tally) for tenant in tuple(known.tenants.values())
+                    ]
                 ),
             ]
         )

@@ -36,6 +36,7 @@ from heed_server.primary.stopping import Stop, drain
 from heed_server.primary.workers.folder import RunFolder
 from heed_server.primary.workers.known import Known, KnownKeys, WorkerChecks
 from heed_server.primary.workers.measures import register_measures
+from heed_server.primary.workers.tallies import WorkerTallies
 from heed_server.rpc import CheckStreamLimits, CheckStreams, Health, Observe, RpcLimits
 from heed_server.rpc.calls import conversed, observed, unobserved
 from heed_server.rpc.check_streams import CHECK_STREAM
@@ -129,6 +130,9 @@ async def open_worker(
             closing()  # those of changes are the owner's to end
 
         opened.push_async_callback(drain, server, health, end_streams, stop, config.drain)
+        tallies = WorkerTallies(folder, number, known.tallies)
+        opened.callback(tallies.write)
+        background.keep("tallies", tallies.run())
         background.keep("health", health.run())
         if identities is not None:
             background.keep("identities", identities.run())
