@@ -33,6 +33,8 @@ class OpenedLink:
 
     tenant_id: TenantId
     target: LinkTarget = field(repr=False)
+    reference: str
+    """What its use is asked about by, as the log has it with what was chosen: 16 characters."""
     use: str
     """32 characters that nobody without the key can tell; the same for the same target."""
 
@@ -44,7 +46,12 @@ def open_link(opener: SealOpener, token: str) -> OpenedLink | None:
     found = opener.open(token, Use.LINK)
     if found is None:
         return None
-    return OpenedLink(tenant_id=found.tenant_id, target=_target_of(found.content), use=found.name)
+    return OpenedLink(
+        tenant_id=found.tenant_id,
+        target=_target_of(found.content),
+        reference=found.reference,
+        use=found.name,
+    )
 
 
 def seal_link(keyset: SealingKeyset, tenant_id: TenantId, target: LinkTarget) -> str:

@@ -37,6 +37,8 @@ class OpenedPageLink:
     made_by: str
     """The principal who had it made."""
     made_at: Instant
+    reference: str
+    """What its use is asked about by, as the log has it with what was chosen: 16 characters."""
     use: str
     """32 characters that nobody without the key can tell; the same for the same link."""
 
@@ -66,6 +68,7 @@ def open_page_link(opener: SealOpener, token: str) -> OpenedPageLink | None:
         target=PageTarget(subjects=subjects, jurisdiction=said.jurisdiction),
         made_by=said.made_by,
         made_at=Instant(said.made_at),
+        reference=found.reference,
         use=found.name,
     )
 

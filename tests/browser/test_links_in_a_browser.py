@@ -30,8 +30,22 @@ def test_a_person_opens_a_link_and_presses_its_button(server: WebServed, page: P
     with server.client() as client:
         assert client.check(email=ADA, channel="email", topic="news").allowed
 
-    page.get_by_role("button", name="Unsubscribe").click()
+    page.get_by_role("button", name="Unsubscribe", exact=True).click()
 
     assert page.get_by_role("heading").inner_text() == "Unsubscribed"
     with server.client() as client:
         assert not client.check(email=ADA, channel="email", topic="news").allowed
+        assert client.check(email=ADA, channel="email", topic="offers").allowed
+
+
+def test_a_person_opens_a_link_and_stops_everything(server: WebServed, page: Page) -> None:
+    bob = "bob@example.com"
+    with server.client() as client:
+        link = client.make_link(heed.email(bob), channel="email", topic="news")
+    page.goto(f"http://{server.edges['public']}{path_of(link.url)}")
+
+    page.get_by_role("button", name="Unsubscribe from everything").click()
+
+    assert page.get_by_role("heading").inner_text() == "Unsubscribed"
+    with server.client() as client:
+        assert not client.check(email=bob, channel="sms", topic="offers").allowed

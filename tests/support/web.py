@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from heed_server.service import Service
 from heed_server.web.limits import LinkLimits
 from heed_server.web.measures import WebMetrics
 from heed_server.web.public.app import build_app
+from heed_server.web.public.looks import Looks, looks_of
 from heed_server.web.public.measures import LinkMetrics
 from tests.support import requests as asks
 from tests.support.served import Served
@@ -56,7 +58,11 @@ class WebServed(Served):
 
 
 def app_of(
-    service: Service, limits: LinkLimits | None = None, *, behind_proxy: bool = False
+    service: Service,
+    limits: LinkLimits | None = None,
+    *,
+    behind_proxy: bool = False,
+    looks: Looks | None = None,
 ) -> Starlette:
     """The application of a server's public edge, with metrics of its own."""
     registry = CollectorRegistry()
@@ -65,6 +71,7 @@ def app_of(
         WebMetrics(registry).of("public"),
         LinkMetrics(registry),
         limits or LinkLimits(),
+        looks or looks_of(),
         behind_proxy=behind_proxy,
     )
 
@@ -83,6 +90,23 @@ async def link_for(
     return path_of(link.url)
 
 
+async def page_for(
+    server: Running, *emails: str, tenant: str = "", user: str = "", phone: str = ""
+) -> str:
+    """The path of the preference page of one person."""
+    asked = asks.make_page_links(tenant=tenant)
+    (target,) = asked.targets
+    if emails:
+        del target.subjects[:]
+        target.subjects.extend(asks.subject(one) for one in emails)
+    if user:
+        target.subjects.add().user = user
+    if phone:
+        target.subjects.add().phone = phone
+    (link,) = (await server.call("MakePageLinks", asked)).links
+    return path_of(link.url)
+
+
 async def ask(
     app: ASGIApp,
     method: str,
@@ -94,6 +118,7 @@ async def ask(
     client: str = "192.0.2.1",
 ) -> Answered:
     """Ask an application of this process."""
+    path, _, query = path.partition("?")
     sent = dict(headers or {}) | ({"content-type": content_type} if content_type else {})
     scope: dict[str, Any] = {
         "type": "http",
@@ -102,7 +127,7 @@ async def ask(
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "scheme": "https",
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
@@ -130,6 +155,22 @@ async def ask(
 async def press(app: ASGIApp, path: str) -> Answered:
     """Press a link, as a mailbox provider does."""
     return await ask(app, "POST", path, PRESS, content_type=URLENCODED)
+
+
+async def choose(
+    app: Starlette,
+    path: str,
+    form: Mapping[str, str] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    client: str = "192.0.2.1",
+    **fields: str,
+) -> Answered:
+    """Send a form of a preference page: `act="stop", scope="email/news"`."""
+    body = urlencode({**(form or {}), **fields}).encode()
+    return await ask(
+        app, "POST", path, body, content_type=URLENCODED, headers=headers, client=client
+    )
 
 
 def ask_at(

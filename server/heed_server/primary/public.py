@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 def open_public(
     edges: HttpEdges, config: Config, service: Service, registry: CollectorRegistry
 ) -> None:
-    """Serve links from now on, if that is asked for.
+    """Serve links and pages from now on, if that is asked for.
 
     Raises:
-        InvalidArgumentError: the certificate cannot be used.
+        InvalidArgumentError: the certificate cannot be used, or `pages.file` says what cannot be.
         UnavailableError: the address cannot be listened on.
     """
     if not config.web.address:
         return
     from heed_server.web.limits import LinkLimits
     from heed_server.web.public.app import build_app
+    from heed_server.web.public.looks import looks_of
     from heed_server.web.public.measures import LinkMetrics
+
+    looks = looks_of(config.pages.file)
 
     def build(metrics: "EdgeMetrics") -> "App":
         return build_app(
@@ -35,6 +38,7 @@ def open_public(
             metrics,
             LinkMetrics(registry),
             limits_of(LinkLimits, config.web),
+            looks,
             behind_proxy=config.web.behind_proxy,
         )
 

@@ -1,15 +1,15 @@
-"""Links: MakeLinks, and the one thing that a link does.
+"""Links: MakeLinks, and the two things that a link does.
 
 Laws:
-- Whoever may make a link may record the stop that it is: nothing is given away that the right
+- Whoever may make a link may record the stops that it is: nothing is given away that the right
   `write` does not have.
-- A link stops, and only stops. It is pressed by nobody in particular: the edge's own principal may
-  write choices, and no opt-in.
+- A link stops what it says, or everything if its page is asked to, and only stops. It is pressed by
+  nobody in particular: the edge's own principal may write choices, and no opt-in.
 - A stop that stands already is not written again. One that does not is written under a key that
   names what stood, so that neither two presses at once make two changes, nor the answer of an
   earlier press hides that the person opted in since.
 
-Source: RFC 8058; ADR 0043.
+Source: RFC 8058; ADR 0043, ADR 0046.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,23 @@ from typing import Final, NamedTuple
 
 from heed import keys
 from heed.errors import ConflictError, ErrorReason, UnavailableError
-from heed.model import Choice, ChoiceKind, Method, Origin, Reach
+from heed.model import (
+    Cause,
+    Channel,
+    Choice,
+    ChoiceKind,
+    Method,
+    Origin,
+    Reach,
+    Record,
+    RecordKind,
+    Revision,
+    Scope,
+    TopicClass,
+)
 from heed.records import stop_stands
+from heed.still_sent import plan_at
+from heed.topics import TopicTable
 from heed.wire.asked import LinksAsked, PersonAsked, PreferencesAsked, WriteCall
 from heed_server.auth.policy import Principal, Right
 from heed_server.links import PATH, OpenedLink, open_link, seal_link
@@ -33,6 +48,10 @@ longer where somebody opts in without end. Lower: it is answered 503 sooner."""
 
 PRESSED_BY: Final = "link"
 """The principal of the edge, and the source of what it writes."""
+EVERYTHING: Final = Scope(channel=Channel.ANY)
+"""What "unsubscribe from everything" stops: all that promotes, on every channel of messages."""
+SIGNALLED: Final = Scope(channel=Channel.PROCESSING)
+"""What the signal of Global Privacy Control stops."""
 
 
 class PressedLink(NamedTuple):
@@ -81,10 +100,40 @@ class Links(Choices):
         found = self.link_keys.open(token, open_link)
         return None if found is None else PressedLink(*found)
 
-    async def press_link(self, pressed: PressedLink) -> bool:
+    def declared_topics(self, context: TenantContext) -> TopicTable:
+        """Return the topics of a tenant, as far as they are known here; nothing is waited for."""
+        try:
+            return context.follower.index.topics
+        except UnavailableError:
+            return TopicTable(())
+
+    def still_sent_after(
+        self, context: TenantContext, scope: Scope
+    ) -> tuple[list[TopicClass], list[str]]:
+        """Return what is still let through within a scope for somebody who only stopped there.
+
+        The same whoever it is: the classes of message, and the mandatory topics.
+        """
+        stop = Record(
+            RecordKind.OPT_OUT,
+            Cause.NONE,
+            Reach.PROMOTIONAL,
+            scope.channel,
+            scope.topic,
+            self.now(),
+            None,
+            Revision(0),
+        )
+        return plan_at(self.declared_topics(context), (scope,)).within([(0, 0, stop)], self.now())
+
+    async def press_link(
+        self, pressed: PressedLink, *, everything: bool = False, has_signal: bool = False
+    ) -> bool:
         """Stop what a link stops, and return once it is committed, or stood already.
 
-        True: something was written.
+        `everything`: stop all that promotes instead. `has_signal`: whoever pressed it sends the
+        signal of Global Privacy Control, so that the processing stops as well. True: something was
+        written.
 
         Raises:
             HeedError: it is not known to be committed; as `set_preference`, and UnavailableError
@@ -92,23 +141,36 @@ class Links(Choices):
         """
         context, link = pressed
         principal = Principal(name=PRESSED_BY, rights=frozenset({Right.WRITE}), tenant=context.name)
-        subject, scope = keys.normalise(link.target.subject), link.target.scope
-        person = PersonAsked(
-            subjects=(subject,),
-            choices=(Choice(kind=ChoiceKind.OPT_OUT, scope=scope, reach=Reach.PROMOTIONAL),),
-            origin=Origin(source=PRESSED_BY, actor="person", method=Method.ONE_CLICK),
-        )
+        subject = keys.normalise(link.target.subject)
+        scopes = [EVERYTHING if everything else link.target.scope]
+        if has_signal and SIGNALLED not in scopes:
+            scopes.append(SIGNALLED)
         for _ in range(PRESSED_AGAIN_MAX):
             (stands_under,) = context.keys_of([subject])
             standing = await self.store.standing(context.tenant_id, stands_under)
             records = [one.record for one in standing.records]
-            if stop_stands(records, scope):
+            missing = [scope for scope in scopes if not stop_stands(records, scope)]
+            if not missing:
                 return False
             stood = max((record.revision for record in records), default=0)
+            name = _name_of(link, missing)
             call = WriteCall(
                 tenant=context.name,
-                idempotency_key=f"link:{link.use}:{stood}",
-                payload_hash=sha256(link.use.encode()).digest(),
+                idempotency_key=f"link:{name}:{stood}",
+                payload_hash=sha256(name.encode()).digest(),
+            )
+            person = PersonAsked(
+                subjects=(subject,),
+                choices=tuple(
+                    Choice(kind=ChoiceKind.OPT_OUT, scope=scope, reach=Reach.PROMOTIONAL)
+                    for scope in missing
+                ),
+                origin=Origin(
+                    source=PRESSED_BY,
+                    actor="person",
+                    method=Method.ONE_CLICK,
+                    reference=reference_of(link.reference, has_signal=SIGNALLED in missing),
+                ),
             )
             appended = await self.set_preference(
                 principal, PreferencesAsked(call=call, people=(person,))
@@ -117,3 +179,15 @@ class Links(Choices):
                 return True
             # Another press wrote it, and an opt-in may have come since: look again.
         raise UnavailableError("the person opts in again as often as the link is pressed")
+
+
+def reference_of(reference: str, *, has_signal: bool) -> str:
+    """Return the reference of what is chosen by a link, which says also by which signal."""
+    return f"{reference}; Sec-GPC: 1" if has_signal else reference
+
+
+def _name_of(link: OpenedLink, scopes: Sequence[Scope]) -> str:
+    """Return what names a use of a link: of what it says itself as it always was."""
+    if list(scopes) == [link.target.scope]:
+        return link.use
+    return sha256(f"{link.use} {scopes}".encode()).hexdigest()[:32]

@@ -19,37 +19,43 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple
 
 from heed import keys
-from heed.acts import STOPS, only_stops
+from heed.acts import only_stops
 from heed.answers import SetAnswer
 from heed.audit.claims import ReceiptClaim
-from heed.errors import UnavailableError
+from heed.errors import UnavailableError, invalid_field
 from heed.model import (
+    TOPIC_ROOT,
     Choice,
     ChoiceKind,
-    Head,
     Instant,
     Method,
     Origin,
-    Record,
-    RecordKind,
     Revision,
-    Subject,
 )
-from heed.records import stop_stands
 from heed.topics import TopicTable
 from heed.wire import read
 from heed.wire.asked import PageLinksAsked, PersonAsked, WriteCall
 from heed_proto.v1 import preference_service_pb2 as preference
+from heed_server.audit import Proven
 from heed_server.auth.policy import OPEN, Principal, Right, require
 from heed_server.page_links import PATH, OpenedPageLink, open_page_link, seal_page_link
 from heed_server.rates import RateKind
 from heed_server.service.answering import CLOCK_DOUBT_MICROSECONDS
-from heed_server.service.links import PRESSED_AGAIN_MAX, Links
+from heed_server.service.links import (
+    PRESSED_AGAIN_MAX,
+    PRESSED_BY,
+    SIGNALLED,
+    Links,
+    reference_of,
+)
+from heed_server.service.personal import PersonalStanding, stands, weakens
 from heed_server.service.tenants import TenantContext
-from heed_server.store import StandingRecord
+
+_OWN_SOURCES: Final = frozenset({"page", PRESSED_BY})
+_SIGNALLED: Final = Choice(kind=ChoiceKind.OPT_OUT, scope=SIGNALLED)
 
 PAGE: Final = "page"
 """The source of what is chosen on a page, and the principal where nobody needs a credential."""
@@ -69,25 +75,8 @@ class OpenedPage(NamedTuple):
     link: OpenedPageLink
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonalStanding:
-    """What stands for the person whose page it is, read in one transaction."""
-
-    subjects: tuple[Subject, ...]
-    records: tuple[tuple[StandingRecord, ...], ...]
-    """Of each subject, in order."""
-    topics: TopicTable
-    head: Head
-    now: Instant
-
-    @property
-    def newest(self) -> Revision:
-        """The newest revision that any of it is of; 0: nothing stands."""
-        return max((one.record.revision for all_ in self.records for one in all_), default=_NONE)
-
-
 class Refusal(enum.Enum):
-    """Why what was chosen is not recorded."""
+    """Why what was chosen is not recorded; nothing was."""
 
     EXPIRED = "expired"
     """The page link is good for stops only by now."""
@@ -99,8 +88,10 @@ class Refusal(enum.Enum):
 class Chosen:
     """What became of a choice: it stands."""
 
-    claim: ReceiptClaim | None
-    """What was written left this in the log; None: it stood already."""
+    is_written: bool
+    """Whether anything was; it stood already if not."""
+    claim: ReceiptClaim | None = None
+    """What was written left this in the log; None: nothing, or nobody signs it."""
     standing: PersonalStanding
     """As of afterwards."""
 
@@ -170,31 +161,48 @@ class Pages(Links):
         )
 
     async def choose(
-        self, page: OpenedPage, choices: Sequence[Choice], *, stood: Revision | None
+        self,
+        page: OpenedPage,
+        choice: Choice,
+        *,
+        stood: Revision | None = None,
+        has_signal: bool = False,
     ) -> Chosen | Refusal:
         """Record what a person chose on their page, and return once it is committed, or stood.
 
         `stood` is the newest revision that stood when they decided; None: that is not known, and
-        only what stops is recorded.
+        only what stops is recorded. `has_signal`: they send the signal of Global Privacy Control,
+        so that the processing stops as well, unless it is just that which they opt in to.
 
         Raises:
+            InvalidArgumentError: it is an opt-in to everything at once.
             HeedError: it is not known to be committed; as `set_preference`, and UnavailableError
                 where the database cannot be read.
         """
-        if not self.is_good(page) and any(one.kind is not ChoiceKind.OPT_OUT for one in choices):
+        is_opt_in = choice.kind is ChoiceKind.OPT_IN
+        if is_opt_in and choice.scope.topic == TOPIC_ROOT:
+            raise invalid_field("scope", "consent is to something named; name a topic")
+        if not self.is_good(page) and choice.kind is not ChoiceKind.OPT_OUT:
             return Refusal.EXPIRED
+        choices = [choice]
+        if has_signal and not (is_opt_in and choice.scope.channel is SIGNALLED.channel):
+            choices += [_SIGNALLED] if choice != _SIGNALLED else []
         # Before what stands is read: what is committed after that was decided later.
         decided_time = self.now()
         for _ in range(PRESSED_AGAIN_MAX):
             standing = await self.standing_of(page)
-            missing = [one for one in choices if not _stands(standing, one)]
+            missing = [one for one in choices if not stands(standing, one)]
             if not missing:
-                return Chosen(claim=None, standing=standing)
-            if stood != standing.newest and any(_weakens(standing, one) for one in missing):
+                return Chosen(is_written=False, standing=standing)
+            if stood != standing.newest and any(weakens(standing, one) for one in missing):
                 return Refusal.CHANGED
             answer = await self._record(page, standing, missing, decided_time)
             if not answer.replayed:
-                return Chosen(claim=answer.receipt_claim, standing=await self.standing_of(page))
+                return Chosen(
+                    is_written=True,
+                    claim=answer.receipt_claim,
+                    standing=await self.standing_of(page),
+                )
             # Another press wrote it, and something may have come since: look again.
         raise UnavailableError("something else is chosen as often as this is")
 
@@ -212,7 +220,7 @@ class Pages(Links):
             actor="person",
             method=Method.WEB_FORM,
             jurisdiction=link.target.jurisdiction,
-            reference=f"page link {link.use[:16]}",
+            reference=reference_of(link.reference, has_signal=_SIGNALLED in choices),
             decided_time=None if is_stop else decided_time,
         )
         person = PersonAsked(subjects=standing.subjects, choices=tuple(choices), origin=origin)
@@ -233,6 +241,24 @@ class Pages(Links):
         answer = preference.SetPreferenceResponse.FromString(appended.answer)
         answer.replayed = appended.replayed
         return read.set_preference(answer, call.idempotency_key)
+
+    async def receipt_of(self, page: OpenedPage, revision: Revision) -> Proven | None:
+        """Return the receipt of what was chosen by a link or on a page; None: it is none of these.
+
+        Raises:
+            NotFoundError: CHECKPOINT_UNKNOWN, it is not signed yet.
+            UnavailableError: the database does not answer.
+        """
+        standing = await self.standing_of(page)
+        is_own = any(
+            one.record.revision == revision
+            and one.origin is not None
+            and one.origin.source in _OWN_SOURCES
+            for one in standing.each()
+        )
+        if not is_own:
+            return None
+        return await self.prover.receipt(page.context.tenant_id, revision)
 
     def _end_of(self, made_at: Instant) -> Instant:
         return Instant(made_at + self.page_link_seconds * 1_000_000)
@@ -260,64 +286,3 @@ def _said(choice: Choice) -> tuple[object, ...]:
         choice.end_time,
         version,
     )
-
-
-def _stands(standing: PersonalStanding, choice: Choice) -> bool:
-    """Whether recording a choice would change nothing for any of the person's subjects."""
-    return all(
-        _stands_in([one.record for one in records], choice, standing.now)
-        for records in standing.records
-    )
-
-
-def _stands_in(records: Sequence[Record], choice: Choice, now: Instant) -> bool:
-    match choice.kind:
-        case ChoiceKind.OPT_OUT:
-            return stop_stands(records, choice.scope)
-        case ChoiceKind.OPT_IN:
-            given = _at(records, RecordKind.OPT_IN, choice, now)
-            return given is not None and not any(
-                one.kind is RecordKind.OPT_OUT and one.decided_time >= given.decided_time
-                for one in records
-            )
-        case ChoiceKind.PAUSE:
-            paused = _at(records, RecordKind.PAUSE, choice, now)
-            return paused is not None and (paused.end_time, paused.reach) == (
-                choice.end_time,
-                choice.reach,
-            )
-        case ChoiceKind.END_PAUSE:
-            return _at(records, RecordKind.PAUSE, choice, now) is None
-        case _:
-            assert_never(choice.kind)
-
-
-def _weakens(standing: PersonalStanding, choice: Choice) -> bool:
-    """Whether recording a choice may let through what is stopped."""
-    if choice.kind is not ChoiceKind.PAUSE:
-        return choice.kind not in STOPS
-    return any(
-        paused is not None
-        and ((paused.end_time or 0) > (choice.end_time or 0) or paused.reach > choice.reach)
-        for paused in (
-            _at([one.record for one in records], RecordKind.PAUSE, choice, standing.now)
-            for records in standing.records
-        )
-    )
-
-
-def _at(records: Sequence[Record], kind: RecordKind, choice: Choice, now: Instant) -> Record | None:
-    """The record of a kind at a choice's scope that counts now."""
-    return next(
-        (
-            one
-            for one in records
-            if one.kind is kind
-            and (one.channel, one.topic) == (choice.scope.channel, choice.scope.topic)
-            and one.is_active(now)
-        ),
-        None,
-    )
-
-
-_NONE: Final = Revision(0)

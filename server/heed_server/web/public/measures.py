@@ -1,4 +1,4 @@
-"""What the public edge counts of links beside its requests; no link is a label."""
+"""What the public edge counts of links and pages beside its requests; no link is a label."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -6,12 +6,18 @@ from heed_server.telemetry.metrics import CALL_SECONDS_BUCKETS
 
 
 class LinkMetrics:
-    """Counts presses of links. Written on one loop alone."""
+    """Counts presses of links, and forms of preference pages. Written on one loop alone."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._presses = Counter(
             "heed_web_presses_total",
             "Links pressed: written, stood already, or failed and answered 503.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._choices = Counter(
+            "heed_web_choices_total",
+            "Forms of preference pages: written, stood already, refused, or failed with 503.",
             ("outcome",),
             registry=registry,
         )
@@ -21,6 +27,10 @@ class LinkMetrics:
             buckets=CALL_SECONDS_BUCKETS,
             registry=registry,
         )
+
+    def chosen(self, outcome: str) -> None:
+        """Count a form of a preference page."""
+        self._choices.labels(outcome).inc()
 
     def pressed(self, outcome: str, seconds: float | None = None) -> None:
         """Count a press; `seconds` of one that is committed."""
