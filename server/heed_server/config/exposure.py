@@ -6,7 +6,8 @@ Laws:
 - Where nobody can be asked for a certificate, nobody is believed to be: an address that is to ask
   is one that the server listens on, with TLS.
 - REST is one more address of callers. Its TLS may be a proxy's; who calls it is asked all the same.
-- The public edge asks for no credential, and has TLS beyond loopback: here, or at a proxy.
+- The public edge asks for no credential, and what providers report is of people: both have TLS
+  beyond loopback, here or at a proxy.
 - An open listener is closed by the first key that is made, and nothing opens it again: no
   revocation, and no restart but one with `auth.required` false.
 Source: design, section 6.
@@ -32,7 +33,9 @@ def require_safe_listening(config: Config) -> None:
             to ask for certificates where it cannot.
     """
     _require_asking_addresses(config)
-    _require_safe_web(config)
+    _require_tls_at(config, "web", config.web.address, behind_proxy=config.web.behind_proxy)
+    inbound = config.inbound
+    _require_tls_at(config, "inbound", inbound.address, behind_proxy=inbound.behind_proxy)
     reachable = open_addresses(config)
     if not reachable or config.listen.insecure:
         return
@@ -75,18 +78,16 @@ def _is_open_without_proxy(config: Config) -> bool:
     return not all(parse_address(text).is_loopback for text in told)
 
 
-def _require_safe_web(config: Config) -> None:
-    """Links travel to strangers, so that the public edge has TLS, here or at a proxy before it."""
-    web = config.web
-    if not web.address or web.behind_proxy or config.tls.certificate_file is not None:
+def _require_tls_at(config: Config, section: str, address: str, *, behind_proxy: bool) -> None:
+    """Return if an edge for strangers has TLS, here or at a proxy before it."""
+    if not address or behind_proxy or config.tls.certificate_file is not None:
         return
-    address = parse_address(web.address)
-    if not address.is_loopback:
+    if not parse_address(address).is_loopback:
         raise invalid_field(
-            "web.address",
+            f"{section}.address",
             f"{address} can be reached from other hosts, so it needs TLS: name a certificate and "
-            "its key (--tls-certificate-file and --tls-private-key-file), say --web-behind-proxy "
-            "if a proxy speaks TLS before it, or listen on 127.0.0.1",
+            f"its key (--tls-certificate-file and --tls-private-key-file), say "
+            f"--{section}-behind-proxy if a proxy speaks TLS before it, or listen on 127.0.0.1",
         )
 
 

@@ -29,6 +29,7 @@ from heed_server.config.edge import (
     TlsConfig,
     WatchConfig,
 )
+from heed_server.config.inbound import InboundConfig
 from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.outbox import OutboxConfig
 from heed_server.config.pages import PagesConfig
@@ -54,6 +55,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     pages: PagesConfig = PagesConfig()
     rest: RestConfig = RestConfig()
+    inbound: InboundConfig = InboundConfig()
     outbox: OutboxConfig = OutboxConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     audit: AuditConfig = AuditConfig()

@@ -46,6 +46,7 @@ from heed_server.primary.folders import make_data_folder
 from heed_server.primary.followers import Followers
 from heed_server.primary.identifying import open_identities
 from heed_server.primary.ids import new_approval_id, new_hold_id
+from heed_server.primary.inbound import open_inbound
 from heed_server.primary.limits import admission_of, caps_of, limits_of, max_staleness_of
 from heed_server.primary.listening import listen, listen_to_workers, warn_of_exposure
 from heed_server.primary.lookup_keys import keep_moved
@@ -173,6 +174,7 @@ async def open_node(
         edges = HttpEdges(opened, parts.background, config, registry)
         open_public(edges, config, parts.service, registry)
         open_rest(edges, config, parts.service, parts.authenticator, observe)
+        open_inbound(edges, config, parts.service, registry, parts.background, parts.clock.now)
 
         def end_streams(seconds: float) -> None:
             check_streams.end()

@@ -5,6 +5,7 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.clocks import Clocks
+from heed_server.service.notices import Notices
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
 from heed_server.service.pages import Pages
@@ -32,6 +33,7 @@ class Service(
     Checks,
     Pages,
     Protections,
+    Notices,
     People,
     Operations,
     Offers,

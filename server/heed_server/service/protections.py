@@ -35,7 +35,7 @@ class Protections(Capped):
             return outcomes.suppressions_added(context.tenant.tenant_id, outcome)
 
         act = AddProtections(
-            protections=_keyed_protections(context, asked.protections), origin=asked.origin
+            protections=keyed_protections(context, asked.protections), origin=asked.origin
         )
         return await self.append_capped(
             context, principal, "AddSuppressions", asked.call, act, encode_answer
@@ -79,7 +79,7 @@ class Protections(Capped):
             return outcomes.records_imported(context.tenant.tenant_id, outcome, asked.rejected)
 
         act = AddProtections(
-            protections=_keyed_protections(context, asked.protections),
+            protections=keyed_protections(context, asked.protections),
             origin=asked.origin,
             batch_id=asked.batch_id,
             skips_unchanged=True,
@@ -121,9 +121,10 @@ class Protections(Capped):
         )
 
 
-def _keyed_protections(
+def keyed_protections(
     context: TenantContext, protections: Sequence[ProtectionAsked]
 ) -> tuple[Protection, ...]:
+    """Return what is to be added, under the keys of a tenant."""
     key = context.lookup.key
     return tuple(
         [

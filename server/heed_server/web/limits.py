@@ -52,3 +52,13 @@ class RestLimits:
     """How long an answer may take."""
     body_bytes_max: int = 8 * 1024 * 1024
     """Bytes of a body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundLimits:
+    """What strangers may take of the inbound edge, as the settings say."""
+
+    body_bytes_max: int = 1 << 20
+    """Bytes of one notification."""
+    invalid_per_second_max: float = 1.0
+    """Notifications that cannot be verified which one address may send."""

@@ -1,0 +1,37 @@
+"""What every provider is asked: whether it may speak, and what it says."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from heed_server.web.inbound.notification import Notification, Subscription
+from heed_server.web.inbound.sources import Reading
+
+Headers = Mapping[str, str]
+"""Of a request, by their names in lower case."""
+
+
+class Opener(Protocol):
+    """Verifies and reads the notifications of one source."""
+
+    def admit(self, headers: Headers) -> None:
+        """Return if the body may be read: whatever the head tells is right.
+
+        Raises:
+            NotVerifiedError: it is not.
+        """
+        ...
+
+    async def open(
+        self, headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+    ) -> Notification | Subscription:
+        """Return what a request says. `leave` is asked before anything is fetched for it.
+
+        MUST NOT return what is not verified.
+
+        Raises:
+            NotVerifiedError: nobody is known to have sent it.
+            NotVerifiableError: that cannot be told now.
+            NotReadableError: it is verified, and malformed as a whole.
+            ExhaustedError: leave was not given.
+        """
+        ...
