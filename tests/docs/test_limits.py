@@ -25,6 +25,15 @@ from heed_server.service import admission, capped, checks, clocks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
 from heed_server.web import limits as web_limits
+from heed_server.web.inbound import (
+    app,
+    mailgun,
+    notification,
+    opening,
+    sns,
+    sns_certificates,
+    sources,
+)
 from heed_server.webhooks import (
     notices,
     order,
@@ -74,6 +83,13 @@ OTHERS = (
     copying,
     web,
     web_limits,
+    app,
+    mailgun,
+    notification,
+    opening,
+    sns,
+    sns_certificates,
+    sources,
     links,
     notices,
     order,

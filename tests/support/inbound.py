@@ -42,7 +42,7 @@ SUBSCRIBE_URL: Final = (
     f"&TopicArn={TOPIC}&Token=2336412f37fb687f5d51e6e2425c464de257eb"
 )
 USER: Final = "heed"
-PASSWORD: Final = "correct horse"  # noqa: S105 - of the tests
+PASSWORD: Final = "correct horse"
 SIGNING_KEY: Final = "key-of-mailgun"
 CASES: Final = Path(__file__).parents[1] / "cases" / "inbound"
 

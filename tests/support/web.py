@@ -25,7 +25,12 @@ from tests.support.served import Served
 from tests.support.servers import Running
 
 PRESS = b"List-Unsubscribe=One-Click"
-EDGES = ("HEED_WEB_ADDRESS", "HEED_REST_ADDRESS", "HEED_DASHBOARD_ADDRESS")
+EDGES = (
+    "HEED_WEB_ADDRESS",
+    "HEED_REST_ADDRESS",
+    "HEED_DASHBOARD_ADDRESS",
+    "HEED_INBOUND_ADDRESS",
+)
 URLENCODED = "application/x-www-form-urlencoded"
 
 

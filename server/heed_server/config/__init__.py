@@ -13,6 +13,7 @@ from heed_server.config.edge import (
     TlsConfig,
     WatchConfig,
 )
+from heed_server.config.inbound import InboundConfig
 from heed_server.config.kept import IndexConfig, KeysConfig, StalenessConfig, StorageConfig
 from heed_server.config.model import Config
 from heed_server.config.outbox import OutboxConfig
@@ -29,6 +30,7 @@ __all__ = [
     "DecisionLogConfig",
     "DrainConfig",
     "Effective",
+    "InboundConfig",
     "IndexConfig",
     "KeysConfig",
     "LimitsConfig",

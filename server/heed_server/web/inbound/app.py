@@ -51,7 +51,6 @@ from heed_server.web.inbound.sources import Provider, Reading
 from heed_server.web.limits import (
     INVALID_BURST_SECONDS,
     RETRY_AFTER_SECONDS,
-    WRITE_SECONDS_MAX,
     InboundLimits,
 )
 from heed_server.web.measures import EdgeMetrics
@@ -59,6 +58,10 @@ from heed_server.web.strangers import body_of, network_of
 
 PATH: Final = "/inbound/"
 """What stands before the name of a source."""
+RECORD_SECONDS_MAX: Final = 10.0
+"""How long a notification may take to be committed; then it is 503, and the next finds it done.
+Higher: SNS, which waits for 15 s, gives up sooner than heed. Lower: a slow database costs more of
+them."""
 UNREADABLE_LOGGED_MAX: Final = 10
 """Malformed events of one notification that are logged one by one."""
 LOG_SECONDS: Final = 60.0
@@ -184,7 +187,7 @@ class _Notices:
         recording = recording_of(notification, source)
         principal = Principal(name=ACTS_AS + source.name, rights=_RIGHTS, tenant=source.tenant)
         try:
-            async with asyncio.timeout(WRITE_SECONDS_MAX):
+            async with asyncio.timeout(RECORD_SECONDS_MAX):
                 for call in recording.calls:
                     await self._parts.service.record_notice(principal, call)
         except ConflictError as error:

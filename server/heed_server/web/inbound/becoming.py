@@ -70,15 +70,18 @@ def rows_of(said: Said, reading: Reading) -> tuple[ImportedRow, ...]:
 
 
 def email(record: Record, key: str, *, path: str = "") -> str:
-    """Return the address of a member.
+    """Return the address of a member, also one that is none: the normaliser will say so.
 
     Raises:
-        RowRejectedError: it has none.
+        RowRejectedError: it is missing, or no text.
     """
+    written = word(record, key)
+    if not written:
+        raise RowRejectedError(path + key, "names nobody")
     try:
         return cells.email(record, key)
-    except RowRejectedError as error:
-        raise RowRejectedError(path + key, error.description) from None
+    except RowRejectedError:
+        return written
 
 
 def word(record: Record, key: str) -> str:

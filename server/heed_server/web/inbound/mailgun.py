@@ -46,8 +46,8 @@ from heed_server.web.inbound.provider import Headers
 from heed_server.web.inbound.sources import Reading
 
 SIGNED_AGE_SECONDS_MAX: Final = 86_400
-"""How old what Mailgun signed may be. Higher: one that leaked is of use for longer. Lower than the 8
-hours in which it comes again: what comes late is lost."""
+"""How old what Mailgun signed may be. Higher: one that leaked is of use for longer. Lower than the
+8 hours in which it comes again: what comes late is lost."""
 SIGNED_AHEAD_SECONDS_MAX: Final = 300
 """How far its clock may be ahead of ours."""
 TOKENS_REMEMBERED_MAX: Final = 10_000
@@ -88,7 +88,7 @@ class Mailgun:
         """Let the body be read: what signs it is there."""
 
     async def open(
-        self, _headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+        self, _headers: Headers, body: bytes, reading: Reading, /, *, leave: Callable[[], None]
     ) -> Notification:
         """Return what a webhook reports."""
         del leave

@@ -75,7 +75,7 @@ class Postmark:
         require_password(headers.get("authorization", ""), self._user, self._passwords)
 
     async def open(
-        self, _headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+        self, _headers: Headers, body: bytes, reading: Reading, /, *, leave: Callable[[], None]
     ) -> Notification:
         """Return what a webhook reports."""
         del leave

@@ -22,7 +22,7 @@ class Opener(Protocol):
         ...
 
     async def open(
-        self, headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+        self, headers: Headers, body: bytes, reading: Reading, /, *, leave: Callable[[], None]
     ) -> Notification | Subscription:
         """Return what a request says. `leave` is asked before anything is fetched for it.
 

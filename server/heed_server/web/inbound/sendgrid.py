@@ -71,7 +71,7 @@ class SendGrid:
             raise NotVerifiedError(Why.ABSENT)
 
     async def open(
-        self, headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+        self, headers: Headers, body: bytes, reading: Reading, /, *, leave: Callable[[], None]
     ) -> Notification:
         """Return what a signed batch reports.
 

@@ -55,9 +55,10 @@ def read_ses(message: str, reading: Reading) -> tuple[Event, ...]:
     if read is None:
         return (Event(word=kind if kind in _PASSED_OVER else OTHER),)
     try:
-        return tuple(event_of(kind, one) for one in read(record, reading))
+        events = tuple(event_of(kind, one) for one in read(record, reading))
     except RowRejectedError as error:
         return (unreadable(kind, error),)
+    return events or (Event(word=kind),)
 
 
 def _bounced(record: Record, reading: Reading) -> Iterator[Read]:

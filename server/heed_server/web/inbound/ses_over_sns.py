@@ -51,7 +51,7 @@ class SesOverSns:
             raise NotVerifiedError(Why.ABSENT)
 
     async def open(
-        self, headers: Headers, body: bytes, reading: Reading, *, leave: Callable[[], None]
+        self, headers: Headers, body: bytes, reading: Reading, /, *, leave: Callable[[], None]
     ) -> Notification | Subscription:
         """Return what an envelope holds that SNS signed, or what came raw with the password."""
         if self._secrets and headers.get(_RAW, "").lower() == "true":
