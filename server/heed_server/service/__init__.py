@@ -5,7 +5,6 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.clocks import Clocks
-from heed_server.service.notices import Notices
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
 from heed_server.service.pages import Pages
@@ -13,6 +12,7 @@ from heed_server.service.people import People
 from heed_server.service.proofs import Proofs
 from heed_server.service.propagations import Propagations
 from heed_server.service.protections import Protections
+from heed_server.service.reports import Reports
 from heed_server.service.tenants import LEARN_SECONDS, KnownTenant, TenantContext, Tenants
 from heed_server.service.watching import Watching
 from heed_server.service.ways_back import WaysBack
@@ -33,7 +33,7 @@ class Service(
     Checks,
     Pages,
     Protections,
-    Notices,
+    Reports,
     People,
     Operations,
     Offers,

@@ -93,17 +93,17 @@ class Inbound:
 
 def build_app(inbound: Inbound) -> Starlette:
     """Return what answers requests."""
-    notices = _Notices(inbound)
+    notifications = _Notifications(inbound)
 
     async def unknown(request: Request, _error: Exception) -> Response:
-        return notices.ended(request, _answer(404, "there is nothing here"))
+        return notifications.ended(request, _answer(404, "there is nothing here"))
 
     return Starlette(
-        routes=[Route(PATH + "{name}", notices)], exception_handlers={HTTPException: unknown}
+        routes=[Route(PATH + "{name}", notifications)], exception_handlers={HTTPException: unknown}
     )
 
 
-class _Notices:
+class _Notifications:
     """Notifications, an ASGI application."""
 
     def __init__(self, inbound: Inbound) -> None:
@@ -189,7 +189,7 @@ class _Notices:
         try:
             async with asyncio.timeout(RECORD_SECONDS_MAX):
                 for call in recording.calls:
-                    await self._parts.service.record_notice(principal, call)
+                    await self._parts.service.record_report(principal, call)
         except ConflictError as error:
             if error.reason is not ErrorReason.IDEMPOTENCY_KEY_REUSED:
                 return self._failed(found, error.reason.value)

@@ -29,7 +29,7 @@ from heed.model import (
 )
 from heed.wire.asked import ProtectionAsked, WriteCall
 from heed.wire.limits import SUPPRESSIONS_MAX
-from heed_server.service.notices import NoticeAsked
+from heed_server.service.reports import ReportAsked
 from heed_server.web.inbound.notification import Notification
 from heed_server.web.inbound.sources import Source
 
@@ -42,7 +42,7 @@ _KEY_HEX_DIGITS: Final = 40
 class Recording:
     """What a notification has recorded."""
 
-    calls: tuple[NoticeAsked, ...]
+    calls: tuple[ReportAsked, ...]
     became: tuple[str, ...]
     """Of each event of the notification, one word: `nothing`, `unreadable`, `unaddressable`,
     `opt_out`, or the cause of a suppression."""
@@ -80,7 +80,7 @@ def _calls(
     notification: Notification,
     origin: Origin,
     parts: Iterator[Sequence[ProtectionAsked]],
-) -> Iterator[NoticeAsked]:
+) -> Iterator[ReportAsked]:
     for number, part in enumerate(parts):
         said = hashlib.sha256(repr([source.name, *map(_said, part)]).encode()).digest()
         key = notification.once or said.hex()[:_KEY_HEX_DIGITS]
@@ -91,7 +91,7 @@ def _calls(
             else f"{source.name}:{key}",
             payload_hash=said,
         )
-        yield NoticeAsked(call=call, protections=tuple(part), origin=origin)
+        yield ReportAsked(call=call, protections=tuple(part), origin=origin)
 
 
 def _said(one: ProtectionAsked) -> tuple[object, ...]:

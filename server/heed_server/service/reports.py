@@ -1,7 +1,7 @@
-"""Notices: what a provider of mail reports of people, recorded as stops.
+"""Reports: what a provider of mail reports of people, recorded as stops.
 
 Laws:
-- A notice only stops: bounces, complaints and the like become suppressions, a person's word to the
+- A report only stops: bounces, complaints and the like become suppressions, a person's word to the
   provider an opt-out. There is no form of it that weakens anything.
 - It is recorded whole or not at all, and once by its key.
 - It is under no cap and no rate: whoever sends it was verified, and a bounce that is thrown away is
@@ -24,12 +24,12 @@ from heed_server.service.node import Node
 from heed_server.service.protections import keyed_protections
 from heed_server.writes import Appended
 
-METHOD: Final = "RecordNotice"
+METHOD: Final = "RecordReport"
 """What its idempotency keys are told apart by from those of the contract's methods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoticeAsked:
+class ReportAsked:
     """What one notification says, or a part of a long one."""
 
     call: WriteCall
@@ -38,11 +38,11 @@ class NoticeAsked:
     origin: Origin
 
 
-class Notices(Node):
+class Reports(Node):
     """Takes what providers report."""
 
-    async def record_notice(self, principal: Principal, asked: NoticeAsked) -> Appended:
-        """Record a notice, and return once it is committed. Idempotent by key.
+    async def record_report(self, principal: Principal, asked: ReportAsked) -> Appended:
+        """Record a report, and return once it is committed. Idempotent by key.
 
         Raises:
             RightRequiredError: the right `suppress`, or `write` for opt-outs, is missing.
