@@ -46,6 +46,12 @@ PASSWORD: Final = "correct horse"
 SIGNING_KEY: Final = "key-of-mailgun"
 CASES: Final = Path(__file__).parents[1] / "cases" / "inbound"
 
+_OF_PROVIDER: Final[Mapping[str, dict[str, Any]]] = {
+    "ses": {"topic_arns": [TOPIC]},
+    "sendgrid": {"secret_files": ["sendgrid.key"]},
+    "mailgun": {"secret_files": ["mailgun.key"]},
+    "postmark": {"user": USER, "secret_files": ["password"]},
+}
 _MESSAGE = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SUBSCRIPTION = (
     "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
@@ -162,12 +168,7 @@ def basic(user: str = USER, password: str = PASSWORD) -> dict[str, str]:
 
 def source(provider: str, *, name: str = "", tenant: str = TENANT, **other: Any) -> str:
     """A source of a file, as an operator writes it."""
-    own: dict[str, Any] = {
-        "ses": {"topic_arns": [TOPIC]},
-        "sendgrid": {"secret_files": ["sendgrid.key"]},
-        "mailgun": {"secret_files": ["mailgun.key"]},
-        "postmark": {"user": USER, "secret_files": ["password"]},
-    }.get(provider, {})
+    own = _OF_PROVIDER[provider]
     said = {"name": name or provider, "provider": provider, "tenant": tenant, **own, **other}
     lines = [f"{key} = {_toml(value)}" for key, value in said.items() if value is not None]
     return "\n".join(["[[source]]", *lines, ""])
