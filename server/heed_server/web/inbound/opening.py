@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 2.0
 look-ups."""
 SOURCES_BYTES_MAX: Final = 1 << 20
 """Bytes of the file of sources."""
-SECRET_BYTES_MAX: Final = 65_536
+SOURCE_KEY_BYTES_MAX: Final = 65_536
 """Bytes of a file that it names."""
 
 _Stamp = tuple[int, int, int]
@@ -101,11 +101,13 @@ class Sources:
         opened: dict[str, OpenSource] = {}
         for source in sources:
             secrets = [
-                self._content(self._file.parent / one, SECRET_BYTES_MAX, read).strip()
+                self._content(self._file.parent / one, SOURCE_KEY_BYTES_MAX, read).strip()
                 for one in source.secret_files
             ]
             pinned = (
-                self._content(self._file.parent / source.certificates_file, SECRET_BYTES_MAX, read)
+                self._content(
+                    self._file.parent / source.certificates_file, SOURCE_KEY_BYTES_MAX, read
+                )
                 if source.certificates_file
                 else b""
             )
