@@ -25,6 +25,7 @@ from heed_server.service import admission, capped, checks, clocks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
 from heed_server.web import limits as web_limits
+from heed_server.web.dashboard import limits as dashboard_limits
 from heed_server.web.inbound import (
     app,
     mailgun,
@@ -90,6 +91,7 @@ OTHERS = (
     sns,
     sns_certificates,
     sources,
+    dashboard_limits,
     links,
     notices,
     order,

@@ -7,7 +7,8 @@ Laws:
   is one that the server listens on, with TLS.
 - REST is one more address of callers. Its TLS may be a proxy's; who calls it is asked all the same.
 - The public edge asks for no credential, and what providers report is of people: both have TLS
-  beyond loopback, here or at a proxy.
+  beyond loopback, here or at a proxy. So has the dashboard, which beyond loopback asks for a
+  credential whatever else is said.
 - An open listener is closed by the first key that is made, and nothing opens it again: no
   revocation, and no restart but one with `auth.required` false.
 Source: design, section 6.
@@ -36,6 +37,8 @@ def require_safe_listening(config: Config) -> None:
     _require_tls_at(config, "web", config.web.address, behind_proxy=config.web.behind_proxy)
     inbound = config.inbound
     _require_tls_at(config, "inbound", inbound.address, behind_proxy=inbound.behind_proxy)
+    board = config.dashboard
+    _require_tls_at(config, "dashboard", board.address, behind_proxy=board.behind_proxy)
     reachable = open_addresses(config)
     if not reachable or config.listen.insecure:
         return

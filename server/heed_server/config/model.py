@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from heed_server.config.agent import AgentConfig
 from heed_server.config.audit import AuditConfig
+from heed_server.config.dashboard import DashboardConfig
 from heed_server.config.deadlines import DeadlinesConfig
 from heed_server.config.decisions import DecisionLogConfig
 from heed_server.config.edge import (
@@ -56,6 +57,7 @@ class Config(Section):
     pages: PagesConfig = PagesConfig()
     rest: RestConfig = RestConfig()
     inbound: InboundConfig = InboundConfig()
+    dashboard: DashboardConfig = DashboardConfig()
     outbox: OutboxConfig = OutboxConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     audit: AuditConfig = AuditConfig()

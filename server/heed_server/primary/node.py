@@ -38,6 +38,7 @@ from heed_server.deadlines import DeadlineRules, DeadlineWatch
 from heed_server.decisions import DecisionLog
 from heed_server.follow import Follower, FollowLimits
 from heed_server.outbox import Outbox
+from heed_server.primary.dashboard import open_dashboard
 from heed_server.primary.database import ensure_tenant, open_database
 from heed_server.primary.deadlines import rules_of, watch_of
 from heed_server.primary.deciding import decision_log
@@ -175,6 +176,7 @@ async def open_node(
         open_public(edges, config, parts.service, registry)
         open_rest(edges, config, parts.service, parts.authenticator, observe)
         open_inbound(edges, config, parts.service, registry, parts.background, parts.clock.now)
+        open_dashboard(edges, config, parts.service, parts.authenticator, parts.clock)
 
         def end_streams(seconds: float) -> None:
             check_streams.end()

@@ -7,6 +7,7 @@ verifiable, and to grant an approval the right of the call that asked for it.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 from heed_server.auth.policy import Right
 
@@ -59,3 +60,6 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
     }
 )
 """By the method's name; names of methods are unique across the services of the contract."""
+
+LOOKING: Final = frozenset({Right.AUDIT, Right.OPERATE})
+"""Any of these lets somebody look at the dashboard: at what is no one method's answer."""

@@ -1,0 +1,71 @@
+"""Exports of any view: which formats there are, and how each is made.
+
+Law: a PDF is made off the event loop, one at a time, so that no Check waits for one.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from heed_server.web.dashboard.exports.as_csv import as_csv
+from heed_server.web.dashboard.exports.as_json import as_json
+from heed_server.web.dashboard.exports.as_pdf import as_pdf
+from heed_server.web.dashboard.exports.stamp import Stamp, file_name
+from heed_server.web.dashboard.view import Shown, View
+
+FORMATS: Final = {
+    "csv": "text/csv; charset=utf-8; header=present",
+    "json": "application/json",
+    "pdf": "application/pdf",
+}
+"""Their content types, by the ending of a file's name."""
+
+_one_pdf: Final = asyncio.Semaphore(1)
+
+
+class Exported(NamedTuple):
+    """A file."""
+
+    name: str
+    """Without its ending."""
+    content: bytes
+    content_type: str
+    rows: int
+    is_cut: bool
+
+
+async def export(
+    format_: str, view: View, shown: Shown, table: str, *, tenant: str, asked_by: str
+) -> Exported | None:
+    """Return a view as a file. CSV has one of its tables, the first unless one is named.
+
+    None: it has no such table.
+    """
+    stamp = Stamp(
+        view=view.name,
+        title=view.title,
+        tenant=tenant,
+        asked_by=asked_by,
+        now=shown.now,
+        revision=shown.revision,
+    )
+    tables = shown.tables
+    parts: tuple[str, ...] = ()
+    if format_ == "csv":
+        tables = tuple(one for one in tables if table in {"", one.name})[:1]
+        if not tables:
+            return None
+        parts = (tables[0].name,)
+        content = as_csv(tables[0])
+    elif format_ == "json":
+        content = as_json(shown, stamp)
+    else:
+        async with _one_pdf:
+            content = await asyncio.to_thread(as_pdf, shown, stamp)
+    is_cut = any(one.is_cut for one in tables)
+    return Exported(
+        name=file_name(stamp, *parts, is_cut=is_cut),
+        content=content,
+        content_type=FORMATS[format_],
+        rows=sum(len(one.rows) for one in tables),
+        is_cut=is_cut,
+    )
