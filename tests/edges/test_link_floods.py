@@ -89,6 +89,20 @@ async def test_invalid_links_have_a_rate_by_address_and_valid_ones_have_none(
     assert others.code == 404
 
 
+async def test_on_every_interface_each_ipv4_address_has_a_rate_of_its_own(
+    running: Running,
+) -> None:
+    """There the system names them as IPv6 addresses, all of one /64."""
+    app = app_of(running.service, LinkLimits(invalid_links_per_second_max=1 / 60))
+    path = PATH + "v1.0"
+
+    first = await ask(app, "GET", path, client="::ffff:192.0.2.1")
+    again = await ask(app, "GET", path, client="::ffff:192.0.2.1")
+    other = await ask(app, "GET", path, client="::ffff:192.0.2.2")
+
+    assert [first.code, again.code, other.code] == [404, 429, 404]
+
+
 async def test_behind_a_proxy_the_rate_is_of_whom_the_proxy_names_last(running: Running) -> None:
     app = app_of(
         running.service, LinkLimits(invalid_links_per_second_max=1 / 60), behind_proxy=True

@@ -349,6 +349,26 @@ async def test_no_method_but_post_presses_even_with_the_body_of_a_press(
     assert await running.head() == 0
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_no_answer_redirects_wherever_a_slash_is_or_whatever_host_is_asked_for(
+    running: Running, method: str
+) -> None:
+    path = await link_for(running)
+    host = {"host": "evil.example.org"}
+    asked = [path + "/", path.replace(PATH, "/u"), path.replace(PATH, "//u/"), PATH, "/u", "//"]
+
+    answers = [
+        await ask(
+            app_of(running.service), method, one, PRESS, content_type=URLENCODED, headers=host
+        )
+        for one in asked
+    ]
+
+    assert {answer.code for answer in answers} == {404}
+    assert not any("location" in answer.headers for answer in answers)
+    assert not any(b"evil" in answer.body for answer in answers)
+
+
 async def test_every_answer_is_kept_by_nobody_and_has_no_script(running: Running) -> None:
     app, path = app_of(running.service), await link_for(running)
     answers = [

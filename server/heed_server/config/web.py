@@ -38,7 +38,8 @@ class WebConfig(Section):
     )
     request_seconds_max: float = setting(
         10.0,
-        "How long a request may take to arrive, head and body; then its connection is cut.",
+        "How long a request may take to arrive, head and body; so long too the handshake of TLS, "
+        "and an answer to be read. Then the connection is cut.",
         higher="slow strangers hold connections for longer",
         lower="people on bad networks are cut off",
         ge=0.1,

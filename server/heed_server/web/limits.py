@@ -31,7 +31,7 @@ class ListenerLimits:
     connections_max: int = 1_000
     """Connections; one more is closed."""
     request_seconds_max: float = 10.0
-    """How long a request may take to arrive."""
+    """How long a request may take to arrive, an answer to be read, and TLS to shake hands."""
     idle_seconds_max: float = IDLE_SECONDS_MAX
     """How long a connection is kept between two requests."""
 

@@ -1,8 +1,8 @@
 """The listener of an HTTP edge: HTTP/1.1 by uvicorn, in the server's own loop.
 
 Laws:
-- Strangers reach it, so everything is bounded: connections, the time that a request takes to
-  arrive, its head and its body (`heed_server.web.limits`).
+- Strangers reach it, so everything is bounded: connections, those too that have not shaken hands,
+  what is waited for of each (`heed_server.web.connections`), a request's head and its body.
 - It takes no signals and writes no line a request: the node is told to stop, and a link in a log
   would be a link in more hands.
 - It stops when it is told to, once what was asked is answered.
@@ -13,14 +13,16 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from heed.errors import UnavailableError
+from heed.task_group import TaskGroup
 from heed_server.config.addresses import Address
+from heed_server.web.connections import Connection
 from heed_server.web.limits import HEAD_BYTES_MAX, ListenerLimits
 from heed_server.web.measures import EdgeMetrics
 
@@ -30,7 +32,12 @@ App = ASGIApp
 BACKLOG: Final = 512
 """Connections that wait to be taken; more are refused by the system."""
 
+TAKE_AGAIN_SECONDS: Final = 1.0
+"""How long no connection is taken after the system had none to give: no file descriptor, say."""
+
 _EVERY_INTERFACE: Final = "::"
+
+_log = structlog.stdlib.get_logger("heed_server.web")
 
 
 class Listener:
@@ -52,11 +59,17 @@ class Listener:
             UnavailableError: it is in use, or is not this host's.
         """
         self._socket = _bind(address, setting)
+        self._socket.setblocking(False)
         self.port = int(self._socket.getsockname()[1])
         """The port that it got."""
-        config = uvicorn.Config(
+        self._metrics = metrics
+        self._limits = limits
+        self._tls = tls
+        self._arriving: set[Connection] = set()
+        """Those that were taken, until they have shaken hands."""
+        self._taking: asyncio.Task[None] | None = None
+        self._config = uvicorn.Config(
             app,
-            http=_bounded(metrics, limits),
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -65,16 +78,20 @@ class Listener:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            backlog=BACKLOG,
             timeout_keep_alive=limits.idle_seconds_max,  # type: ignore[arg-type]  # any number does
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
-            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
-        self._server = _Server(config)
+        self._config.load()
+        self._server = _Server(self._config)
 
     async def run(self) -> None:
         """Serve until `stop`."""
-        await self._server.serve(sockets=[self._socket])
+        with self._socket:
+            async with TaskGroup() as arriving:
+                self._taking = arriving.create_task(self._take_connections(arriving))
+                await self._server.serve()
+                for task in arriving.tasks:
+                    task.cancel()
 
     async def stop(self, grace_seconds: float | None) -> None:
         """Take no more connections, and let requests under way end within so many seconds.
@@ -82,69 +99,62 @@ class Listener:
         None: at once. What is cut off then is finished all the same if it is being committed, and
         its retry finds it done.
         """
-        self._server.config.timeout_graceful_shutdown = int(grace_seconds or 0)
+        if self._taking is not None:
+            self._taking.cancel()
+        self._config.timeout_graceful_shutdown = int(grace_seconds or 0)
         self._server.force_exit = grace_seconds is None
         self._server.should_exit = True
 
+    async def _take_connections(self, arriving: TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(self._socket)
+            except ConnectionError:
+                continue  # it was gone before it was taken
+            except OSError as error:
+                _log.error("connections_not_taken", why=error.strerror)
+                await asyncio.sleep(TAKE_AGAIN_SECONDS)
+                continue
+            if self._count() >= self._limits.connections_max:
+                self._metrics.connections_refused.inc()
+                connected.close()
+            else:
+                state = self._server.server_state
+                connection = Connection(self._config, state, self._metrics, self._limits)
+                self._arriving.add(connection)
+                arriving.create_task(self._begin(connection, connected))
+            await asyncio.sleep(0)  # those who are connected go first
+
+    def _count(self) -> int:
+        connections = self._server.server_state.connections
+        return len(connections) + len(self._arriving - connections)
+
+    async def _begin(self, connection: Connection, connected: socket.socket) -> None:
+        """Shake hands, which ends what does not within the time of a request."""
+        seconds = None if self._tls is None else self._limits.request_seconds_max
+        try:
+            with contextlib.suppress(OSError):  # a stranger who speaks no TLS, or is slow
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: connection,
+                    connected,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=seconds,
+                    ssl_shutdown_timeout=seconds,
+                )
+        finally:
+            self._arriving.discard(connection)
+
 
 class _Server(uvicorn.Server):
+    """What serves the connections that the listener gives it."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield  # they are the node's
 
-
-def _bounded(metrics: EdgeMetrics, limits: ListenerLimits) -> type[H11Protocol]:
-    """Return the protocol of one connection, with these bounds."""
-
-    class Bounded(H11Protocol):
-        """A connection that is closed when there are too many, or when a request does not come."""
-
-        _arrival: asyncio.TimerHandle | None = None
-        """Ends the connection unless the request that is awaited has arrived by then."""
-        _is_counted = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            if len(self.connections) >= limits.connections_max:
-                metrics.connections_refused.inc()
-                transport.abort()
-            else:
-                metrics.connections.inc()
-                self._is_counted = True
-                self._await_request()
-            super().connection_made(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._await_nothing()
-            if self._is_counted:
-                metrics.connections.dec()
-                self._is_counted = False
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            cycle: Any = self.cycle
-            if cycle is not None and not cycle.more_body and not cycle.response_complete:
-                self._await_nothing()
-            elif self._arrival is None:
-                self._await_request()
-
-        def timeout_keep_alive_handler(self) -> None:
-            # Whoever has not read a short answer by now keeps no connection.
-            self.transport.abort()
-
-        def _await_request(self) -> None:
-            self._arrival = self.loop.call_later(limits.request_seconds_max, self._give_up)
-
-        def _await_nothing(self) -> None:
-            if self._arrival is not None:
-                self._arrival.cancel()
-                self._arrival = None
-
-        def _give_up(self) -> None:
-            self._arrival = None
-            self.transport.abort()
-
-    return Bounded
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets or [])
 
 
 def _bind(address: Address, setting: str) -> socket.socket:

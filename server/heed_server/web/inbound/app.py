@@ -23,7 +23,6 @@ from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -54,6 +53,7 @@ from heed_server.web.limits import (
     InboundLimits,
 )
 from heed_server.web.measures import EdgeMetrics
+from heed_server.web.routes import routed
 from heed_server.web.strangers import body_of, network_of
 
 PATH: Final = "/inbound/"
@@ -98,9 +98,7 @@ def build_app(inbound: Inbound) -> Starlette:
     async def unknown(request: Request, _error: Exception) -> Response:
         return notifications.ended(request, _answer(404, "there is nothing here"))
 
-    return Starlette(
-        routes=[Route(PATH + "{name}", notifications)], exception_handlers={HTTPException: unknown}
-    )
+    return routed([Route(PATH + "{name}", notifications)], unknown)
 
 
 class _Notifications:

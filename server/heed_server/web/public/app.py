@@ -4,7 +4,6 @@ Source: RFC 8058; ADR 0043, ADR 0046.
 """
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +17,7 @@ from heed_server.web.public.looks import Looks
 from heed_server.web.public.measures import LinkMetrics
 from heed_server.web.public.preferences import PageRequests
 from heed_server.web.public.serving import Answering, Edge
+from heed_server.web.routes import routed
 
 
 def build_app(
@@ -35,12 +35,12 @@ def build_app(
     async def unknown(request: Request, _error: Exception) -> Response:
         return edge.counted(request, edge.face(request).problem("nowhere", 404))
 
-    return Starlette(
-        routes=[
+    return routed(
+        [
             Route(links.PATH + "{token}", Answering(edge, LinkRequests(edge, presses).respond)),
             Route(
                 page_links.PATH + "{token}", Answering(edge, PageRequests(edge, presses).respond)
             ),
         ],
-        exception_handlers={HTTPException: unknown},
+        unknown,
     )
