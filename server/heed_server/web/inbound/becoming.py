@@ -9,6 +9,7 @@ Pure.
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from heed.formats import ImportedRow, cells
 from heed.formats.protections import email_opt_out, email_suppression
@@ -17,6 +18,9 @@ from heed.model import Cause, Instant, Reach
 from heed.wire.limits import REFERENCE_CHARACTERS_MAX
 from heed_server.web.inbound.notification import Record
 from heed_server.web.inbound.sources import Reading
+
+_NUMBER_MAX: Final = 10**19
+"""No number of a provider's is this large."""
 
 
 class Meaning(enum.Enum):
@@ -93,9 +97,9 @@ def word(record: Record, key: str) -> str:
 def label(record: Record, key: str) -> str:
     """Return a member that names something by a text or a whole number, else an empty text."""
     value = record.get(key)
-    return (
-        str(value) if isinstance(value, int) and not isinstance(value, bool) else word(record, key)
-    )
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _NUMBER_MAX:
+        return str(value)
+    return word(record, key)
 
 
 def printable(name: str) -> str:
@@ -140,7 +144,7 @@ def _suppression(said: Said, cause: Cause, *, end_time: Instant | None = None) -
     )
 
 
-_CAUSES = {
+_CAUSES: Final = {
     Meaning.BOUNCE: Cause.BOUNCE,
     Meaning.INVALID: Cause.INVALID,
     Meaning.COMPLAINT: Cause.COMPLAINT,

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from heed.formats import ImportedRow
 from heed.formats.rows import RowRejectedError
 from heed.model import Instant, Reach
@@ -36,6 +38,7 @@ from heed_server.web.inbound.notification import (
     Notification,
     NotReadableError,
     NotVerifiedError,
+    Once,
     Record,
     Why,
     decoded,
@@ -99,15 +102,16 @@ class Mailgun:
         if not isinstance(said, dict):
             raise NotVerifiedError(Why.MALFORMED)
         token = self._verified_token(said, reading.now)
-        self._require_unused(token, body)
         try:
             record = member(said, "event-data")
         except RowRejectedError as error:
             raise NotReadableError(error.field_name, error.description) from None
+        once = Once(token, hashlib.sha256(msgspec.json.encode(record, order="sorted")).digest())
+        self._require_unused(once)
         return Notification(
             events=(read_mailgun(record, reading),),
             reference=printable(word(record, "id")),
-            once=token,
+            once=once,
         )
 
     def _verified_token(self, said: Record, now: Instant) -> str:
@@ -138,10 +142,9 @@ class Mailgun:
         )
         return matching > 0
 
-    def _require_unused(self, token: str, body: bytes) -> None:
+    def _require_unused(self, once: Once) -> None:
         """Return if a token comes for the first time, or with the same words again."""
-        said = hashlib.sha256(body).digest()
-        if self._used.setdefault(token, said) != said:
+        if self._used.setdefault(once.token, once.said) != once.said:
             raise NotVerifiedError(Why.REUSED)
         if len(self._used) > TOKENS_REMEMBERED_MAX:
             del self._used[next(iter(self._used))]

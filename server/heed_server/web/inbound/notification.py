@@ -11,7 +11,7 @@ Laws:
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -92,6 +92,14 @@ class Event:
     unreadable: Unreadable | None = None
 
 
+class Once(NamedTuple):
+    """A token that is good for one notification."""
+
+    token: str
+    said: bytes
+    """A hash of what came with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
     """What one request reports."""
@@ -99,8 +107,8 @@ class Notification:
     events: tuple[Event, ...]
     reference: str = ""
     """The provider's own name of it, for the origin of what is recorded."""
-    once: str = ""
-    """What the provider says in one notification alone, where that is all that it signs."""
+    once: Once | None = None
+    """Of a provider that signs nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 Laws:
 - As few calls as the service's limits allow, in the order of the events.
 - The key of a call is made of all that it says: the same notification is recorded once however
-  often it comes, and one that is read differently since is recorded as it is read now.
+  often it comes, and one that is read differently since is recorded as it is read now. Of a
+  provider that signs a token and no more, the token is the key.
 - Of an address that the normaliser refuses nothing is recorded: no Check can be about it either.
 
 Pure.
@@ -83,13 +84,11 @@ def _calls(
 ) -> Iterator[ReportAsked]:
     for number, part in enumerate(parts):
         said = hashlib.sha256(repr([source.name, *map(_said, part)]).encode()).digest()
-        key = notification.once or said.hex()[:_KEY_HEX_DIGITS]
+        key = said.hex()[:_KEY_HEX_DIGITS]
+        if notification.once is not None:
+            said, key = notification.once.said, f"{number}:{notification.once.token}"
         call = WriteCall(
-            tenant=source.tenant,
-            idempotency_key=f"{source.name}:{number}:{key}"
-            if notification.once
-            else f"{source.name}:{key}",
-            payload_hash=said,
+            tenant=source.tenant, idempotency_key=f"{source.name}:{key}", payload_hash=said
         )
         yield ReportAsked(call=call, protections=tuple(part), origin=origin)
 

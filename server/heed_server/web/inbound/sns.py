@@ -22,7 +22,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from heed_server.web.inbound.becoming import word
 from heed_server.web.inbound.notification import (
     NotVerifiedError,
     Record,
@@ -92,24 +91,24 @@ def read_envelope(body: bytes, topic_arns: Sequence[str]) -> Envelope:
         raise NotVerifiedError(Why.MALFORMED) from None
     if not isinstance(said, dict):
         raise NotVerifiedError(Why.MALFORMED)
-    kind, version = word(said, "Type"), word(said, "SignatureVersion")
-    if kind not in _SIGNED or not word(said, "Signature"):
+    kind, version = _optional(said, "Type"), _optional(said, "SignatureVersion")
+    if kind not in _SIGNED or not _optional(said, "Signature"):
         raise NotVerifiedError(Why.ABSENT)
-    if word(said, "TopicArn") not in topic_arns:
+    if _optional(said, "TopicArn") not in topic_arns:
         raise NotVerifiedError(Why.TOPIC)
     if version not in _HASHES:
         raise NotVerifiedError(Why.MALFORMED)
     try:
-        signature = base64.b64decode(word(said, "Signature"), validate=True)
+        signature = base64.b64decode(_optional(said, "Signature"), validate=True)
     except (binascii.Error, ValueError):
         raise NotVerifiedError(Why.MALFORMED) from None
     return Envelope(
         kind=kind,
-        topic_arn=word(said, "TopicArn"),
+        topic_arn=_optional(said, "TopicArn"),
         message=_text(said, "Message"),
-        message_id=word(said, "MessageId"),
-        certificate_url=word(said, "SigningCertURL"),
-        subscribe_url=word(said, "SubscribeURL"),
+        message_id=_optional(said, "MessageId"),
+        certificate_url=_optional(said, "SigningCertURL"),
+        subscribe_url=_optional(said, "SubscribeURL"),
         signed=_string_to_sign(said, kind),
         signature=signature,
         version=version,
@@ -167,3 +166,8 @@ def _text(said: Record, name: str) -> str:
     if not isinstance(value, str):
         raise NotVerifiedError(Why.MALFORMED)
     return value
+
+
+def _optional(said: Record, name: str) -> str:
+    value = said.get(name)
+    return value if isinstance(value, str) else ""
