@@ -34,6 +34,7 @@ from heed_server.config.places import database_file, database_url, index_directo
 from heed_server.follow.loss import LossMarker
 from heed_server.outbox import OutboxLimits, connect, require_library
 from heed_server.primary.identifying import open_identities
+from heed_server.primary.inbound import sources_of
 from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
 from heed_server.storage import SqlStore, open_store
@@ -80,6 +81,8 @@ async def findings(config: Config) -> AsyncGenerator[Finding]:
     yield _listening(config)
     yield _certificate(config)
     yield await _grants(config)
+    if config.inbound.address:
+        yield _inbound(config)
     yield _folder(config.storage.data_dir)
     yield _disk(config.storage.data_dir)
     database = database_file(config)
@@ -125,7 +128,7 @@ async def _grants(config: Config) -> Finding:
     try:
         identities = await open_identities(
             config,
-            now=lambda: Instant(time.time_ns() // 1_000),
+            now=_now,
             boot_seconds=time.monotonic,
         )
     except InvalidArgumentError as error:
@@ -136,6 +139,21 @@ async def _grants(config: Config) -> Finding:
     if away:
         return _finding("grants", f"the keys of {', '.join(away)} cannot be had", good=False)
     return _finding("grants", f"{identities.grant_count} to certificates and JWTs")
+
+
+def _inbound(config: Config) -> Finding:
+    from heed_server.web.inbound.sns_certificates import SigningCertificates
+
+    try:
+        sources = sources_of(config, SigningCertificates(now=_now))
+    except InvalidArgumentError as error:
+        return _finding("inbound", error.message, good=False)
+    exposed = [file for file in sources.secret_files if file.stat().st_mode & _OTHERS]
+    if exposed:
+        return _finding(
+            "inbound", f"others may read {exposed[0]}; chmod 600 {exposed[0]}", good=False
+        )
+    return _finding("inbound", f"reports are taken of {', '.join(sources.names) or 'nobody'}")
 
 
 def _folder(folder: Path) -> Finding:
@@ -263,3 +281,7 @@ def _is_free(address: Address) -> bool:
 
 def _finding(what: str, found: str, *, good: bool = True) -> Finding:
     return Finding(what=what, good=good, found=found)
+
+
+def _now() -> Instant:
+    return Instant(time.time_ns() // 1_000)

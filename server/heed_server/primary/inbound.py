@@ -14,6 +14,8 @@ from heed_server.primary.limits import limits_of
 from heed_server.service import Service
 
 if TYPE_CHECKING:
+    from heed_server.web.inbound.opening import Sources
+    from heed_server.web.inbound.sns_certificates import SigningCertificates
     from heed_server.web.listener import App
     from heed_server.web.measures import EdgeMetrics
 
@@ -34,17 +36,14 @@ def open_inbound(
     """
     if not config.inbound.address:
         return
-    if config.inbound.file is None:
-        raise invalid_field("inbound.file", "is required where there is inbound.address")
     from heed_server.web.inbound.app import Inbound, build_app
     from heed_server.web.inbound.measures import InboundMetrics
-    from heed_server.web.inbound.opening import Sources
     from heed_server.web.inbound.sns_certificates import SigningCertificates
     from heed_server.web.limits import InboundLimits
 
     certificates = SigningCertificates(now=now)
+    sources = sources_of(config, certificates)
     counted = InboundMetrics(registry)
-    sources = Sources(config.inbound.file, certificates)
     counted.watch(lambda: sources.is_in_force)
 
     def build(metrics: "EdgeMetrics") -> "App":
@@ -63,3 +62,16 @@ def open_inbound(
 
     edges.serve("inbound", "inbound", build)
     background.keep("inbound sources", sources.run())
+
+
+def sources_of(config: Config, certificates: "SigningCertificates") -> "Sources":
+    """Return who may report, as the settings say.
+
+    Raises:
+        InvalidArgumentError: there is no file, or it cannot be used.
+    """
+    from heed_server.web.inbound.opening import Sources
+
+    if config.inbound.file is None:
+        raise invalid_field("inbound.file", "is required where there is inbound.address")
+    return Sources(config.inbound.file, certificates)

@@ -66,6 +66,16 @@ class Sources:
         """The names of the sources, sorted."""
         return sorted(self._by_name)
 
+    @property
+    def secret_files(self) -> Sequence[Path]:
+        """The files that hold what must not be read by others."""
+        return [
+            self._file.parent / one
+            for source, _ in self._by_name.values()
+            if source.provider is not Provider.SENDGRID
+            for one in source.secret_files
+        ]
+
     def find(self, name: str) -> OpenSource | None:
         """Return a source; None: there is none of this name."""
         return self._by_name.get(name)
