@@ -13,7 +13,7 @@ from heed.index import hashes
 from heed.judge import operations
 from heed.replica import contradictions, kept, offering, proving
 from heed.wire import limits
-from heed_server import approvals, rates
+from heed_server import approvals, page_links, rates
 from heed_server.auth import client_certificates, credentials, grants, identities, jwks, jwt, spiffe
 from heed_server.backup import file
 from heed_server.config import web
@@ -35,6 +35,7 @@ from heed_server.web.inbound import (
     sns_certificates,
     sources,
 )
+from heed_server.web.public import colours, forms, languages, looks, rendering
 from heed_server.webhooks import (
     notices,
     order,
@@ -93,6 +94,12 @@ OTHERS = (
     sources,
     dashboard_limits,
     links,
+    page_links,
+    colours,
+    forms,
+    languages,
+    looks,
+    rendering,
     notices,
     order,
     pace,

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from heed_server.links import PATH
-from heed_server.web.limits import LinkLimits
+from heed_server.page_links import PATH as PAGE_PATH
+from heed_server.web.limits import LinkLimits, PageLimits
 from tests.support.servers import Running, running_server
-from tests.support.web import app_of, ask, link_for
+from tests.support.web import app_of, ask, choose, link_for, page_for
 
 FORGED = int(os.environ.get("HEED_TEST_FORGED_LINKS", "50_000"))
 """`make soak` tries a million."""
 READS = 100_000
+PAGE_READS = 2_000
 
 
 @pytest.fixture
@@ -40,6 +42,61 @@ async def test_100_000_reads_of_links_change_nothing(running: Running) -> None:
 
     assert codes == {200, 404}
     assert await running.head() == 0
+
+
+@pytest.mark.slow
+async def test_thousands_of_reads_of_a_page_change_nothing(running: Running) -> None:
+    app = app_of(running.service, page_limits=PageLimits(reads_per_second_max=1e6))
+    path = await page_for(running)
+    paths = [path, f"{path}?start=email/news", f"{path}?receipt=1", f"{path}?lang=de"]
+    sent = [{}, {"purpose": "prefetch"}, {"sec-gpc": "1"}]
+    codes: set[int] = set()
+
+    for at in range(PAGE_READS):
+        method = ("GET", "HEAD")[at // 4 % 2]
+        answer = await ask(app, method, paths[at % 4], headers=sent[at // 8 % 3])
+        codes.add(answer.code)
+
+    assert codes == {200, 404}
+    assert await running.head() == 0
+
+
+async def test_a_page_has_a_rate_for_reading_and_none_for_choosing(running: Running) -> None:
+    app = app_of(running.service, page_limits=PageLimits(reads_per_second_max=0.05))  # 3 at once
+    path = await page_for(running)
+
+    reads = [await ask(app, "GET", path) for _ in range(4)]
+    chosen = [await choose(app, path, act="stop", scope="email/news") for _ in range(20)]
+    others = await ask(app, "GET", await page_for(running, "bob@example.com"))
+
+    assert [answer.code for answer in reads] == [200, 200, 200, 429]
+    assert int(reads[-1].headers["retry-after"]) >= 1
+    assert {answer.code for answer in chosen} == {200}
+    assert others.code == 200
+
+
+async def test_of_many_forged_page_links_none_is_accepted(running: Running) -> None:
+    path = await page_for(running)
+    opened = sum(
+        running.service.open_page(token) is not None
+        for token in forged(path.removeprefix(PAGE_PATH), FORGED // 5, random.Random(46))
+    )
+
+    assert opened == 0
+    assert running.service.open_page(path.removeprefix(PAGE_PATH)) is not None
+
+
+async def test_addresses_of_ipv4_have_a_rate_each_also_where_they_come_by_ipv6(
+    running: Running,
+) -> None:
+    app = app_of(running.service, LinkLimits(invalid_links_per_second_max=1 / 60))
+
+    codes = [
+        (await ask(app, "GET", PATH + "v1.0", client=f"::ffff:192.0.2.{at}")).code
+        for at in (1, 2, 3, 3)
+    ]
+
+    assert codes == [404, 404, 404, 429]
 
 
 async def test_of_many_forged_links_none_is_accepted(running: Running) -> None:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from heed_server.service import Service
-from heed_server.web.limits import LinkLimits
+from heed_server.web.limits import LinkLimits, PageLimits
 from heed_server.web.measures import WebMetrics
 from heed_server.web.public.app import build_app
 from heed_server.web.public.looks import Looks, looks_of
@@ -68,6 +68,7 @@ def app_of(
     *,
     behind_proxy: bool = False,
     looks: Looks | None = None,
+    page_limits: PageLimits | None = None,
 ) -> Starlette:
     """The application of a server's public edge, with metrics of its own."""
     registry = CollectorRegistry()
@@ -77,6 +78,7 @@ def app_of(
         LinkMetrics(registry),
         limits or LinkLimits(),
         looks or looks_of(),
+        page_limits or PageLimits(),
         behind_proxy=behind_proxy,
     )
 

@@ -22,3 +22,12 @@ class PagesConfig(Section):
         ge=0.01,
         le=168,
     )
+    reads_per_second_max: float = setting(
+        2.0,
+        "How often one page may be read, and sixty times as often at once; more is 429. What is "
+        "chosen on it is never refused for its rate.",
+        higher="whoever has a page link keeps the database busier",
+        lower="people who go back and forth are told to wait",
+        ge=0.1,
+        le=1_000,
+    )

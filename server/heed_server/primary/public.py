@@ -25,7 +25,7 @@ def open_public(
     """
     if not config.web.address:
         return
-    from heed_server.web.limits import LinkLimits
+    from heed_server.web.limits import LinkLimits, PageLimits
     from heed_server.web.public.app import build_app
     from heed_server.web.public.looks import looks_of
     from heed_server.web.public.measures import LinkMetrics
@@ -39,6 +39,7 @@ def open_public(
             LinkMetrics(registry),
             limits_of(LinkLimits, config.web),
             looks,
+            limits_of(PageLimits, config.pages),
             behind_proxy=config.web.behind_proxy,
         )
 

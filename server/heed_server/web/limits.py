@@ -17,8 +17,8 @@ RETRY_AFTER_SECONDS: Final = 5
 """What is said of when to try again."""
 INVALID_BURST_SECONDS: Final = 60.0
 """For how many seconds' worth of `web.invalid_links_per_second_max` an address that was silent may
-try at once. Higher: more guesses in a burst. Lower: people with broken links behind one address are
-told to wait."""
+try at once, and of `pages.reads_per_second_max` a page be read. Higher: more guesses in a burst.
+Lower: people with broken links behind one address are told to wait."""
 BODY_BYTES_OF_ONE_MAX: Final = 256 * 1024
 """Bytes of a body of REST about one person or one message, who may be taken on when all else is
 full; more is 413. Fifty opt-ins, each with its evidence, have some 150 KiB."""
@@ -34,6 +34,15 @@ class ListenerLimits:
     """How long a request may take to arrive, an answer to be read, and TLS to shake hands."""
     idle_seconds_max: float = IDLE_SECONDS_MAX
     """How long a connection is kept between two requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageLimits:
+    """What whoever has a page link may take of the public edge, as the settings say."""
+
+    reads_per_second_max: float = 2.0
+    """How often one page is read, from the database; what is chosen on it is never refused for its
+    rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

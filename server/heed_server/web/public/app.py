@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from heed_server import links, page_links
 from heed_server.service import Service
-from heed_server.web.limits import LinkLimits
+from heed_server.web.limits import LinkLimits, PageLimits
 from heed_server.web.measures import EdgeMetrics
 from heed_server.web.public.links import LinkRequests
 from heed_server.web.public.looks import Looks
@@ -26,6 +26,7 @@ def build_app(
     presses: LinkMetrics,
     limits: LinkLimits,
     looks: Looks,
+    page_limits: PageLimits,
     *,
     behind_proxy: bool,
 ) -> Starlette:
@@ -39,7 +40,8 @@ def build_app(
         [
             Route(links.PATH + "{token}", Answering(edge, LinkRequests(edge, presses).respond)),
             Route(
-                page_links.PATH + "{token}", Answering(edge, PageRequests(edge, presses).respond)
+                page_links.PATH + "{token}",
+                Answering(edge, PageRequests(edge, presses, page_limits).respond),
             ),
         ],
         unknown,

@@ -8,9 +8,9 @@ Laws:
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -27,14 +27,19 @@ TEXT_CHARACTERS_MAX: Final = 600
 
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _TAG: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3}")
+ACCEPTED_KEPT_MAX: Final = 512
+"""Of so many different headers it is remembered which language they ask for."""
+
+ACCEPTED_CHARACTERS_MAX: Final = 200
+"""Of a browser's header so much is looked at."""
 _ACCEPTED_MAX: Final = 20
 """Languages of a browser's that are looked at."""
 _MONTHS: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Texts:
-    """What people read in one language."""
+    """What people read in one language, of one tenant; there is one of each."""
 
     tag: str
     """Of BCP 47: `de`, `pt-BR`."""
@@ -112,12 +117,12 @@ def read_toml(file: Path) -> dict[str, object]:
     return said
 
 
-def preferred(accepted: str, offered: Iterable[str]) -> str:
+@lru_cache(maxsize=ACCEPTED_KEPT_MAX)
+def preferred(accepted: str, offered: tuple[str, ...]) -> str:
     """Return which language to answer in: the first of a browser's that is offered, or the first.
 
     `accepted` is what the header Accept-Language says; what is malformed in it says nothing.
     """
-    tags = list(offered)
     wanted: list[tuple[float, int, str]] = []
     for at, part in enumerate(accepted.split(",")[:_ACCEPTED_MAX]):
         name, _, quality = part.strip().partition(";q=")
@@ -132,10 +137,10 @@ def preferred(accepted: str, offered: Iterable[str]) -> str:
             lambda tag, name=name: tag.lower() == name,
             lambda tag, name=name: tag.lower().partition("-")[0] == name.partition("-")[0],
         ):
-            found = next(filter(matches, tags), None)
+            found = next(filter(matches, offered), None)
             if found is not None:
                 return found
-    return tags[0]
+    return offered[0]
 
 
 def _flat(said: Mapping[str, object], before: str = "") -> dict[str, str]:

@@ -64,7 +64,7 @@ class LinkRequests:
         scope, texts = link.link.target.scope, face.texts
         words = face.words(self._edge.service.declared_topics(link.context))
         is_processing = scope.channel is Channel.PROCESSING
-        return face.page(
+        return face.plain_page(
             "link.html",
             title=texts("link.title"),
             text=texts(

@@ -113,13 +113,15 @@ class _File(Section):
     tenants: dict[str, _Tenant] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """How one tenant's pages look and read."""
+    """How one tenant's pages look and read; there is one of each."""
 
     languages: Mapping[str, Texts]
     """By tag, the first where a browser asks for none of them."""
     style: str
+    tags: tuple[str, ...]
+    """Those of the languages, in their order."""
     headers: Mapping[str, str]
     """Of every answer with such a page."""
     name: str = ""
@@ -189,6 +191,7 @@ def _look_of(said: _Tenant, known: Mapping[str, Texts], folder: Path, where: str
     style = _style_of(said.light, said.dark)
     return Look(
         languages=MappingProxyType(languages),
+        tags=tags,
         style=style,
         headers=MappingProxyType(_headers_of(style)),
         name=said.name,

@@ -12,6 +12,7 @@ Source: ADR 0046.
 
 import asyncio
 import re
+import time
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -19,19 +20,27 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from heed.errors import HeedError
+from heed.errors import ExhaustedError, HeedError
 from heed.model import Choice, ChoiceKind, Evidence, Revision, Scope
+from heed_server.auth.policy import Principal
+from heed_server.rates import Rate
 from heed_server.service.links import EVERYTHING
 from heed_server.service.pages import Chosen, OpenedPage, Refusal
 from heed_server.service.personal import PersonalStanding
-from heed_server.web.limits import WRITE_SECONDS_MAX
+from heed_server.web.limits import INVALID_BURST_SECONDS, WRITE_SECONDS_MAX, PageLimits
 from heed_server.web.public.confirming import done_page, stopped_page
 from heed_server.web.public.forms import Form, FormError, read_form, read_scope, said_of
 from heed_server.web.public.looks import PAGE_TOPICS_MAX, Look
 from heed_server.web.public.measures import LinkMetrics
 from heed_server.web.public.notices import notice_of
 from heed_server.web.public.rendering import Face
-from heed_server.web.public.serving import NOT_DONE, Edge, has_signal, is_of_other_site
+from heed_server.web.public.serving import (
+    NOT_DONE,
+    Edge,
+    has_signal,
+    is_of_other_site,
+    seconds_of,
+)
 from heed_server.web.public.view import shown_topics, view_of
 
 _log = structlog.stdlib.get_logger("heed_server.web")
@@ -40,9 +49,15 @@ _log = structlog.stdlib.get_logger("heed_server.web")
 class PageRequests:
     """The requests of all page links."""
 
-    def __init__(self, edge: Edge, presses: LinkMetrics) -> None:
+    def __init__(self, edge: Edge, presses: LinkMetrics, limits: PageLimits) -> None:
         self._edge = edge
         self._presses = presses
+        self._reads = Rate(
+            "reads_per_second_max",
+            limits.reads_per_second_max,
+            INVALID_BURST_SECONDS,
+            time.monotonic,
+        )
 
     async def respond(self, request: Request) -> Response:
         """Answer one."""
@@ -56,7 +71,10 @@ class PageRequests:
         if not edge.service.is_good(page):
             return self._show_expired(face)
         try:
+            self._reads.take(Principal(name=page.link.use, rights=frozenset()))
             return await self._show(request, face, page)
+        except ExhaustedError as error:
+            return face.problem("often", 429, title="busy", headers=seconds_of(error))
         except HeedError as error:
             _log.warning("page_not_shown", tenant=page.context.name, reason=error.reason)
             return face.problem("busy", 503, title="busy", headers=NOT_DONE)

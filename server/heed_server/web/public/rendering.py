@@ -6,6 +6,7 @@ Laws:
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,18 +14,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heed.topics import TopicTable
-from heed_server.web.public.languages import preferred
+from heed_server.web.public.languages import ACCEPTED_CHARACTERS_MAX, Texts, preferred
 from heed_server.web.public.looks import Look
 from heed_server.web.public.words import Words
 
 LANGUAGE: Final = "lang"
 """The parameter of an address by which somebody chose a language."""
 
+PAGES_KEPT_MAX: Final = 512
+"""So many pages that name nobody are kept as they were rendered, some 6 KiB each: of links, by
+scope and language, and of what went wrong. Higher: more memory. Lower: a flood costs more."""
+
 _HTML: Final = "text/html; charset=utf-8"
 _PAGES: Final = Environment(
     loader=PackageLoader("heed_server.web.public"),
     autoescape=True,
     undefined=StrictUndefined,
+    auto_reload=False,
     trim_blocks=True,
     lstrip_blocks=True,
 )
@@ -40,7 +46,9 @@ class Face:
         tag = (
             asked
             if is_chosen
-            else preferred(request.headers.get("accept-language", ""), look.languages)
+            else preferred(
+                request.headers.get("accept-language", "")[:ACCEPTED_CHARACTERS_MAX], look.tags
+            )
         )
         self.texts = look.languages[tag]
         self.action = f"?{LANGUAGE}={tag}" if is_chosen else ""
@@ -60,15 +68,23 @@ class Face:
         **values: object,
     ) -> Response:
         """Return a page as an answer."""
-        others = [one for tag, one in self.look.languages.items() if tag != self.texts.tag]
-        content = _PAGES.get_template(template).render(
-            title=title,
-            look=self.look,
-            t=self.texts,
-            languages=others,
-            action=self.action,
-            **values,
-        )
+        said = (template, self.look, self.texts, self.action, title)
+        return self._answer(_rendered(*said, values), code, headers)
+
+    def plain_page(
+        self,
+        template: str,
+        *,
+        title: str,
+        code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: str,
+    ) -> Response:
+        """Return a page that many are answered with, which is remembered."""
+        said = (template, self.look, self.texts, self.action, title)
+        return self._answer(_remembered(*said, tuple(values.items())), code, headers)
+
+    def _answer(self, content: str, code: int, headers: Mapping[str, str] | None) -> Response:
         return Response(
             content,
             code,
@@ -85,7 +101,7 @@ class Face:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Return a page that says what did not happen, and what to do: `problem.…` of the texts."""
-        return self.page(
+        return self.plain_page(
             "message.html",
             title=self.texts(f"problem.{title}_title"),
             text=self.texts(f"problem.{what}"),
@@ -101,3 +117,29 @@ class Face:
     def empty(self, code: int, headers: Mapping[str, str]) -> Response:
         """Return an answer without a page."""
         return Response(None, code, {**self.look.headers, **headers})
+
+
+def _rendered(
+    template: str,
+    look: Look,
+    texts: Texts,
+    action: str,
+    title: str,
+    values: Mapping[str, object],
+) -> str:
+    others = [one for one in look.languages.values() if one is not texts]
+    return _PAGES.get_template(template).render(
+        title=title, look=look, t=texts, languages=others, action=action, **values
+    )
+
+
+@lru_cache(maxsize=PAGES_KEPT_MAX)
+def _remembered(
+    template: str,
+    look: Look,
+    texts: Texts,
+    action: str,
+    title: str,
+    values: tuple[tuple[str, str], ...],
+) -> str:
+    return _rendered(template, look, texts, action, title, dict(values))

@@ -86,8 +86,7 @@ class Edge:
         try:
             self._invalid.take(whose)
         except ExhaustedError as error:
-            seconds = 1 + int(error.metadata["retry_ms"]) // 1_000
-            return face.problem("many", 429, title="many", headers={"Retry-After": str(seconds)})
+            return face.problem("many", 429, title="many", headers=seconds_of(error))
         return face.problem("invalid", 404, title="invalid")
 
     async def body_of(self, request: Request) -> bytes | None:
@@ -138,19 +137,20 @@ class Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        face = self._edge.face(request)
         try:
-            if request.method == "OPTIONS":
-                response = face.empty(204, {"Allow": METHODS})
-            elif request.method not in {"GET", "HEAD", "POST"}:
-                response = face.problem("method", 405, headers={"Allow": METHODS})
-            else:
+            if request.method in {"GET", "HEAD", "POST"}:
                 response = await self._respond(request)
+            elif request.method == "OPTIONS":
+                response = self._edge.face(request).empty(204, {"Allow": METHODS})
+            else:
+                face = self._edge.face(request)
+                response = face.problem("method", 405, headers={"Allow": METHODS})
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception:  # noqa: BLE001 - the root of a request
             # What was not foreseen may have come after a commit: the retry tells.
             _log.exception("request_failed")
+            face = self._edge.face(request)
             response = face.problem("not_done", 503, title="not_done", headers=NOT_DONE)
         await self._edge.counted(request, response)(scope, receive, send)
 
@@ -166,6 +166,11 @@ def is_of_other_site(request: Request, public_url: str) -> bool:
         "null",
         *_origins_of(request, public_url),
     }
+
+
+def seconds_of(error: ExhaustedError) -> dict[str, str]:
+    """Return the header that says when to come again."""
+    return {"Retry-After": str(1 + int(error.metadata["retry_ms"]) // 1_000)}
 
 
 def has_signal(request: Request) -> bool:

@@ -42,6 +42,8 @@ class PlaceView:
     what: str
     can_stop: bool = False
     can_start: bool = False
+    is_new: bool = False
+    """Whether starting it is for the first time: nothing was stopped here."""
     is_stopped: bool = False
 
 
@@ -220,6 +222,7 @@ def place_view(place: Place, words: Words) -> PlaceView:
         what=words.what(place.scope),
         can_stop=(is_allowed and rule is not Rule.MANDATORY) or rule is Rule.PAUSE,
         can_start=not is_allowed and rule in {Rule.OPT_OUT, Rule.NO_CONSENT},
+        is_new=rule is Rule.NO_CONSENT,
         is_stopped=not is_allowed,
     )
 
