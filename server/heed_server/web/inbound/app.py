@@ -43,7 +43,8 @@ from heed_server.web.inbound.notification import (
     Why,
 )
 from heed_server.web.inbound.opening import OpenSource, Sources
-from heed_server.web.inbound.recording import ACTS_AS, recording_of
+from heed_server.web.inbound.provider import computed
+from heed_server.web.inbound.recording import ACTS_AS, Recording, recording_of
 from heed_server.web.inbound.sns import is_subscribe_url
 from heed_server.web.inbound.sns_certificates import SigningCertificates
 from heed_server.web.inbound.sources import Provider, Reading
@@ -157,9 +158,7 @@ class _Notifications:
                 "notification_unreadable", source=name, field=error.field, why=error.description
             )
             return _answer(422, f"{error.field}: {error.description}")
-        except ExhaustedError as error:
-            if error.metadata.get("limit") != "invalid_per_second_max":
-                raise
+        except ExhaustedError as error:  # leave was not given
             return _too_many(error)
 
     async def _take(self, request: Request, found: OpenSource) -> Response:
@@ -176,13 +175,13 @@ class _Notifications:
         )
         if isinstance(said, Subscription):
             return await self._subscribed(said, found)
-        return await self._record(said, found, began)
+        recording = await computed(len(body), lambda: recording_of(said, found.source))
+        return await self._record(said, recording, found, began)
 
     async def _record(
-        self, notification: Notification, found: OpenSource, began: float
+        self, notification: Notification, recording: Recording, found: OpenSource, began: float
     ) -> Response:
         source = found.source
-        recording = recording_of(notification, source)
         principal = Principal(name=ACTS_AS + source.name, rights=_RIGHTS, tenant=source.tenant)
         try:
             async with asyncio.timeout(RECORD_SECONDS_MAX):
@@ -198,19 +197,10 @@ class _Notifications:
             return self._failed(found, "TIMEOUT")
         for event, became in zip(notification.events, recording.became, strict=True):
             self._counted.became(source.name, event.word, became)
-        wrong = [event for event in notification.events if event.unreadable is not None]
-        for event in wrong[:UNREADABLE_LOGGED_MAX]:
-            if event.unreadable is not None:
-                _log.error(
-                    "event_unreadable",
-                    source=source.name,
-                    said=event.word,
-                    field=event.unreadable.field,
-                    why=event.unreadable.description,
-                )
+        wrong = _unreadable(notification, source.name)
         if wrong:
             self._counted.ended(source.name, "unreadable")
-            return _answer(422, f"{len(wrong)} of {len(notification.events)} events are malformed")
+            return _answer(422, f"{wrong} of {len(notification.events)} events are malformed")
         self._counted.took(time.perf_counter() - began)
         self._counted.ended(source.name, "taken" if recording.calls else "nothing")
         return _answer(200, "taken")
@@ -282,6 +272,16 @@ class _Remarks:
             return
         self._noted[source, why] = now, 0
         _log.warning("notification_not_verified", source=source, why=why.value, times=times + 1)
+
+
+def _unreadable(notification: Notification, source: str) -> int:
+    """Log the events that are malformed, and return how many there are."""
+    wrong = [(one.word, said) for one in notification.events if (said := one.unreadable)]
+    for word, said in wrong[:UNREADABLE_LOGGED_MAX]:
+        _log.error(
+            "event_unreadable", source=source, said=word, field=said.field, why=said.description
+        )
+    return len(wrong)
 
 
 def _not_done() -> Response:

@@ -1,13 +1,20 @@
 """What every provider is asked: whether it may speak, and what it says."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from heed_server.web.inbound.notification import Notification, Subscription
 from heed_server.web.inbound.sources import Reading
 
+INLINE_BYTES_MAX: Final = 32_768
+"""Bytes of a notification up to which it is read in the event loop: some 4 ms. Higher: a large
+batch holds up everybody's calls. Lower: what is small takes longer."""
+
 Headers = Mapping[str, str]
 """Of a request, by their names in lower case."""
+
+T = TypeVar("T")
 
 
 class Opener(Protocol):
@@ -35,3 +42,8 @@ class Opener(Protocol):
             ExhaustedError: leave was not given.
         """
         ...
+
+
+async def computed(size: int, work: Callable[[], T]) -> T:
+    """Return what some pure work makes of so many bytes: beside the event loop if they are many."""
+    return work() if size <= INLINE_BYTES_MAX else await asyncio.to_thread(work)

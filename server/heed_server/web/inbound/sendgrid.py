@@ -36,7 +36,7 @@ from heed_server.web.inbound.notification import (
     decoded,
     event_of,
 )
-from heed_server.web.inbound.provider import Headers
+from heed_server.web.inbound.provider import Headers, computed
 from heed_server.web.inbound.sources import Reading
 
 SIGNATURE_HEADER: Final = "x-twilio-email-event-webhook-signature"
@@ -79,7 +79,7 @@ class SendGrid:
         """
         del leave
         _require_signed(self._keys, headers, body)
-        return read_sendgrid(body, reading)
+        return await computed(len(body), lambda: read_sendgrid(body, reading))
 
 
 def parse_public_key(text: bytes) -> ec.EllipticCurvePublicKey:

@@ -32,6 +32,7 @@ from heed_server.web.limits import (
 from heed_server.web.measures import EdgeMetrics
 from heed_server.web.public.looks import Looks
 from heed_server.web.public.rendering import Face
+from heed_server.web.strangers import address_of, body_of, network_of
 
 METHODS: Final = "GET, HEAD, POST, OPTIONS"
 """What a link answers to."""
@@ -39,8 +40,6 @@ NOT_DONE: Final = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 """Says when to come again."""
 
 _IPV4: Final = 4
-_IPV6_BITS_OF_ONE: Final = 64
-"""Whoever has one IPv6 address has all of its network."""
 
 _log = structlog.stdlib.get_logger("heed_server.web")
 
@@ -82,7 +81,9 @@ class Edge:
     def refuse_invalid(self, request: Request) -> Response:
         """Answer what is no link, less often than it is tried."""
         face = self.face(request)
-        whose = Principal(name=self._network_of(request), rights=frozenset())
+        whose = Principal(
+            name=network_of(request, behind_proxy=self._behind_proxy), rights=frozenset()
+        )
         try:
             self._invalid.take(whose)
         except ExhaustedError as error:
@@ -91,40 +92,15 @@ class Edge:
 
     async def body_of(self, request: Request) -> bytes | None:
         """Return the body; None: it is too large."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                return None
-        return body
+        return await body_of(request, BODY_BYTES_MAX)
 
     def truncated_ip(self, request: Request) -> str:
         """Return the network that a request came from, as an evidence may have it; or nothing."""
-        address = self._address_of(request)
+        address = address_of(request, behind_proxy=self._behind_proxy)
         if address is None:
             return ""
         bits = IPV4_PREFIX_MAX if address.version == _IPV4 else IPV6_PREFIX_MAX
         return str(ipaddress.ip_network((address, bits), strict=False))
-
-    def _network_of(self, request: Request) -> str:
-        """Return whose rate an invalid link takes from."""
-        address = self._address_of(request)
-        if address is None:
-            return ""
-        if address.version == _IPV4:
-            return str(address)
-        return str(ipaddress.ip_network((address, _IPV6_BITS_OF_ONE), strict=False))
-
-    def _address_of(self, request: Request) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        text = request.client.host if request.client is not None else ""
-        forwarded = request.headers.getlist("x-forwarded-for")
-        if self._behind_proxy and forwarded:
-            text = forwarded[-1].rpartition(",")[2].strip()
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            return None
-        return getattr(address, "ipv4_mapped", None) or address
 
 
 class Answering:
