@@ -83,25 +83,35 @@ async def connected(url: str) -> AsyncGenerator[tuple[Client, JetStreamContext]]
 async def read_to(mirror: Mirror, url: str, revision: int, stream: str = "HEED_default") -> None:
     """Read the stream after what is known, until a revision is reached; not beyond what there is."""
     async with connected(url) as (_, context):
-        async with asyncio.timeout(WAIT_SECONDS_MAX):
-            await _made(context, stream)
-            subscription = await context.pull_subscribe(
-                "",
-                stream=stream,
-                config=ConsumerConfig(
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=mirror.sequence + 1,
-                ),
-            )
-            while mirror.revision < revision:
-                try:
-                    messages = await subscription.fetch(500, timeout=0.5)
-                except TimeoutError:  # nats-py raises its own, or Python's
-                    continue
-                for message in messages:
-                    sequence = message.metadata.sequence.stream
-                    mirror.take(message.subject, message.headers or {}, message.data, sequence)
-                    await message.ack()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS_MAX):
+                await _made(context, stream)
+                await _read_to(mirror, context, revision, stream)
+        except TimeoutError:
+            stands = (await context.stream_info(stream)).state.last_seq
+            raise AssertionError(
+                f"revision {revision} was not read: known are {mirror.revision}, by sequence "
+                f"{mirror.sequence} of {stands} in the stream"
+            ) from None
+
+
+async def _read_to(mirror: Mirror, context: JetStreamContext, revision: int, stream: str) -> None:
+    subscription = await context.pull_subscribe(
+        "",
+        stream=stream,
+        config=ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=mirror.sequence + 1
+        ),
+    )
+    while mirror.revision < revision:
+        try:
+            messages = await subscription.fetch(500, timeout=0.5)
+        except TimeoutError:  # nats-py raises its own, or Python's
+            continue
+        for message in messages:
+            sequence = message.metadata.sequence.stream
+            mirror.take(message.subject, message.headers or {}, message.data, sequence)
+            await message.ack()
 
 
 async def last_sequence(url: str, stream: str = "HEED_default") -> int:

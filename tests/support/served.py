@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -30,6 +31,8 @@ from tests.support.roots import shared_root_file
 
 WAIT_SECONDS_MAX = 60
 """How long anything is waited for before the test fails."""
+LINES_SHOWN_MAX = 200
+"""Lines of a server's log that a failure is shown with."""
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -185,8 +188,11 @@ class Served:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.end()
+        if error is not None:  # pytest shows beside a failure what was printed
+            written = "\n".join(self.lines[-LINES_SHOWN_MAX:])
+            sys.stdout.write(f"the last that {self.command} wrote:\n{written}\n")
 
     def end(self) -> None:
         """See to it that the process has ended, however."""
