@@ -105,7 +105,7 @@ async def test_answers_are_counted_by_rule_and_mandatory_ones_by_whom_they_overr
         preference.BatchCheckSuppressionRequest(queries=[anybody.query, opted_out.query]),
     )
 
-    tally = server.service.answered_checks(OPEN, "")
+    tally = server.service.tally_to_look_at(OPEN, "")
 
     assert (tally.answers, tally.by_rule[Rule.MANDATORY], tally.by_rule[Rule.OPT_OUT]) == (4, 3, 1)
     assert tally.mandatory == {(Channel.EMAIL, "login"): Volume(messages=3, overriding=2)}

@@ -9,6 +9,8 @@ Laws:
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from heed.as_of import require_history, require_past, require_rules, revision_unknown
 from heed.model import (
     Change,
@@ -26,6 +28,8 @@ from heed_server.service.explaining import explain_by, facts_of
 from heed_server.service.node import Node
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Standing, StandingHold, StandingRecord
+
+_log = structlog.stdlib.get_logger("heed_server.audits")
 
 CHANGES_READ = 1_000
 """Changes of the log that are read at a time."""
@@ -79,7 +83,7 @@ class Audits(Node):
         return Explained(context=context, standing=standing, decision=decision, now=now)
 
     async def get_history(self, principal: Principal, asked: HistoryAsked) -> History:
-        """Return the next of a person's changes, oldest first.
+        """Return the next of a person's changes, oldest first. Who asks is a line of the log.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -88,6 +92,12 @@ class Audits(Node):
         keys = [key for keys in context.keys_of(asked.subjects) for key in keys]
         tenant_id = context.tenant.tenant_id
         head = await self.store.head(tenant_id)
+        _log.info(
+            "history_read",
+            tenant=context.name,
+            by=principal.name,
+            subjects=[key.hex() for key in keys],
+        )
         changes = await self.store.changes_of(
             tenant_id,
             keys,

@@ -1,12 +1,17 @@
 """What the dashboard shows beside what callers ask for, to whoever may audit or operate."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from heed.errors import RightRequiredError
+from heed.model import Change, Revision, Topic, TopicClass
+from heed_server.approvals import Approval
 from heed_server.auth.policy import EVERY_TENANT, Principal
 from heed_server.service.node import Node
 from heed_server.service.rights import LOOKING
+from heed_server.service.tally import Tally, together
 from heed_server.service.tenants import TenantContext
+from heed_server.store import KeptBatch, Page
 
 
 class Looking(Node):
@@ -31,6 +36,51 @@ class Looking(Node):
         """
         _require_looking(principal)
         return self.tenants.of(principal, tenant)
+
+    def tally_to_look_at(self, principal: Principal, tenant: str) -> Tally:
+        """Return what this server answered since it began, its workers included, which tell of it
+        once a second. Other nodes of a shared database, agents and caches answer beside it.
+
+        Raises: as `look`.
+        """
+        context = self.look(principal, tenant)
+        return together((context.tally, self.tally_of_workers(context.tenant_id)))
+
+    async def batches_to_look_at(
+        self, principal: Principal, tenant: str, rows_max: int
+    ) -> Page[KeptBatch]:
+        """Return the batches that began last. Raises: as `look`."""
+        context = self.look(principal, tenant)
+        return await self.store.batches(context.tenant_id, "", rows_max)
+
+    async def approvals_to_look_at(
+        self, principal: Principal, tenant: str, rows_max: int
+    ) -> Page[Approval]:
+        """Return what asked last for a second person. Raises: as `look`."""
+        context = self.look(principal, tenant)
+        return await self.store.approvals(context.tenant_id, "", rows_max)
+
+    async def mandatory_topics(
+        self, principal: Principal, tenant: str, rows_max: int
+    ) -> Sequence[tuple[Topic, Change | None]]:
+        """Return the mandatory topics, by name, each with the change that made it what it is.
+
+        Raises: as `look`.
+        """
+        context = self.look(principal, tenant)
+        found: list[tuple[Topic, Change | None]] = []
+        mandatory = (
+            topic
+            for topic in context.follower.index.topics.declared
+            if topic.topic_class is TopicClass.MANDATORY
+        )
+        for topic in islice(mandatory, rows_max):
+            before = Revision(topic.revision - 1)
+            changes = await self.store.changes_of_tenant(
+                context.tenant_id, after=before, through=topic.revision, limit=1
+            )
+            found.append((topic, changes[0] if changes else None))
+        return found
 
 
 def _require_looking(principal: Principal) -> None:

@@ -5,7 +5,6 @@ from heed.wire.asked import PropagationAsked, SubscriberAsked
 from heed_server.auth.policy import Principal
 from heed_server.propagation import Progress
 from heed_server.service.node import Node
-from heed_server.service.tally import Tally, together
 from heed_server.service.tenants import TenantContext
 from heed_server.store import Subscriber
 
@@ -27,16 +26,6 @@ class Propagations(Node):
         revision = asked.revision or context.follower.head_revision
         progress = await self.registry.progress(context.tenant.tenant_id, revision)
         return context, revision, progress
-
-    def answered_checks(self, principal: Principal, tenant: str) -> Tally:
-        """Return what this server answered since it began, its workers included, which tell of it
-        once a second. Other nodes of a shared database and agents answer beside it.
-
-        Needs the right that GetPropagation needs.
-        """
-        context = self.enter("GetPropagation", principal, tenant)
-        of_workers = self.tally_of_workers(context.tenant.tenant_id)
-        return together((context.tally, of_workers))
 
     async def declare_subscriber(self, principal: Principal, asked: SubscriberAsked) -> None:
         """Miss a subscriber from now on while it is away; declaring it again changes nothing.

@@ -211,6 +211,8 @@ class DashboardApp:
         if request.method in _READING:
             if suffix:
                 return _not_allowed("POST")
+            if view not in looker.views:
+                return problem(HTTPStatus.FORBIDDEN, "Your rights are not those of this view.")
             return answer(HTTPStatus.OK, pages.view_page(view, looker, None, {}))
         return await self._tell(view, suffix, looker, form, query)
 
