@@ -23,7 +23,7 @@ pytestmark = pytest.mark.postgres
 
 PATIENT = StorageLimits(retry_seconds_max=20)
 HASTY = StorageLimits(retry_seconds_max=0.2)
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 
 
 @pytest.fixture(scope="module")

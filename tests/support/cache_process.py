@@ -24,7 +24,7 @@ from heed.index.shared import SharedIndex
 from heed.replica.owned import Owned
 from heed.replica.replica import Replica
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 TAKE_OVER_SECONDS_MAX = 2.0
 """As docs/cache.md promises: from the kill of the owner until another process has the lock and has
 opened its stream. Both run by then, so that nothing is added for starting them."""

@@ -17,7 +17,7 @@ from heed.replica.cache import Cache
 from heed.replica.clock import boot_clock
 from heed.replica.upstream import Upstream
 
-WAIT_SECONDS_MAX = 30
+WAIT_SECONDS_MAX = 60
 _TICK = threading.Event()
 """Never set: a wait for it is a look a moment later."""
 

@@ -29,7 +29,7 @@ from heed.wire import watched
 from heed.wire.status import to_status
 from heed_proto.v1 import watch_service_pb2 as pb
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 """How long anything is waited for before the test fails."""
 STREAMS_MAX = 24
 

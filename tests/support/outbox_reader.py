@@ -20,7 +20,7 @@ from tests.support.servers import new_channel
 from tests.support.told_changes import ToldChanges
 from tests.support.watching import Subscriber
 
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 60.0
 
 
 class Mirror(ToldChanges):
