@@ -17,8 +17,10 @@ from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
 from heed_server import links, page_links
 from heed_server.service import Service
+from heed_server.service.caps import CapLimits, Caps
 from heed_server.web.limits import BODY_BYTES_MAX
 from tests.support import requests as asks
+from tests.support.api_keys import Keys
 from tests.support.servers import Running, running_server
 from tests.support.web import (
     PRESS,
@@ -29,6 +31,7 @@ from tests.support.web import (
     choose,
     link_for,
     page_for,
+    path_of,
     press,
 )
 
@@ -209,6 +212,7 @@ async def test_opting_in_needs_the_box_and_records_what_was_shown(running: Runni
     assert answer.code == 200
     assert await is_allowed(running)
     assert "You get this What you agreed to “Weekly letter” by email" in text_of(answer)
+    assert "This is entry 4 of a log" in text_of(answer)
     assert given.evidence.notice == "Yes, send me “Weekly letter” by email."
     assert given.evidence.notice_version == asked["version"]
     assert given.evidence.act.startswith("ticked the box")
@@ -606,6 +610,50 @@ async def test_a_link_stops_everything_if_its_page_is_asked_to(running: Running)
     assert "all promotional messages" in text_of(answers[0])
     assert not await is_allowed(running, "offers", channel=pb.CHANNEL_SMS)
     assert await running.head() == head + 1
+
+
+async def test_opt_ins_are_under_the_cap_of_whoever_had_the_page_links_made(
+    tmp_path: Path,
+) -> None:
+    keys, emails = Keys(), [f"u{at}@example.com" for at in range(3)]
+    caps = Caps(CapLimits(consents_per_hour_max=2))
+    async with running_server(tmp_path, authenticator=keys, caps=caps) as server:
+        key = await keys.of("write", "consent", "admin")
+        topic = admin.DeclareTopicRequest(
+            idempotency_key="topic",
+            origin=asks.origin(),
+            topic=pb.Topic(name="news", topic_class=pb.TOPIC_CLASS_PROMOTIONAL),
+        )
+        await server.call("DeclareTopic", topic, key=key)
+        made = (await server.call("MakePageLinks", asks.make_page_links(*emails), key=key)).links
+        codes: list[int] = []
+        for link in made:
+            asked = await consent_to(server, path_of(link.url), "email/news")
+            codes.append((await choose(app_of(server.service), path_of(link.url), asked)).code)
+        stopped = await choose(
+            app_of(server.service), path_of(made[2].url), act="stop", scope="any/"
+        )
+        standing = await server.call(
+            "GetPreferences",
+            preference.GetPreferencesRequest(subjects=[asks.subject(emails[0])]),
+            key=key,
+        )
+
+    assert codes == [200, 200, 503]
+    assert stopped.code == 200
+    assert standing.records[0].origin.reference.endswith("; made by key 1")
+
+
+async def test_a_user_without_channels_of_their_own_chooses_by_topic(running: Running) -> None:
+    path = await page_for(running, user="u-1")
+    app = app_of(running.service)
+
+    answer = await choose(app, path, act="stop", scope="any/news")
+    page = text_of(await ask(app, "GET", path))
+
+    assert answer.code == 200
+    assert "This page is for a…@example.com." in page
+    assert "Weekly letter (Offers and news) Email: Stopped since" in page
 
 
 async def test_a_receipt_is_given_of_what_the_person_chose_and_of_nothing_else(

@@ -83,6 +83,8 @@ async def findings(config: Config) -> AsyncGenerator[Finding]:
     yield await _grants(config)
     if config.inbound.address:
         yield _inbound(config)
+    if config.web.address and config.pages.file is not None:
+        yield _pages(config.pages.file)
     yield _folder(config.storage.data_dir)
     yield _disk(config.storage.data_dir)
     database = database_file(config)
@@ -139,6 +141,16 @@ async def _grants(config: Config) -> Finding:
     if away:
         return _finding("grants", f"the keys of {', '.join(away)} cannot be had", good=False)
     return _finding("grants", f"{identities.grant_count} to certificates and JWTs")
+
+
+def _pages(file: Path) -> Finding:
+    from heed_server.web.public.looks import looks_of
+
+    try:
+        looks = looks_of(file)
+    except InvalidArgumentError as error:
+        return _finding("pages", error.message, good=False)
+    return _finding("pages", f"looks of {', '.join(looks.tenants) or 'nobody'}")
 
 
 def _inbound(config: Config) -> Finding:

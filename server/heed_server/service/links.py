@@ -181,9 +181,12 @@ class Links(Choices):
         raise UnavailableError("the person opts in again as often as the link is pressed")
 
 
-def reference_of(reference: str, *, has_signal: bool) -> str:
-    """Return the reference of what is chosen by a link, which says also by which signal."""
-    return f"{reference}; Sec-GPC: 1" if has_signal else reference
+def reference_of(reference: str, *, made_by: str = "", has_signal: bool = False) -> str:
+    """Return the reference of what is chosen by a link: also who had it made, and which signal
+    came with it.
+    """
+    said = [reference, *([f"made by {made_by[:100]}"] if made_by else [])]
+    return "; ".join([*said, *(["Sec-GPC: 1"] if has_signal else [])])
 
 
 def _name_of(link: OpenedLink, scopes: Sequence[Scope]) -> str:

@@ -220,7 +220,9 @@ class Pages(Links):
             actor="person",
             method=Method.WEB_FORM,
             jurisdiction=link.target.jurisdiction,
-            reference=reference_of(link.reference, has_signal=_SIGNALLED in choices),
+            reference=reference_of(
+                link.reference, made_by=link.made_by, has_signal=_SIGNALLED in choices
+            ),
             decided_time=None if is_stop else decided_time,
         )
         person = PersonAsked(subjects=standing.subjects, choices=tuple(choices), origin=origin)

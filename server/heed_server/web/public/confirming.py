@@ -133,7 +133,7 @@ def _record_of(choice: Choice, chosen: Chosen) -> StandingRecord | None:
             one
             for one in chosen.standing.each()
             if one.record.kind is kind
-            and one.record.reach <= choice.reach
+            and (kind is not RecordKind.OPT_OUT or one.record.reach is choice.reach)
             and (one.record.channel, one.record.topic) == (scope.channel, scope.topic)
         ),
         None,

@@ -141,6 +141,11 @@ class Looks:
         self.otherwise = otherwise
         """Of a page of no tenant, and of those of which nothing is said."""
 
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """The tenants of which something is said, by name."""
+        return tuple(sorted(self._of_tenants))
+
     def of(self, tenant: str) -> Look:
         """Return how one tenant's pages look."""
         return self._of_tenants.get(tenant, self.otherwise)
