@@ -47,4 +47,6 @@ def _time(policy: Policy) -> str:
     if policy.months is not None:
         return f"{policy.months} month"
     words = "working days" if policy.calendar == "NZ" else "business days"
-    return f"{policy.business_days} {words}"
+    first = ", the first on the day itself" if policy.with_first_day else ""
+    last = ", till the last begins" if policy.without_last_day else ""
+    return f"{policy.business_days} {words}{first}{last}"

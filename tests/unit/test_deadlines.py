@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import TZPATH
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,7 @@ from heed_server.deadlines import (
     policies_of,
 )
 from heed_server.deadlines.calendars import Holiday, easter_sunday
+from heed_server.deadlines.policies import Policy
 
 SHIPPED = policies_of()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,19 +75,25 @@ ENDS = [
     # a Saturday in New York is a Sunday in Guam, whose days end first
     ("can-spam", "2026-03-07T15:00:00-05:00", "US", "2026-03-21T00:00:00+10:00"),
     # over Thanksgiving, the fourth Thursday of November
-    ("can-spam", "2026-11-16T12:00:00-05:00", "US", "2026-12-02T00:00:00-05:00"),
+    ("can-spam", "2026-11-16T12:00:00-05:00", "US", "2026-12-02T00:00:00-04:00"),
     # over Christmas and New Year's Day
-    ("can-spam", "2026-12-21T12:00:00-05:00", "US", "2027-01-07T00:00:00-05:00"),
-    # over Good Friday and Easter Monday, and the end of summer time
-    ("au-spam-act", "2026-04-01T12:00:00+11:00", "AU", "2026-04-11T00:00:00+10:00"),
-    # over Waitangi Day
-    ("nz-uema", "2026-02-02T12:00:00+13:00", "NZ", "2026-02-11T00:00:00+13:45"),
+    ("can-spam", "2026-12-21T12:00:00-05:00", "US", "2027-01-07T00:00:00-04:00"),
+    # past midnight in New York, and still Monday in Chicago
+    ("can-spam", "2026-03-03T00:30:00-05:00", "US", "2026-03-17T00:00:00-05:00"),
+    # a Wednesday, the first of five, over Good Friday, Easter Monday and the end of summer time
+    ("au-spam-act", "2026-04-01T12:00:00+11:00", "AU", "2026-04-10T00:00:00+10:30"),
+    # a Saturday is none of the five
+    ("au-spam-act", "2026-03-07T12:00:00+11:00", "AU", "2026-03-14T00:00:00+11:00"),
+    # over Waitangi Day, to the beginning of the fifth
+    ("nz-uema", "2026-02-02T12:00:00+13:00", "NZ", "2026-02-10T00:00:00+13:45"),
+    # Saturdays are business days of California's Civil Code
+    ("ccpa", "2026-03-02T12:00:00-08:00", "US-CA", "2026-03-20T00:00:00-07:00"),
     # over Canada Day
     ("casl", "2026-06-26T12:00:00-02:30", "CA", "2026-07-14T00:00:00-02:30"),
     ("mailbox-providers", "2026-03-08T01:30:00-05:00", "US", "2026-03-10T02:30:00-04:00"),
     ("gdpr-objection", "2026-03-29T01:59:59+01:00", "DE", "2026-03-29T01:59:59+01:00"),
     # a month after the 31st: the last day of the next month, in the zone whose day ends first
-    ("gdpr-answer", "2026-01-31T12:00:00+01:00", "DE", "2026-03-01T00:00:00+02:00"),
+    ("gdpr-answer", "2026-01-31T12:00:00+01:00", "DE", "2026-03-01T00:00:00+04:00"),
 ]
 
 
@@ -93,7 +101,51 @@ ENDS = [
 def test_a_policy_counts_as_its_table_says(
     policy: str, decided: str, place: str, ends: str
 ) -> None:
-    assert by(policy, opt_out(decided, place)) == datetime.fromisoformat(ends)
+    channel = Channel.PROCESSING if policy == "ccpa" else Channel.EMAIL
+
+    assert by(policy, opt_out(decided, place, channel)) == datetime.fromisoformat(ends)
+
+
+COUNTRIES = {
+    "can-spam": ["US", "PR", "GU", "VI", "AS", "MP"],
+    "casl": ["CA"],
+    "au-spam-act": ["AU"],
+    "nz-uema": ["NZ"],
+    "gdpr-answer": [*SHIPPED.regions["EEA"], "GB", "AX", "GF", "GP", "MF", "MQ", "RE", "SJ", "YT"],
+}
+"""With what is part of one and has a code of its own."""
+QUARTERS = st.integers(2026 - 1970, 2045 - 1970).flatmap(
+    lambda years: st.integers(years * 35_064, years * 35_064 + 35_064)
+)
+
+
+def with_policy(name: str, **other: object) -> Policies:
+    """The shipped policies, one of them with other fields."""
+    changed = Policy.model_validate(SHIPPED.policies[name].model_dump() | other)
+    return Policies.model_validate(
+        SHIPPED.model_dump() | {"policies": {**SHIPPED.policies, name: changed}}
+    )
+
+
+def by_all_zones(name: str) -> Policies:
+    """A policy by every time zone of its countries, of the table that comes with the zones."""
+    tables = [table for path in TZPATH if (table := Path(path, "zone.tab")).exists()]
+    if not tables:
+        pytest.skip("this host has no zone.tab")
+    rows = [row.split("\t") for row in tables[0].read_text().splitlines() if row[:1] != "#"]
+    zones = tuple(row[2] for row in rows if row[0] in COUNTRIES[name])
+    return with_policy(name, time_zones=zones)
+
+
+@pytest.mark.parametrize("name", COUNTRIES)
+def test_no_zone_that_is_left_out_has_an_earlier_end(name: str) -> None:
+    whole = by_all_zones(name)
+
+    @given(QUARTERS)
+    def ends_as_early(quarter: int) -> None:
+        assert SHIPPED.ends(name, quarter) == whole.ends(name, quarter)
+
+    ends_as_early()
 
 
 EASTERS = ["2024-03-31", "2025-04-20", "2026-04-05", "2027-03-28", "2038-04-25", "2285-03-22"]
@@ -312,6 +364,7 @@ def test_an_operators_file_adds_and_replaces_by_name(tmp_path: Path) -> None:
     assert DeadlineRules().digest == DeadlineRules(policies=policies_of()).digest
 
 
+BOTH = 'calendar = "US"\nwith_first_day = true\nwithout_last_day = true'
 WRONG = [
     ("this is no TOML", "cannot be read"),
     ("colour = 1", "colour"),
@@ -321,6 +374,10 @@ WRONG = [
     (OWN.replace("America/New_York", "America/New_Yrok"), "America/New_Yrok"),
     (OWN.replace("hours = 24", "hours = 24\ndays = 1"), "one of hours, days"),
     (OWN.replace('["email"]', '["emial"]'), "emial"),
+    (OWN.replace('["*"]', '["EAA"]'), "'EAA', which is no region"),
+    (OWN + '[regions]\nNORTH = ["us-ak"]', "'us-ak', which is no region"),
+    (OWN.replace("hours = 24", "hours = 24\nwith_first_day = true"), "which of them count"),
+    (OWN.replace('calendar = "US"', BOTH), "not both"),
     (OWN.replace("hours = 24", "hours = 24\ntime_zones = ['UTC']"), "must name time_zones"),
     ("#" * (1 << 20) + "#", "is larger than"),
 ]

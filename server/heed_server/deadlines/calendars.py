@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from heed_server.config.section import Section
 
 _DAY = timedelta(days=1)
-_SATURDAY = 5
 
 
 class Holiday(Section):
@@ -73,14 +72,18 @@ class Holiday(Section):
 
 
 class Calendar(Section):
-    """The business days of a jurisdiction: Monday to Friday, but its holidays."""
+    """The business days of a jurisdiction: all but its weekends and holidays."""
 
     version: str
+    weekend: Annotated[tuple[Annotated[int, Field(ge=0, le=6)], ...], Field(max_length=6)] = (5, 6)
+    """The days of a week that are none; 0 is Monday."""
     holidays: tuple[Holiday, ...]
 
     def is_business_day(self, day: date) -> bool:
         """Whether a date is a business day."""
-        return day.weekday() < _SATURDAY and not any(one.is_on(day) for one in self.holidays)
+        return day.weekday() not in self.weekend and not any(
+            one.is_on(day) for one in self.holidays
+        )
 
     def after(self, day: date, count: int) -> date:
         """Return the business day that is the `count`-th after a date, which itself is not one."""

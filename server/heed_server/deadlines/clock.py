@@ -4,7 +4,8 @@ Laws:
 - A deadline counts from when the person decided, and is never before that; a later opt-out of the
   same place and channel has no earlier deadline by the same policy.
 - Days are those of the policy's time zones; where a jurisdiction has several, the deadline that
-  comes first counts. A day counts to its end; the day of the opt-out itself is not counted.
+  comes first counts. A day counts to its end, and the day of the opt-out itself is not counted,
+  save where a policy says so.
 - Where no policy of its jurisdiction speaks on its channel, the tenant's defaults do.
 """
 
@@ -12,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from heed.model import Change, ChangeKind, Channel, Effect, Instant, RecordKind, Revision
-from heed_server.deadlines.policies import EVERYWHERE, Policies, Policy, is_within
+from heed_server.deadlines.policies import EVERYWHERE, QUARTER, Policies, Policy, is_within
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = 3_600 * 1_000_000
+_QUARTER = QUARTER // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +118,7 @@ def _by(name: str, policies: Policies, decided: Instant) -> Instant:
     policy = policies.policies[name]
     if policy.hours is not None:
         return Instant(decided + policy.hours * _HOUR)
-    moment = _moment(decided)
-    return min(
-        policies.end_of_days(name, zone, moment.astimezone(ZoneInfo(zone)).date())
-        for zone in policy.time_zones
-    )
+    return policies.ends(name, decided // _QUARTER)
 
 
 def _told(policy: Policy, policies: Policies) -> str:

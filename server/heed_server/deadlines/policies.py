@@ -5,7 +5,8 @@ None of it is legal advice (docs/deadlines.md).
 """
 
 import calendar
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from typing import Annotated, Self
@@ -27,7 +28,10 @@ DAYS_MAX = 366
 MONTHS_MAX = 12
 """A policy that allows more is refused: somebody mistyped it."""
 
+QUARTER = timedelta(minutes=15)
+
 _ENDS_KEPT = 4_096
+_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -55,6 +59,10 @@ class Policy(Section):
     months: Annotated[int, Field(ge=1, le=MONTHS_MAX)] | None = None
     business_days: Annotated[int, Field(ge=1, le=DAYS_MAX)] | None = None
     calendar: str = ""
+    with_first_day: bool = False
+    """The day of the opt-out is the first of the days, if it is such a day."""
+    without_last_day: bool = False
+    """The time ends when the last of the days begins."""
     time_zones: tuple[str, ...] = ()
     """Where its days end; of several, the end that comes first counts."""
     since: date | None = None
@@ -72,6 +80,11 @@ class Policy(Section):
             raise ValueError("must name a calendar if it counts business_days, and only then")
         if (self.hours is None) != bool(self.time_zones):
             raise ValueError("must name time_zones if it counts days, and only then")
+        if self.with_first_day or self.without_last_day:
+            if self.days is None and self.business_days is None:
+                raise ValueError("must count days or business_days if it says which of them count")
+            if self.with_first_day and self.without_last_day:
+                raise ValueError("must have with_first_day or without_last_day, not both")
         return self
 
     def reaches(self, channel: Channel) -> bool:
@@ -101,6 +114,13 @@ class Policies(Section):
 
     @model_validator(mode="after")
     def _require_known(self) -> Self:
+        for name, places in self._named_places():
+            for place in places:
+                if place != EVERYWHERE and not _PLACE.fullmatch(place):
+                    raise ValueError(
+                        f"{name} holds in {place!r}, which is no region here and no place; "
+                        "write `DE`, `US-CA`, the name of a region, or `*`"
+                    )
         defaults = [self.default, *(one.default for one in self.tenants.values())]
         for name in (name for names in defaults for name in names):
             if name not in self.policies:
@@ -111,6 +131,11 @@ class Policies(Section):
             for zone in policy.time_zones:
                 _require_zone(name, zone)
         return self
+
+    def _named_places(self) -> Iterator[tuple[str, Iterable[str]]]:
+        for name, policy in self.policies.items():
+            yield name, (one for one in policy.jurisdictions if one not in self.regions)
+        yield from self.regions.items()
 
     @cached_property
     def places(self) -> dict[str, frozenset[str]]:
@@ -123,20 +148,32 @@ class Policies(Section):
         }
 
     @cached_property
-    def end_of_days(self) -> Callable[[str, str, date], Instant]:
-        """Return when the time of a policy ends in a time zone, for what was decided on a date."""
-        return lru_cache(_ENDS_KEPT)(self._end_of_days)
+    def ends(self) -> Callable[[str, int], Instant]:
+        """Return when a policy's days end, for what was decided in a quarter of an hour since 1970.
 
-    def _end_of_days(self, name: str, zone: str, day: date) -> Instant:
-        policy = self.policies[name]
-        if policy.business_days is not None:
-            last = self.calendars[policy.calendar].after(day, policy.business_days)
-        elif policy.months is not None:
-            last = _months_after(day, policy.months)
-        else:
-            last = day + (policy.days or 0) * _DAY
-        ends = datetime.combine(last + _DAY, time(), tzinfo=ZoneInfo(zone))
+        Wherever a day begins, it does so with a quarter.
+        """
+        return lru_cache(_ENDS_KEPT)(self._ends)
+
+    def _ends(self, name: str, quarter: int) -> Instant:
+        policy, decided = self.policies[name], _EPOCH + quarter * QUARTER
+        zones = map(ZoneInfo, policy.time_zones)
+        ends = min(
+            datetime.combine(self._end_day(policy, decided.astimezone(zone).date()), time(), zone)
+            for zone in zones
+        )
         return Instant((ends - _EPOCH) // _MICROSECOND)
+
+    def _end_day(self, policy: Policy, decided: date) -> date:
+        """Return the day by whose beginning the time of a policy has ended."""
+        before = decided - _DAY if policy.with_first_day else decided
+        if policy.business_days is not None:
+            last = self.calendars[policy.calendar].after(before, policy.business_days)
+        elif policy.months is not None:
+            last = _months_after(before, policy.months)
+        else:
+            last = before + (policy.days or 0) * _DAY
+        return last if policy.without_last_day else last + _DAY
 
     def default_of(self, tenant: str) -> tuple[str, ...]:
         """Return the policies for a tenant's opt-outs of unknown jurisdiction."""
