@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
+from heed.keys import LookupKey, LookupKeys
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
@@ -361,6 +362,24 @@ async def test_of_a_tenant_that_is_not_there_yet_it_comes_again(
 
     assert (early.code, late.code) == (503, 200)
     assert await running.heads() == {"default": 0, "shop": 1}
+
+
+async def test_nobody_can_test_by_the_stored_key_of_a_report_whom_it_was_about(
+    running: Running, edge: Edge
+) -> None:
+    """It is keyed by the tenant's lookup key: by another, the same words have another name."""
+    (context,) = running.tenants.all()
+    names = list[str]()
+    for key in (b"a" * 32, b"a" * 32, b"b" * 32):
+        context.lookup = LookupKeys([LookupKey(1, key)])
+        away = UnavailableError("the database does not answer")
+        with mock.patch.object(running.store, "append", side_effect=away) as append:
+            await edge.post("postmark", COMPLAINT, basic())
+        names.append(append.call_args.args[0].idempotency_key)
+
+    first, again, other = names
+    assert first == again != other
+    assert first.startswith("RecordReport:inbound/postmark:")
 
 
 async def test_what_is_too_large_is_told(running: Running, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ CHANGES: Final[list[tuple[Mapping[str, Any], str]]] = [
     ({"Type": "SubscriptionConfirmation"}, "malformed"),
     ({"Type": "Else"}, "absent"),
     ({"Message": 17}, "malformed"),
+    ({"MessageId": "m\nTimestamp\n2026"}, "malformed"),
     ({"TopicArn": TOPIC + "x"}, "topic"),
     ({"TopicArn": None}, "topic"),
 ]

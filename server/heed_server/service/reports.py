@@ -13,6 +13,7 @@ Source: ADR 0050.
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from heed.acts import AddProtections, Outcome
@@ -22,7 +23,11 @@ from heed.wire.asked import ProtectionAsked, WriteCall
 from heed_server.auth.policy import Principal, Right, require
 from heed_server.service.node import Node
 from heed_server.service.protections import keyed_protections
+from heed_server.service.tenants import TenantContext
 from heed_server.writes import Appended
+
+_PERSON: Final = b"heed-report-v1"
+"""Sets these hashes apart from those of subjects, under the same key."""
 
 METHOD: Final = "RecordReport"
 """What its idempotency keys are told apart by from those of the contract's methods."""
@@ -32,7 +37,11 @@ METHOD: Final = "RecordReport"
 class ReportAsked:
     """What one notification says, or a part of a long one."""
 
-    call: WriteCall
+    tenant: str
+    name: str
+    """What it is known by. Empty: all that it says."""
+    payload_hash: bytes
+    """SHA-256 over what it says."""
     protections: tuple[ProtectionAsked, ...]
     """At least one, at most `heed.wire.limits.SUPPRESSIONS_MAX`; opt-outs have the cause NONE."""
     origin: Origin
@@ -42,17 +51,18 @@ class Reports(Node):
     """Takes what providers report."""
 
     async def record_report(self, principal: Principal, asked: ReportAsked) -> Appended:
-        """Record a report, and return once it is committed. Idempotent by key.
+        """Record a report, and return once it is committed; one that comes again is known.
 
         Raises:
             RightRequiredError: the right `suppress`, or `write` for opt-outs, is missing.
             NotFoundError: there is no such tenant.
+            ConflictError: IDEMPOTENCY_KEY_REUSED, another report of that name said other things.
             HeedError: as `Node.append`.
         """
         require(principal, Right.SUPPRESS)
         if any(one.cause is Cause.NONE for one in asked.protections):
             require(principal, Right.WRITE)
-        context = self.tenants.of(principal, asked.call.tenant)
+        context = self.tenants.of(principal, asked.tenant)
 
         def encode_answer(outcome: Outcome) -> bytes:
             return outcomes.records_imported(context.tenant.tenant_id, outcome, ())
@@ -60,4 +70,19 @@ class Reports(Node):
         act = AddProtections(
             protections=keyed_protections(context, asked.protections), origin=asked.origin
         )
-        return await self.append(context, METHOD, asked.call, act, encode_answer)
+        name = asked.name or _name_of(context, asked.payload_hash)
+        call = WriteCall(
+            tenant=asked.tenant,
+            idempotency_key=f"{principal.name}:{name}",
+            payload_hash=asked.payload_hash,
+        )
+        return await self.append(context, METHOD, call, act, encode_answer)
+
+
+def _name_of(context: TenantContext, payload_hash: bytes) -> str:
+    """Return a name for what is said. Keyed, so that nobody can test by the stored row who it is.
+
+    Under another lookup key it has another, and is recorded again, which changes nothing.
+    """
+    key = context.lookup.keys[-1].key
+    return blake2b(payload_hash, key=key, digest_size=20, person=_PERSON).hexdigest()

@@ -57,20 +57,20 @@ class Said:
     """Of an opt-out without a mapped label: how wide the provider's own stop is."""
 
 
-def rows_of(said: Said, reading: Reading) -> tuple[ImportedRow, ...]:
-    """Return what is to be recorded; empty: nothing."""
+def row_of(said: Said, reading: Reading) -> ImportedRow | None:
+    """Return what is to be recorded; None: nothing."""
     source = reading.source
     match said.meaning:
         case Meaning.NOTHING:
-            return ()
+            return None
         case Meaning.OPT_OUT:
-            return (_opt_out(said, reading),)
+            return _opt_out(said, reading)
         case Meaning.TEMPORARY:
             return _temporary(said, reading, source.temporary_failure_hours)
         case Meaning.DEFERRAL:
             return _temporary(said, reading, source.deferral_hours)
         case _:
-            return (_suppression(said, _CAUSES[said.meaning]),)
+            return _suppression(said, _CAUSES[said.meaning])
 
 
 def email(record: Record, key: str, *, path: str = "") -> str:
@@ -127,11 +127,11 @@ def _opt_out(said: Said, reading: Reading) -> ImportedRow:
     return email_opt_out(said.address, said.seen, options, topic=mapped, reach=reading.reach(own))
 
 
-def _temporary(said: Said, reading: Reading, hours: int) -> tuple[ImportedRow, ...]:
+def _temporary(said: Said, reading: Reading, hours: int) -> ImportedRow | None:
     if not hours:
-        return ()
+        return None
     end_time = reading.end_of(hours, said.seen)
-    return (_suppression(said, Cause.TEMPORARY_FAILURE, end_time=end_time),)
+    return _suppression(said, Cause.TEMPORARY_FAILURE, end_time=end_time)
 
 
 def _suppression(said: Said, cause: Cause, *, end_time: Instant | None = None) -> ImportedRow:

@@ -28,7 +28,7 @@ from heed_server.web.inbound.becoming import (
     email,
     label,
     printable,
-    rows_of,
+    row_of,
     seen,
     word,
 )
@@ -165,7 +165,7 @@ def read_mailgun(record: Record, reading: Reading) -> Event:
 _SEVERITIES: Final = frozenset({"permanent", "temporary"})
 
 
-def _failed(record: Record, severity: str, reading: Reading) -> tuple[ImportedRow, ...]:
+def _failed(record: Record, severity: str, reading: Reading) -> ImportedRow | None:
     reason = word(record, "reason")
     if severity == "permanent":
         meaning = _FAILURES.get(reason, Meaning.BOUNCE)
@@ -185,10 +185,10 @@ def _failed(record: Record, severity: str, reading: Reading) -> tuple[ImportedRo
         why=" ".join(part for part in parts if part),
         own_reach=Reach.TRANSACTIONAL,
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)
 
 
-def _said_so(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, ...]:
+def _said_so(record: Record, kind: str, reading: Reading) -> ImportedRow | None:
     said = Said(
         meaning=Meaning.COMPLAINT if kind == "complained" else Meaning.OPT_OUT,
         address=email(record, "recipient", path="event-data."),
@@ -196,7 +196,7 @@ def _said_so(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, 
         why=kind,
         own_reach=Reach.TRANSACTIONAL,
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)
 
 
 def _require_fresh(signed_at: int, now: Instant) -> None:

@@ -28,8 +28,8 @@ RECIPIENTS_MAX: Final = 1_000
 Record = Mapping[str, object]
 """An object of a notification, by its members."""
 
-Read = Callable[[], tuple[ImportedRow, ...]]
-"""Makes what one event stops. Raises RowRejectedError."""
+Read = Callable[[], ImportedRow | None]
+"""Makes what one event stops; None: nothing. Raises RowRejectedError."""
 
 
 class Why(enum.StrEnum):
@@ -87,8 +87,8 @@ class Event:
 
     word: str
     """The provider's word of it, of a closed list, else `OTHER`."""
-    rows: tuple[ImportedRow, ...] = ()
-    """What it stops; empty: nothing."""
+    row: ImportedRow | None = None
+    """What it stops; None: nothing."""
     unreadable: Unreadable | None = None
 
 
@@ -177,7 +177,7 @@ def members(record: Record, key: str, *, path: str = "") -> list[Record]:
 def event_of(word: str, read: Read) -> Event:
     """Return an event by what `read` makes of it, or with what is wrong with it."""
     try:
-        return Event(word=word, rows=read())
+        return Event(word=word, row=read())
     except RowRejectedError as error:
         return unreadable(word, error)
 

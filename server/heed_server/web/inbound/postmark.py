@@ -17,7 +17,7 @@ from heed_server.web.inbound.becoming import (
     email,
     label,
     printable,
-    rows_of,
+    row_of,
     seen,
     word,
 )
@@ -102,7 +102,7 @@ def _event(record: Record, reading: Reading) -> Event:
             return Event(word=kind if kind in _PASSED_OVER else OTHER)
 
 
-def _bounce(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, ...]:
+def _bounce(record: Record, kind: str, reading: Reading) -> ImportedRow | None:
     meaning = _TYPES.get(kind, Meaning.NOTHING)
     if record.get("Inactive") is True and meaning in _STOPPED_BY_POSTMARK:
         meaning = Meaning.BOUNCE
@@ -114,22 +114,22 @@ def _bounce(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, .
         why=why,
         label=word(record, "MessageStream"),
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)
 
 
-def _complaint(record: Record, reading: Reading) -> tuple[ImportedRow, ...]:
+def _complaint(record: Record, reading: Reading) -> ImportedRow | None:
     said = Said(
         meaning=Meaning.COMPLAINT,
         address=email(record, "Email"),
         seen=seen(record, "BouncedAt"),
         why="SpamComplaint",
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)
 
 
-def _change(record: Record, reading: Reading) -> tuple[ImportedRow, ...]:
+def _change(record: Record, reading: Reading) -> ImportedRow | None:
     if record.get("SuppressSending") is not True:
-        return ()  # Postmark sends again; heed goes by its own releases
+        return None  # Postmark sends again; heed goes by its own releases
     reason = word(record, "SuppressionReason")
     by_recipient = word(record, "Origin") == "Recipient"
     meaning = _REASONS.get(reason, Meaning.OPT_OUT if by_recipient else Meaning.MANUAL)
@@ -140,4 +140,4 @@ def _change(record: Record, reading: Reading) -> tuple[ImportedRow, ...]:
         why=f"SubscriptionChange: {reason}" if reason else "SubscriptionChange",
         label=word(record, "MessageStream"),
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)

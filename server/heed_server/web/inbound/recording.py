@@ -2,16 +2,15 @@
 
 Laws:
 - As few calls as the service's limits allow, in the order of the events.
-- The key of a call is made of all that it says: the same notification is recorded once however
-  often it comes, and one that is read differently since is recorded as it is read now. Of a
-  provider that signs a token and no more, the token is the key.
+- A call is known by all that it says: the same notification is recorded once however often it
+  comes, and one that is read differently since is recorded as it is read now. Of a provider that
+  signs a token and no more, it is known by the token.
 - Of an address that the normaliser refuses nothing is recorded: no Check can be about it either.
 
 Pure.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,16 +18,16 @@ from heed import keys
 from heed.errors import InvalidArgumentError
 from heed.formats import ImportedRow
 from heed.model import (
-    CHANNELS_OF_SUBJECT_TYPE,
     REACH_OF_CAUSE,
     Cause,
+    Channel,
     Method,
     Origin,
     Reach,
     Scope,
     Subject,
 )
-from heed.wire.asked import ProtectionAsked, WriteCall
+from heed.wire.asked import ProtectionAsked
 from heed.wire.limits import SUPPRESSIONS_MAX
 from heed_server.service.reports import ReportAsked
 from heed_server.web.inbound.notification import Notification
@@ -36,7 +35,6 @@ from heed_server.web.inbound.sources import Source
 
 ACTS_AS: Final = "inbound/"
 """What stands before the name of a source where it is a principal, and an origin's source."""
-_KEY_HEX_DIGITS: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,43 +52,39 @@ def recording_of(notification: Notification, source: Source) -> Recording:
     protections: list[ProtectionAsked] = []
     became: list[str] = []
     for event in notification.events:
-        words: list[str] = []
-        for row in event.rows:
-            read = _protections(row, len(protections))
-            protections += read
-            words.append(row.word if read else "unaddressable")
-        if event.unreadable is not None:
-            words.append("unreadable")
-        became.append(words[0] if words else "nothing")
+        word = "nothing" if event.unreadable is None else "unreadable"
+        if event.row is not None:
+            protection = _protection(event.row, len(protections))
+            word = "unaddressable"
+            if protection is not None:
+                protections.append(protection)
+                word = event.row.word
+        became.append(word)
+    parts = [
+        tuple(protections[at : at + SUPPRESSIONS_MAX])
+        for at in range(0, len(protections), SUPPRESSIONS_MAX)
+    ]
+    calls = tuple(_call(part, number, notification, source) for number, part in enumerate(parts))
+    return Recording(calls=calls, became=tuple(became))
+
+
+def _call(
+    part: tuple[ProtectionAsked, ...], number: int, notification: Notification, source: Source
+) -> ReportAsked:
+    once = notification.once
+    if once is None:
+        name, said = "", hashlib.sha256(repr([*map(_said, part)]).encode()).digest()
+    else:
+        name, said = f"{number}:{once.token}", once.said
     origin = Origin(
         source=ACTS_AS + source.name,
         method=Method.API,
         jurisdiction=source.jurisdiction,
         reference=notification.reference,
     )
-    parts = (
-        protections[at : at + SUPPRESSIONS_MAX]
-        for at in range(0, len(protections), SUPPRESSIONS_MAX)
+    return ReportAsked(
+        tenant=source.tenant, name=name, payload_hash=said, protections=part, origin=origin
     )
-    calls = tuple(_calls(source, notification, origin, parts))
-    return Recording(calls=calls, became=tuple(became))
-
-
-def _calls(
-    source: Source,
-    notification: Notification,
-    origin: Origin,
-    parts: Iterator[Sequence[ProtectionAsked]],
-) -> Iterator[ReportAsked]:
-    for number, part in enumerate(parts):
-        said = hashlib.sha256(repr([source.name, *map(_said, part)]).encode()).digest()
-        key = said.hex()[:_KEY_HEX_DIGITS]
-        if notification.once is not None:
-            said, key = notification.once.said, f"{number}:{notification.once.token}"
-        call = WriteCall(
-            tenant=source.tenant, idempotency_key=f"{source.name}:{key}", payload_hash=said
-        )
-        yield ReportAsked(call=call, protections=tuple(part), origin=origin)
 
 
 def _said(one: ProtectionAsked) -> tuple[object, ...]:
@@ -106,27 +100,23 @@ def _said(one: ProtectionAsked) -> tuple[object, ...]:
     )
 
 
-def _protections(row: ImportedRow, position: int) -> list[ProtectionAsked]:
-    """Return what a row adds; nothing where its address is none."""
+def _protection(row: ImportedRow, position: int) -> ProtectionAsked | None:
+    """Return what a row adds; None where its address is none."""
     try:
         subject = keys.normalise(Subject(type=row.subject_type, value=row.address))
     except InvalidArgumentError:
-        return []
-    channels = CHANNELS_OF_SUBJECT_TYPE[row.subject_type] if row.channel is None else (row.channel,)
-    reach = _reach(row)
-    return [
-        ProtectionAsked(
-            subject=subject,
-            cause=row.cause,
-            reach=reach,
-            scope=Scope(channel=channel, topic=row.topic),
-            decided_time=row.decided_time,
-            end_time=row.end_time,
-            reason=row.reason,
-            row=position,
-        )
-        for channel in channels
-    ]
+        return None
+    channel = Channel.EMAIL if row.channel is None else row.channel
+    return ProtectionAsked(
+        subject=subject,
+        cause=row.cause,
+        reach=_reach(row),
+        scope=Scope(channel=channel, topic=row.topic),
+        decided_time=row.decided_time,
+        end_time=row.end_time,
+        reason=row.reason,
+        row=position,
+    )
 
 
 def _reach(row: ImportedRow) -> Reach:

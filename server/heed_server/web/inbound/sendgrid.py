@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from heed.formats import ImportedRow
 from heed.model import Reach
-from heed_server.web.inbound.becoming import Meaning, Said, email, label, rows_of, seen, word
+from heed_server.web.inbound.becoming import Meaning, Said, email, label, row_of, seen, word
 from heed_server.web.inbound.notification import (
     EVENTS_MAX,
     OTHER,
@@ -139,10 +139,10 @@ def _event(record: object, reading: Reading) -> Event:
         kind = "blocked"
     if kind not in _READ:
         return Event(word=kind if kind in _PASSED_OVER else OTHER)
-    return event_of(kind, partial(_rows, record, kind, reading))
+    return event_of(kind, partial(_row, record, kind, reading))
 
 
-def _rows(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, ...]:
+def _row(record: Record, kind: str, reading: Reading) -> ImportedRow | None:
     said = Said(
         meaning=_meaning(record, kind),
         address=email(record, "email"),
@@ -151,7 +151,7 @@ def _rows(record: Record, kind: str, reading: Reading) -> tuple[ImportedRow, ...
         label=label(record, "asm_group_id"),
         own_reach=Reach.PROMOTIONAL if kind == "group_unsubscribe" else Reach.TRANSACTIONAL,
     )
-    return rows_of(said, reading)
+    return row_of(said, reading)
 
 
 def _meaning(record: Record, kind: str) -> Meaning:

@@ -13,7 +13,7 @@ from typing import Final
 
 from heed.formats import ImportedRow
 from heed.formats.rows import RowRejectedError
-from heed_server.web.inbound.becoming import Meaning, Said, email, rows_of, seen, word
+from heed_server.web.inbound.becoming import Meaning, Said, email, row_of, seen, word
 from heed_server.web.inbound.notification import (
     OTHER,
     RECIPIENTS_MAX,
@@ -66,7 +66,7 @@ def _bounced(record: Record, reading: Reading) -> Iterator[Read]:
     kind, subtype = word(bounce, "bounceType"), word(bounce, "bounceSubType")
     when = seen(bounce, "timestamp")
 
-    def read(one: Record) -> tuple[ImportedRow, ...]:
+    def read(one: Record) -> ImportedRow | None:
         meaning = _meaning_of_bounce(kind, subtype)
         if word(one, "action").lower() == "delayed" and meaning is Meaning.BOUNCE:
             meaning = Meaning.TEMPORARY
@@ -77,7 +77,7 @@ def _bounced(record: Record, reading: Reading) -> Iterator[Read]:
             seen=when,
             why=f"{kind}/{subtype} {diagnosis}".strip(),
         )
-        return rows_of(said, reading)
+        return row_of(said, reading)
 
     for one in members(bounce, "bouncedRecipients", path="bounce."):
         yield partial(read, one)
@@ -113,9 +113,9 @@ def _of_each(
     """The same of each of the recipients in a list."""
     when = seen(said_of, "timestamp")
 
-    def read(one: Record) -> tuple[ImportedRow, ...]:
+    def read(one: Record) -> ImportedRow | None:
         address = email(one, "emailAddress", path=f"{name}.{key}.")
-        return rows_of(Said(meaning=meaning, address=address, seen=when, why=why), reading)
+        return row_of(Said(meaning=meaning, address=address, seen=when, why=why), reading)
 
     for one in members(said_of, key, path=f"{name}."):
         yield partial(read, one)
@@ -129,10 +129,10 @@ def _unsubscribed(record: Record, reading: Reading) -> Iterator[Read]:
         labels -= _opted_out(before)  # said before, and not said again now
     when = seen(subscription, "timestamp")
 
-    def read(one: object, label: str) -> tuple[ImportedRow, ...]:
+    def read(one: object, label: str) -> ImportedRow | None:
         address = email({"destination": one}, "destination", path="mail.")
         said = Said(meaning=Meaning.OPT_OUT, address=address, seen=when, label=label)
-        return rows_of(said, reading)
+        return row_of(said, reading)
 
     addresses = member(record, "mail").get("destination")
     if not isinstance(addresses, list) or not 0 < len(addresses) <= RECIPIENTS_MAX:

@@ -3,7 +3,8 @@
 Laws:
 - Nothing of an envelope is believed before its topic is one that the source names and its
   signature is good, but the place of the certificate; and that only if it is SNS's own.
-- What is verified is what is read: both are of the same parsed members.
+- What is verified is what is read: both are of the same parsed members, and only a message may have
+  line breaks, which are what parts them where they are signed.
 
 Source: the SNS developer guide, "Verifying the signatures of Amazon SNS messages", "Parsing Amazon
 SNS message formats" and "Amazon SNS raw message delivery".
@@ -45,6 +46,7 @@ _SIGNED: Final = {
 }  # fmt: skip
 _SIGNED[END] = _SIGNED[CONFIRMATION]
 _OPTIONAL: Final = frozenset({"Subject"})
+_MESSAGE: Final = "Message"
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "1": hashes.SHA1(),  # noqa: S303 - what SNS signs with unless its topic is told otherwise
     "2": hashes.SHA256(),
@@ -157,8 +159,11 @@ def _string_to_sign(said: Record, kind: str) -> bytes:
     for name in _SIGNED[kind]:
         if name in _OPTIONAL and said.get(name) is None:
             continue
-        lines += [name, _text(said, name)]
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+        value = _text(said, name)
+        if "\n" in value and name != _MESSAGE:
+            raise NotVerifiedError(Why.MALFORMED)
+        lines += [name, value]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _text(said: Record, name: str) -> str:
