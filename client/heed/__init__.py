@@ -23,6 +23,7 @@ from heed.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from heed.hours import DayOfWeek, Hours, QuietPeriod
 from heed.model import (
     ApprovalState,
     Cause,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from heed.requests import (
         Choice,
         EndPause,
+        EndQuietHours,
         ImportedOptOut,
         ImportRow,
         LinkTarget,
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
         PersonChoices,
         Position,
         Query,
+        QuietHours,
         Suppression,
         device,
         email,
@@ -117,8 +120,10 @@ __all__ = [
     "Choice",
     "Client",
     "ConflictError",
+    "DayOfWeek",
     "Effect",
     "EndPause",
+    "EndQuietHours",
     "Erasure",
     "ErasureAnswer",
     "ErrorReason",
@@ -129,6 +134,7 @@ __all__ = [
     "HistoricChange",
     "Hold",
     "HoldAnswer",
+    "Hours",
     "ImportAnswer",
     "ImportRow",
     "ImportedOptOut",
@@ -149,6 +155,8 @@ __all__ = [
     "Position",
     "Preferences",
     "Query",
+    "QuietHours",
+    "QuietPeriod",
     "Reach",
     "Reason",
     "Record",
@@ -228,6 +236,7 @@ _NAMES_OF = {
     "heed.requests": (
         "Choice",
         "EndPause",
+        "EndQuietHours",
         "ImportedOptOut",
         "ImportRow",
         "LinkTarget",
@@ -239,6 +248,7 @@ _NAMES_OF = {
         "PersonChoices",
         "Position",
         "Query",
+        "QuietHours",
         "Suppression",
         "device",
         "email",

@@ -20,6 +20,7 @@ from heed.model import (
     Origin,
     Reach,
     Record,
+    RecordKind,
     Revision,
     Scope,
     Subject,
@@ -27,8 +28,14 @@ from heed.model import (
     Topic,
 )
 
-STOPS = frozenset({ChoiceKind.OPT_OUT, ChoiceKind.PAUSE})
+STOPS = frozenset({ChoiceKind.OPT_OUT, ChoiceKind.PAUSE, ChoiceKind.QUIET_HOURS})
 """The choices that only ever stop messages."""
+
+ENDED_BY = {
+    ChoiceKind.END_PAUSE: ChoiceKind.PAUSE,
+    ChoiceKind.END_QUIET_HOURS: ChoiceKind.QUIET_HOURS,
+}
+"""What a person began that they end by another choice."""
 
 
 class KeyedSubject(NamedTuple):
@@ -336,6 +343,26 @@ class Outcome:
     erased: tuple[ErasedSubject, ...] = ()
     claim: ReceiptClaim | None = None
     """What a SetPreferences left in the log; None: nothing, or it is a log that nobody signs."""
+
+
+def says_more(act: Act) -> bool:
+    """Whether an act says what a heed of rule version 1 would not know."""
+    match act:
+        case SetPreferences(people=people):
+            return any(
+                one.quiet_hours is not None
+                or one.no_ask_until is not None
+                or one.kind is ChoiceKind.END_QUIET_HOURS
+                for person in people
+                for one in person.choices
+            )
+        case OfferRecords(offered=offered):
+            return any(
+                one.record.kind is RecordKind.QUIET_HOURS or one.record.no_ask_until is not None
+                for one in offered
+            )
+        case _:
+            return False
 
 
 def only_stops(choices: Iterable[Choice]) -> bool:

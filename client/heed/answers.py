@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 from heed.audit.claims import ReceiptClaim
+from heed.hours import Hours
 from heed.model import (
     ApprovalState,
     Cause,
@@ -89,6 +90,10 @@ class Record:
     """What the person was shown and did; only on an opt-in, not in answers of a Check."""
     erased: bool = False
     """Whether who said so, how and why was erased; not in answers of a Check."""
+    quiet_hours: Hours | None = None
+    """Of quiet hours: when it is quiet; None: at every hour, for which they are is not known."""
+    no_ask_until: datetime | None = None
+    """Of an opt-out: until when the person is not to be asked to opt in again; None: not said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

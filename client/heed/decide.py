@@ -1,8 +1,8 @@
 """The decision: may this message be sent, given what stands, now?
 
 Laws:
-1. Everything that affects a decision is in `Facts`, the query and `now`; this module reads no
-   clock, no store and no setting.
+1. Everything that affects a decision is in `Facts`, the query and `now`, and in the table of time
+   zones, which is a part of the rules; this module reads no clock, no store and no setting.
 2. The rules speak in the order of `_RULES`, and the first that speaks wins. `explain` asks the very
    same functions and lets the later ones finish, so the two cannot disagree.
 3. An opt-out stands until the same subject, later, opts in at the same or a narrower scope. Time
@@ -15,7 +15,7 @@ Theory of operation: one pass over the records keeps those that cover, reach and
 by what they are; each rule then looks only at its own. What a topic is on a channel
 (`heed.topics`) is resolved once and remembered, and so is the decision where nothing stands.
 
-Source: docs/stops.md, ADR 0010.
+Source: docs/stops.md, ADR 0010, ADR 0045.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from typing import Final
 
 from heed.model import (
     REACH_OF_CAUSE,
+    RULE_VERSION,
     SUPPRESSING_RULES,
     Channel,
     Decision,
@@ -39,7 +40,14 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
+from heed.quiet import is_quiet, quiet_until
 from heed.topics import MESSAGE_CHANNELS, ResolvedTopic, TopicTable
+
+KINDS_OF_RULES: Final = {
+    1: frozenset(RecordKind) - {RecordKind.QUIET_HOURS},
+    RULE_VERSION: frozenset(RecordKind),
+}
+"""The kinds of record that each version of the rules decides by; any other stops every class."""
 
 
 @dataclass(slots=True)
@@ -88,14 +96,19 @@ def decide_without_facts(topics: TopicTable, query: Query) -> Decision:
     )
 
 
-def explain(facts: Facts, query: Query, now: Instant) -> Decision:
+def explain(
+    facts: Facts, query: Query, now: Instant, *, rule_version: int = RULE_VERSION
+) -> Decision:
     """Return the decision of `decide`, and after its voices those of every later rule that spoke.
+
+    An earlier `rule_version` decides as `decide` did then: what it did not know yet took the side
+    that protects.
 
     Raises:
         InvalidArgumentError: as `decide`.
     """
     topic = facts.topics.resolve(query.channel, query.topic)
-    standing = _what_stands(facts, query, topic, now)
+    standing = _what_stands(facts, query, topic, now, KINDS_OF_RULES[rule_version])
     reasons = tuple(reason for speak in _RULES for reason in speak(standing))
     return _decision(reasons or _BY_DEFAULT, topic.topic_class, undeclared=topic.undeclared)
 
@@ -111,15 +124,26 @@ class _Standing:
     topic_class: TopicClass
     requires_opt_in: bool
     suppressed_as_undeclared: bool
+    now: Instant
     holds: list[Hold] = field(default_factory=list)
     suppressions: list[_Voice] = field(default_factory=list)
     opt_outs: list[_Voice] = field(default_factory=list)
     opt_ins: list[_Voice] = field(default_factory=list)
     pauses: list[_Voice] = field(default_factory=list)
+    quiet_hours: list[_Voice] | None = None
+    """Also those that have no quiet now, since they may have it when others end. None: none."""
 
 
-def _what_stands(facts: Facts, query: Query, topic: ResolvedTopic, now: Instant) -> _Standing:
-    standing = _Standing(topic.topic_class, topic.requires_opt_in, topic.suppressed_as_undeclared)
+def _what_stands(
+    facts: Facts,
+    query: Query,
+    topic: ResolvedTopic,
+    now: Instant,
+    kinds: frozenset[RecordKind] = frozenset(RecordKind),
+) -> _Standing:
+    standing = _Standing(
+        topic.topic_class, topic.requires_opt_in, topic.suppressed_as_undeclared, now
+    )
     if facts.holds:
         standing.holds.extend(hold for hold in facts.holds if _holds(hold, query, topic, now))
     for position, records in enumerate(facts.records):
@@ -139,9 +163,13 @@ def _what_stands(facts: Facts, query: Query, topic: ResolvedTopic, now: Instant)
             elif kind == _PAUSE:
                 if is_active and _reaches(record, topic):
                     standing.pauses.append((position, record))
+            elif kind == _QUIET_HOURS and kind in kinds:
+                if is_active and _reaches(record, topic):
+                    standing.quiet_hours = standing.quiet_hours or []
+                    standing.quiet_hours.append((position, record))
             elif (
                 is_active and (record.cause not in REACH_OF_CAUSE or _reaches(record, topic))
-            ) or kind not in _KNOWN_KINDS:
+            ) or kind not in kinds:
                 standing.suppressions.append((position, record))
     return standing
 
@@ -216,6 +244,20 @@ def _paused(standing: _Standing) -> _Reasons:
     return _voices(_RULE_PAUSE, standing.pauses)
 
 
+def _in_quiet_hours(standing: _Standing) -> _Reasons:
+    if standing.quiet_hours is None:
+        return ()
+    now = standing.now
+    speaking = [one for one in standing.quiet_hours if is_quiet(one[1].quiet_hours, now)]
+    if not speaking:
+        return ()
+    until = quiet_until([record.quiet_hours for _, record in standing.quiet_hours], now)
+    return tuple(
+        Reason(_RULE_QUIET_HOURS, subject=subject, record=record, until=until)
+        for subject, record in speaking
+    )
+
+
 def _undeclared(standing: _Standing) -> _Reasons:
     return _BY_UNDECLARED_TOPIC if standing.suppressed_as_undeclared else ()
 
@@ -242,6 +284,7 @@ def _voice(rule: Rule, subject: int, record: Record) -> Reason:
     _SET_SUBJECT(reason, subject)
     _SET_RECORD(reason, record)
     _SET_HOLD(reason, None)
+    _SET_UNTIL(reason, None)
     return reason
 
 
@@ -251,6 +294,7 @@ _RULES: tuple[Callable[[_Standing], _Reasons], ...] = (
     _opted_out,
     _mandatory,
     _paused,
+    _in_quiet_hours,
     _undeclared,
     _without_consent,
     _opted_in,
@@ -274,7 +318,7 @@ def _decide_without_facts(
     undeclared: bool,  # noqa: FBT001 - the same
     suppressed_as_undeclared: bool,  # noqa: FBT001 - the same
 ) -> Decision:
-    standing = _Standing(topic_class, requires_opt_in, suppressed_as_undeclared)
+    standing = _Standing(topic_class, requires_opt_in, suppressed_as_undeclared, Instant(0))
     reasons = next(filter(None, (speak(standing) for speak in _RULES)), _BY_DEFAULT)
     return _decision(reasons, topic_class, undeclared=undeclared)
 
@@ -285,7 +329,7 @@ _KNOWN_CHANNELS: Final = MESSAGE_CHANNELS | {Channel.ANY, Channel.PROCESSING}
 _OPT_OUT: Final = RecordKind.OPT_OUT
 _OPT_IN: Final = RecordKind.OPT_IN
 _PAUSE: Final = RecordKind.PAUSE
-_KNOWN_KINDS: Final = frozenset(RecordKind)
+_QUIET_HOURS: Final = RecordKind.QUIET_HOURS
 _PROMOTIONAL: Final = TopicClass.PROMOTIONAL
 _TRANSACTIONAL: Final = TopicClass.TRANSACTIONAL
 _MANDATORY: Final = TopicClass.MANDATORY
@@ -295,6 +339,7 @@ _RULE_HOLD: Final = Rule.HOLD
 _RULE_SUPPRESSION: Final = Rule.SUPPRESSION
 _RULE_OPT_OUT: Final = Rule.OPT_OUT
 _RULE_PAUSE: Final = Rule.PAUSE
+_RULE_QUIET_HOURS: Final = Rule.QUIET_HOURS
 _RULE_OPT_IN: Final = Rule.OPT_IN
 _SUPPRESSED: Final = Verdict.SUPPRESSED
 _ALLOWED: Final = Verdict.ALLOWED
@@ -309,6 +354,7 @@ _SET_RULE: Final = Reason.__dict__["rule"].__set__
 _SET_SUBJECT: Final = Reason.__dict__["subject"].__set__
 _SET_RECORD: Final = Reason.__dict__["record"].__set__
 _SET_HOLD: Final = Reason.__dict__["hold"].__set__
+_SET_UNTIL: Final = Reason.__dict__["until"].__set__
 _NEW_DECISION: Final = Decision.__new__
 _SET_VERDICT: Final = Decision.__dict__["verdict"].__set__
 _SET_REASONS: Final = Decision.__dict__["reasons"].__set__

@@ -14,7 +14,9 @@ import enum
 from dataclasses import dataclass, field
 from typing import NewType
 
-RULE_VERSION = 1
+from heed.hours import Hours
+
+RULE_VERSION = 2
 """The version of the decision's rules (`heed.decide`); a follower of an older one asks upstream."""
 
 NORMALISER_VERSION = 1
@@ -91,12 +93,18 @@ class Reach(enum.IntEnum):
 
 
 class RecordKind(enum.IntEnum):
-    """What a record is: three kinds of choice, or a reason not to send that is not a choice."""
+    """What a record is: four kinds of choice, or a reason not to send that is not a choice."""
 
     OPT_OUT = 1
     OPT_IN = 2
     PAUSE = 3
     SUPPRESSION = 4
+    QUIET_HOURS = 5
+    """Of rule version 2."""
+
+
+OF_ONE_SLOT = frozenset({RecordKind.PAUSE, RecordKind.QUIET_HOURS})
+"""The kinds that have one place for all reaches: the latest replaces the earlier."""
 
 
 class Cause(enum.IntEnum):
@@ -126,15 +134,14 @@ class Rule(enum.IntEnum):
     OPT_OUT = 3
     MANDATORY = 4
     PAUSE = 5
+    QUIET_HOURS = 10
     UNDECLARED_TOPIC = 6
     NO_CONSENT = 7
     OPT_IN = 8
     DEFAULT = 9
 
 
-SUPPRESSING_RULES = frozenset(
-    {Rule.HOLD, Rule.SUPPRESSION, Rule.OPT_OUT, Rule.PAUSE, Rule.UNDECLARED_TOPIC, Rule.NO_CONSENT}
-)
+SUPPRESSING_RULES = frozenset(Rule) - {Rule.MANDATORY, Rule.OPT_IN, Rule.DEFAULT}
 
 CHANNELS_OF_SUBJECT_TYPE: dict[SubjectType, tuple[Channel, ...]] = {
     SubjectType.EMAIL: (Channel.EMAIL,),
@@ -172,19 +179,6 @@ class Scope:
     topic: str = TOPIC_ROOT
 
 
-class SubscriberStatus(enum.IntEnum):
-    """Where a subscriber is, as asked about one revision."""
-
-    APPLIED = 1
-    """It counts, and every stream of it that counts has applied the revision."""
-    PENDING = 2
-    """It counts, and has not."""
-    MISSING = 3
-    """It was declared, and no stream of it counts."""
-    GONE = 4
-    """No stream of it counts any more."""
-
-
 class ApprovalState(enum.IntEnum):
     """Where a call is that needs a second person."""
 
@@ -217,11 +211,15 @@ class Record:
     """From this instant on the record is not active; None: it never ends by itself."""
     revision: Revision
     """The change that last set this record."""
+    quiet_hours: Hours | None = None
+    """Of quiet hours; None: at hours that cannot be said, so every hour is quiet."""
+    no_ask_until: Instant | None = None
+    """Of an opt-out: until when its person is not to be asked to opt in again. Decides nothing."""
 
     @property
     def slot(self) -> tuple[RecordKind, Cause, Reach, Channel, str]:
-        """The place of this record among its subject's; a pause has one place for all reaches."""
-        reach = Reach.ALL if self.kind is RecordKind.PAUSE else self.reach
+        """The place of this record among its subject's; one for all reaches where they replace."""
+        reach = Reach.ALL if self.kind in OF_ONE_SLOT else self.reach
         return (self.kind, self.cause, reach, self.channel, self.topic)
 
     def is_active(self, now: Instant) -> bool:
@@ -345,6 +343,9 @@ class Reason:
     """The position, in the query's subjects, of the subject whose record spoke."""
     record: Record | None = None
     hold: Hold | None = None
+    until: Instant | None = None
+    """Of quiet hours: when it is quiet no more, if that is known. Otherwise it is not said here:
+    the end of what spoke is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +370,8 @@ class ChoiceKind(enum.IntEnum):
     OPT_IN = 2
     PAUSE = 3
     END_PAUSE = 4
+    QUIET_HOURS = 5
+    END_QUIET_HOURS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,11 +381,15 @@ class Choice:
     kind: ChoiceKind
     scope: Scope
     reach: Reach = Reach.PROMOTIONAL
-    """Of an opt-out or a pause; a pause never reaches ALL."""
+    """Of a stop; neither a pause nor quiet hours reach ALL."""
     end_time: Instant | None = None
     """Of a pause: required. Of an opt-in: when the consent ends, None for never."""
     evidence: Evidence | None = None
     """Of an opt-in: required."""
+    quiet_hours: Hours | None = None
+    """Of quiet hours: required."""
+    no_ask_until: Instant | None = None
+    """Of an opt-out."""
 
 
 class Effect(enum.IntEnum):

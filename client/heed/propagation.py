@@ -1,9 +1,21 @@
 """Who has applied a change: what `heed.Client.get_propagation` gives back."""
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime
 
-from heed.model import SubscriberStatus
+
+class SubscriberStatus(enum.IntEnum):
+    """Where a subscriber is, as asked about one revision."""
+
+    APPLIED = 1
+    """It counts, and every stream of it that counts has applied the revision."""
+    PENDING = 2
+    """It counts, and has not."""
+    MISSING = 3
+    """It was declared, and no stream of it counts."""
+    GONE = 4
+    """No stream of it counts any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

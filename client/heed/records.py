@@ -5,6 +5,7 @@ Laws of standing:
   the revision, which is that of the change that last changed anything.
 - Of two choices the later decided one stands, its end included; a tie goes to the side that
   protects. A suppression is never shortened and never made older.
+- The later of two times until which nobody is to be asked again stands, whichever opt-out does.
 - A kind of record that this version does not know is kept like a suppression.
 
 Laws of the bytes:
@@ -13,6 +14,9 @@ Laws of the bytes:
 - Layout, version 1, little-endian: version u8, CRC-32 u32 of the rest, then for each record: kind
   (bits 0-3) and cause (4-7) u8; channel (0-3), reach (4-6) and whether it has an end (7) u8; length
   of the topic u8; decided time i64; revision u48; its end i64 if it has one; the topic in ASCII.
+- Version 2 is of subjects of whom some record says more than that: after each record whether a time
+  not to ask before follows (bit 0) and quiet hours (1) u8; that time i64; the length u16 of the
+  hours' text, and it. A heed that knows version 1 alone reads none of it, and allows nothing.
 """
 
 import struct
@@ -22,19 +26,25 @@ from typing import Final, cast
 from zlib import crc32
 
 from heed.errors import UnavailableError
-from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind, Scope
+from heed.hours import hours_of, union
+from heed.model import OF_ONE_SLOT, Cause, Channel, Instant, Reach, Record, RecordKind, Scope
 
 Slot = tuple[RecordKind, Cause, Reach, Channel, str]
 
 REVISION_MAX = 2**48 - 1
 
 _VERSION: Final = 1
+_VERSION_OF_MORE: Final = 2
 _HEADER = struct.Struct("<BI")
 _BODY: Final = _HEADER.size
 _RECORD = struct.Struct("<BBBqIH")
 _RECORD_BYTES: Final = _RECORD.size
 _END = struct.Struct("<q")
 _END_BYTES: Final = _END.size
+_LENGTH = struct.Struct("<H")
+_FLAGS = struct.Struct("<B")
+_HAS_NO_ASK: Final = 0x1
+_HAS_HOURS: Final = 0x2
 _NIBBLE: Final = 0xF
 _REACH_BITS: Final = 0x7
 _HAS_END: Final = 0x80
@@ -56,11 +66,13 @@ def merge(current: Record | None, new: Record) -> Record:
     if current.slot != new.slot:
         raise ValueError(f"records of two slots do not meet: {current.slot}, {new.slot}")
     if current.kind in _CHOICES and current.decided_time != new.decided_time:
-        return current if current.decided_time > new.decided_time else new
-    standing = _protective(current, new)
+        standing = current if current.decided_time > new.decided_time else new
+        standing = _asked_no_sooner(standing, current, new)
+    else:
+        standing = _protective(current, new)
     if _means_the_same(standing, current):
         return current
-    return new if _means_the_same(standing, new) else standing
+    return new if _means_the_same(standing, new) else with_fields(standing, revision=new.revision)
 
 
 def replace(records: tuple[Record, ...], new: Record) -> tuple[Record, ...]:
@@ -77,6 +89,11 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
 def remove(records: tuple[Record, ...], slot: Slot) -> tuple[Record, ...]:
     """Return a subject's records without the one in a slot."""
     return tuple(one for one in records if one.slot != slot)
+
+
+def without_quiet_hours(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return a subject's records but for quiet hours: what is stopped whatever the hour."""
+    return tuple(one for one in records if one.kind is not RecordKind.QUIET_HOURS)
 
 
 def stop_stands(records: Collection[Record], scope: Scope) -> bool:
@@ -104,8 +121,10 @@ def encode_records(records: Iterable[Record]) -> bytes:
     Raises:
         ValueError: a record does not fit the layout (a revision above `REVISION_MAX`, say).
     """
-    body = b"".join(map(_encode, records))
-    return _HEADER.pack(_VERSION, crc32(body)) + body
+    records = tuple(records)
+    says_more = any(map(_says_more, records))
+    body = b"".join(map(_encode_more if says_more else _encode, records))
+    return _HEADER.pack(_VERSION_OF_MORE if says_more else _VERSION, crc32(body)) + body
 
 
 def decode_each(found: Iterable[bytes | None]) -> list[tuple[Record, ...]]:
@@ -138,7 +157,8 @@ def decode_records(encoded: bytes) -> tuple[Record, ...]:
     if size < _BODY:
         raise DamagedRecordError(f"{size} bytes are no records; rebuild the index")
     version, checksum = _HEADER.unpack_from(encoded)
-    if version != _VERSION:
+    decode = _DECODE_OF.get(version)
+    if decode is None:
         raise DamagedRecordError(f"records of version {version} are not known; rebuild the index")
     if crc32(encoded[_BODY:]) != checksum:
         raise DamagedRecordError("records do not match their checksum; rebuild the index")
@@ -146,9 +166,9 @@ def decode_records(encoded: bytes) -> tuple[Record, ...]:
     offset = _BODY
     try:
         while offset < size:
-            record, offset = _decode(encoded, offset)
+            record, offset = decode(encoded, offset)
             records.append(record)
-    except (struct.error, UnicodeDecodeError) as error:
+    except (struct.error, ValueError) as error:
         raise DamagedRecordError("records end in the middle of one; rebuild the index") from error
     if offset != size:
         raise DamagedRecordError("records end in the middle of one; rebuild the index")
@@ -159,19 +179,33 @@ def _protective(one: Record, other: Record) -> Record:
     """Return the stronger of two records that count from the same time, or what both ask for."""
     ends = (_end(one), _end(other))
     end = min(ends) if one.kind == RecordKind.OPT_IN else max(ends)
-    return with_fields(
+    standing = with_fields(
         other,
         reach=max(one.reach, other.reach, key=_width),
         decided_time=max(one.decided_time, other.decided_time),
         end_time=None if end == _FOREVER else Instant(end),
+        quiet_hours=union(one.quiet_hours, other.quiet_hours),
+    )
+    return _asked_no_sooner(standing, one, other)
+
+
+def _asked_no_sooner(standing: Record, one: Record, other: Record) -> Record:
+    """Return what stands with the later time until which neither of two is to be asked again."""
+    if one.no_ask_until == other.no_ask_until:
+        return standing
+    latest = max(one.no_ask_until or Instant(0), other.no_ask_until or Instant(0))
+    return (
+        standing if standing.no_ask_until == latest else with_fields(standing, no_ask_until=latest)
     )
 
 
 def _means_the_same(one: Record, other: Record) -> bool:
-    return (one.decided_time, one.end_time, one.reach) == (
+    return (one.decided_time, one.end_time, one.reach, one.no_ask_until, one.quiet_hours) == (
         other.decided_time,
         other.end_time,
         other.reach,
+        other.no_ask_until,
+        other.quiet_hours,
     )
 
 
@@ -189,6 +223,23 @@ def _width(reach: Reach) -> int:
 
 def _order(record: Record) -> tuple[int, str, int, int, int]:
     return (record.kind, record.topic, record.channel, record.cause, record.reach)
+
+
+def _says_more(record: Record) -> bool:
+    """Whether version 1 of the layout cannot hold all that a record says."""
+    return record.no_ask_until is not None or record.kind == RecordKind.QUIET_HOURS
+
+
+def _encode_more(record: Record) -> bytes:
+    hours, no_ask_until = record.quiet_hours, record.no_ask_until
+    flags = (0 if no_ask_until is None else _HAS_NO_ASK) | (0 if hours is None else _HAS_HOURS)
+    parts = [_encode(record), bytes((flags,))]
+    if no_ask_until is not None:
+        parts.append(_END.pack(no_ask_until))
+    if hours is not None:
+        text = str(hours).encode("ascii")
+        parts += (_LENGTH.pack(len(text)), text)
+    return b"".join(parts)
 
 
 def _encode(record: Record) -> bytes:
@@ -239,12 +290,30 @@ def _decode(encoded: bytes, offset: int) -> tuple[Record, int]:
     _SET_CHANNEL(record, channel)
     _SET_DECIDED_TIME(record, decided_time)
     _SET_REVISION(record, high << 32 | low)
+    _SET_QUIET_HOURS(record, None)
+    _SET_NO_ASK_UNTIL(record, None)
     end = offset + topic_size
     _SET_TOPIC(record, encoded[offset:end].decode("ascii") if topic_size else "")
     return record, end
 
 
-_CHOICES = frozenset({RecordKind.OPT_OUT, RecordKind.OPT_IN, RecordKind.PAUSE})
+def _decode_more(encoded: bytes, offset: int) -> tuple[Record, int]:
+    """The same, of version 2."""
+    record, offset = _decode(encoded, offset)
+    flags, offset = _FLAGS.unpack_from(encoded, offset)[0], offset + _FLAGS.size
+    if flags & _HAS_NO_ASK:
+        _SET_NO_ASK_UNTIL(record, *_END.unpack_from(encoded, offset))
+        offset += _END_BYTES
+    if flags & _HAS_HOURS:
+        (length,) = _LENGTH.unpack_from(encoded, offset)
+        offset += _LENGTH.size + length
+        _SET_QUIET_HOURS(record, hours_of(encoded[offset - length : offset].decode("ascii")))
+    return record, offset
+
+
+_DECODE_OF: Final = {_VERSION: _decode, _VERSION_OF_MORE: _decode_more}
+
+_CHOICES = OF_ONE_SLOT | {RecordKind.OPT_OUT, RecordKind.OPT_IN}
 
 _KINDS = {int(kind): kind for kind in RecordKind}
 _CAUSES = {int(cause): cause for cause in Cause}
@@ -276,3 +345,5 @@ _SET_TOPIC: Final = Record.__dict__["topic"].__set__
 _SET_DECIDED_TIME: Final = Record.__dict__["decided_time"].__set__
 _SET_END_TIME: Final = Record.__dict__["end_time"].__set__
 _SET_REVISION: Final = Record.__dict__["revision"].__set__
+_SET_QUIET_HOURS: Final = Record.__dict__["quiet_hours"].__set__
+_SET_NO_ASK_UNTIL: Final = Record.__dict__["no_ask_until"].__set__

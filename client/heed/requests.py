@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from heed.errors import invalid_field
+from heed.hours import Hours, QuietPeriod, quiet_period
 from heed.model import TOPIC_ROOT, Cause, Channel, Evidence, Method, Reach, Subject, SubjectType
 from heed.names import named
 
@@ -30,7 +31,7 @@ class Origin:
     actor: str = ""
     """Who acted there: `person`, `agent:jane`. No address belongs here."""
     method: Method = Method.UNSPECIFIED
-    """By what kind of act. Required for an opt-in, and to end or shorten a pause."""
+    """By what kind of act. Required for an opt-in, and to end or shorten a pause or quiet hours."""
     jurisdiction: str = ""
     """ISO 3166-1 or 3166-2: `DE`, `US-CA`."""
     reference: str = ""
@@ -106,10 +107,14 @@ class OptOut:
     topic: str = TOPIC_ROOT
     reach: Reach | str = Reach.PROMOTIONAL
     """Which classes it stops: promotional, transactional (both), or all (mandatory too)."""
+    no_ask_until: datetime | None = None
+    """Until when the person is not to be asked to opt in again; None: not said. It decides nothing,
+    and no later opt-out there makes it earlier."""
 
     def __post_init__(self) -> None:
         named(Channel, self.channel, "channel")
         named(Reach, self.reach, "reach")
+        require_zone(self.no_ask_until, "no_ask_until")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +159,51 @@ class EndPause:
         named(Channel, self.channel, "channel")
 
 
-Choice = OptOut | OptIn | Pause | EndPause
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietHours:
+    """Stop at some hours of some days, by the clock of a time zone, until it is said otherwise.
+
+    At one scope the latest replaces the earlier.
+    """
+
+    time_zone: str
+    """A name of the IANA database: `Europe/Vienna`."""
+    periods: Sequence[QuietPeriod | str]
+    """When it is quiet, 1 to 7: `22:00-08:00`, `sat,sun 22:00-10:00`."""
+    channel: Channel | str = Channel.ANY
+    topic: str = TOPIC_ROOT
+    reach: Reach | str = Reach.PROMOTIONAL
+    """Promotional or transactional: mandatory messages are sent at any hour."""
+
+    def __post_init__(self) -> None:
+        named(Channel, self.channel, "channel")
+        named(Reach, self.reach, "reach")
+        self.hours()
+
+    def hours(self) -> Hours:
+        """Return the hours that are named."""
+        if isinstance(cast("object", self.periods), str):
+            raise invalid_field("periods", "takes a list; give ['22:00-08:00'], say")
+        return Hours(
+            time_zone=self.time_zone,
+            periods=tuple(
+                quiet_period(one) if isinstance(one, str) else one for one in self.periods
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndQuietHours:
+    """End, now, the person's own quiet hours at exactly this scope."""
+
+    channel: Channel | str = Channel.ANY
+    topic: str = TOPIC_ROOT
+
+    def __post_init__(self) -> None:
+        named(Channel, self.channel, "channel")
+
+
+Choice = OptOut | OptIn | Pause | EndPause | QuietHours | EndQuietHours
 """What a person decides at a scope."""
 
 

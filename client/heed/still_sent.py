@@ -2,7 +2,8 @@
 
 Per class of message the question is put to `decide` itself, about a topic of that class that might
 be declared just beneath each scope named (and beneath each standing opt-in within it), so that this
-and a later Check cannot disagree. Holds are left out: they are no choice, and they pass.
+and a later Check cannot disagree. Holds are left out: they are no choice, and they pass; and so are
+quiet hours, since what they stop is sent at another hour.
 
 Laws:
 - All that does not depend on what stands is made before the log is locked (`plan`); `within` runs
@@ -69,6 +70,7 @@ class StillSent:
 
     def within(self, standing: Standing, now: Instant) -> "_Said":
         """Return the classes still let through, and the mandatory topics that are."""
+        standing = [one for one in standing if one[2].kind is not RecordKind.QUIET_HOURS]
         shape = _timeless_shape(standing)
         if shape is None:
             return self._ask(standing, now)

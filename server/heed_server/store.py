@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from heed.errors import UnavailableError
 from heed.keys import LookupKey
 from heed.model import (
+    RULE_VERSION,
     ApprovalState,
     Cause,
     Change,
@@ -264,6 +265,8 @@ class Subscriber:
     applied_revision: Revision
     applied_time: Instant
     """When it first said so."""
+    rule_version: int = RULE_VERSION
+    """By which rules the node decides that wrote this."""
 
 
 class SubscriberStore(Protocol):

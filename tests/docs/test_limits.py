@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from heed import keys
+from heed import hours, keys, quiet
 from heed.connection import asking
 from heed.formats import streams, tables
 from heed.importing import chunks
@@ -54,6 +54,8 @@ OTHERS = (
     reading,
     deadline_watch,
     keys,
+    hours,
+    quiet,
     proving,
     contradictions,
     kept,

@@ -7,10 +7,12 @@ import enum
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from heed.hours import Hours, quiet_period
 from heed.model import (
     REACH_OF_CAUSE,
     Cause,
@@ -27,7 +29,7 @@ from heed.model import (
     TopicClass,
     Verdict,
 )
-from tests.support.naive_decision import Scenario
+from tests.support.naive_decision import EPOCH, Scenario
 
 FOLDER = Path(__file__).parent.parent / "cases" / "decision"
 NOW = 100
@@ -47,7 +49,7 @@ class Expected:
     voices: tuple[tuple[int, int], ...] | None
     """The subject and the position of each record by which the winning rule speaks."""
     until: Instant | None
-    """The end of what the first voice speaks by."""
+    """Until when the first voice speaks."""
     undeclared: bool
     topic_class: TopicClass
 
@@ -96,7 +98,7 @@ def _case(
             topic=case["query"].get("topic", ""),
             campaign=case["query"].get("campaign", ""),
         ),
-        now=case.get("now", NOW),
+        now=_instant(case.get("now", NOW)),
     )
     return DecisionCase(
         name=case["name"],
@@ -115,7 +117,7 @@ def _expected(expect: Mapping[str, Any], where: str) -> Expected:
         rule=rule,
         explains=tuple(_member(Rule, one) for one in expect.get("explains", [expect["rule"]])),
         voices=None if voices is None else tuple((voice[0], voice[1]) for voice in voices),
-        until=expect.get("until"),
+        until=_instant(expect["until"]) if "until" in expect else None,
         undeclared=expect.get("undeclared", False),
         topic_class=_member(TopicClass, expect.get("class", "promotional")),
     )
@@ -154,12 +156,12 @@ def _hold(hold: Mapping[str, Any], index: int, where: str) -> Hold:
 
 
 def _record(record: Mapping[str, Any], revision: int, where: str) -> Record:
-    _only(record, {"kind", "cause", "reach", "channel", "topic", "decided", "end"}, where)
+    _only(record, {"kind", "cause", "reach", "channel", "topic", "decided", "end", "hours"}, where)
     kind = _member(RecordKind, record["kind"])
     cause = _member(Cause, record.get("cause", "none"))
     if "reach" in record:
         reach = _member(Reach, record["reach"])
-    elif kind in {RecordKind.OPT_OUT, RecordKind.PAUSE}:
+    elif kind in {RecordKind.OPT_OUT, RecordKind.PAUSE, RecordKind.QUIET_HOURS}:
         reach = Reach.PROMOTIONAL
     else:
         reach = REACH_OF_CAUSE.get(cause, Reach.ALL)
@@ -172,7 +174,23 @@ def _record(record: Mapping[str, Any], revision: int, where: str) -> Record:
         decided_time=Instant(record.get("decided", DECIDED)),
         end_time=record.get("end"),
         revision=Revision(revision),
+        quiet_hours=_hours(record["hours"]) if "hours" in record else None,
     )
+
+
+def _hours(written: str) -> Hours:
+    """Periods in whatever order they are written."""
+    zone, _, periods = written.partition(": ")
+    return Hours(
+        time_zone=zone, periods=tuple(map(quiet_period, filter(None, periods.split("; "))))
+    )
+
+
+def _instant(written: int | datetime) -> Instant:
+    """A number as it is, or a time of the calendar."""
+    if isinstance(written, datetime):
+        return Instant((written - EPOCH) // timedelta(microseconds=1))
+    return Instant(written)
 
 
 def _member(of: type[E], written: str | int) -> E:

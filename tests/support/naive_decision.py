@@ -1,12 +1,20 @@
 """The decision a second time, read straight from section 3 of the design, for the tests alone.
 
-It shares nothing with `heed.decide` or `heed.topics` but the values of `heed.model`. It is slow and
-flat on purpose: every sentence of the section is a function, and nothing is remembered.
+It shares nothing with `heed.decide` or `heed.topics` but the values of `heed.model`, and with
+`heed.quiet` those of `heed.hours`: of time zones it asks Python, by the files of the package tzdata.
+It is slow and flat on purpose: every sentence of the section is a function, and nothing is
+remembered but a zone's file.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import resources
+from itertools import chain
+from zoneinfo import ZoneInfo
 
+from heed.hours import Hours
 from heed.model import (
     Cause,
     Channel,
@@ -165,6 +173,10 @@ def _spoken(scenario: Scenario) -> Iterator[Voice]:
             and not ended(record.end_time, scenario.now)
         ):
             yield (Rule.PAUSE, index, record)
+    # Quiet hours that cover and reach it, within one of their periods.
+    for index, record in quiet_records(scenario):
+        if is_quiet(record.quiet_hours, scenario.now):
+            yield (Rule.QUIET_HOURS, index, record)
     # Undeclared, where the nearest declared ancestor has such topics suppressed.
     if is_undeclared(scenario.topics, query.topic) and declared.suppress_undeclared:
         yield (Rule.UNDECLARED_TOPIC, None, None)
@@ -183,6 +195,83 @@ def each_record(scenario: Scenario) -> Iterator[tuple[int, Record]]:
     for index, records in enumerate(scenario.subjects):
         for record in records:
             yield index, record
+
+
+def until(scenario: Scenario) -> int | None:
+    """Until when it is quiet, if it is."""
+    hours = [record.quiet_hours for _, record in quiet_records(scenario)]
+    if not any(is_quiet(one, scenario.now) for one in hours):
+        return None
+    return quiet_until(hours, scenario.now)
+
+
+def quiet_records(scenario: Scenario) -> Iterator[tuple[int, Record]]:
+    """The quiet hours that cover and reach the message, whether it is quiet now or not."""
+    query = scenario.query
+    kind = topic_class(scenario.topics, query.channel, query.topic)
+    for index, record in each_record(scenario):
+        if (
+            record.kind == RecordKind.QUIET_HOURS
+            and stop_covers(record, query)
+            and reaches(scenario, record, kind)
+            and not ended(record.end_time, scenario.now)
+        ):
+            yield index, record
+
+
+def is_quiet(hours: Hours | None, at: int) -> bool:
+    """Whether an instant is within a period; at hours or in a zone that are not known it always is."""
+    if hours is None or (hours.periods and zone(hours.time_zone) is None):
+        return True
+    return any(start <= at < end for start, end in spans(hours, at))
+
+
+def quiet_until(all_hours: Sequence[Hours | None], at: int) -> int | None:
+    """The first instant that none of these has quiet, if one is within eight days."""
+    known = [hours for hours in all_hours if hours is not None and zone(hours.time_zone)]
+    ends = chain.from_iterable(spans(hours, at) for hours in known)
+    for end in sorted({at, *(end for _, end in ends if end > at)}):
+        if not any(is_quiet(hours, end) for hours in all_hours):
+            return end if end - at <= 8 * 86_400_000_000 else None
+    return None
+
+
+def spans(hours: Hours, at: int) -> Iterator[tuple[int, int]]:
+    """When periods begin and end, by the readings that make them longest, some days before and on."""
+    clock = zone(hours.time_zone)
+    if clock is None:
+        return
+    today = (EPOCH + timedelta(microseconds=at)).astimezone(clock).replace(tzinfo=None)
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
+    for offset in range(-3, 13):
+        day = midnight + timedelta(days=offset)
+        for period in hours.periods:
+            if period.days and day.isoweekday() not in period.days:
+                continue
+            start = day + timedelta(minutes=period.start_minute)
+            end = day + timedelta(minutes=period.end_minute)
+            if end <= start:
+                end += timedelta(days=1)
+            yield min(readings(start, clock)), max(readings(end, clock))
+
+
+def readings(shown: datetime, clock: ZoneInfo) -> list[int]:
+    """The instants that may be meant by what a clock shows."""
+    meant = [shown.replace(tzinfo=clock, fold=fold) for fold in (0, 1)]
+    return [(one.astimezone(UTC) - EPOCH) // timedelta(microseconds=1) for one in meant]
+
+
+@cache
+def zone(name: str) -> ZoneInfo | None:
+    """The time zone of a name."""
+    file = resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))
+    if not name or not file.is_file():
+        return None
+    with file.open("rb") as found:
+        return ZoneInfo.from_file(found, key=name)
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ended(end_time: int | None, now: int) -> bool:

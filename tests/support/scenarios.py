@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from hypothesis import strategies as st
 
+from heed.hours import NO_HOURS, hours_of
 from heed.model import (
     REACH_OF_CAUSE,
     Cause,
@@ -34,6 +35,25 @@ QUERY_CHANNELS = (Channel.EMAIL, Channel.EMAIL, Channel.SMS, Channel.PROCESSING)
 TIMES = tuple(Instant(time) for time in range(8))
 ENDS = (None, None, *(Instant(time) for time in range(1, 10)))
 CAMPAIGNS = ("", "spring")
+HOURS = (
+    None,
+    NO_HOURS,
+    *map(
+        hours_of,
+        (
+            "UTC: 00:00-08:00",
+            "UTC: 08:00-12:00",
+            "UTC: 23:00-00:00",
+            "UTC: thu 00:00-00:00",
+            "UTC: wed,fri 00:00-12:00",
+            "Europe/Paris: 00:30-01:30; thu 12:00-13:00",
+            "America/New_York: wed 18:00-20:00",
+            "Pacific/Auckland: fri 10:00-14:00",
+            "Moon/Tranquility: 22:00-08:00",
+        ),
+    ),
+)
+"""At the TIMES, which are of a Thursday's midnight, some have quiet."""
 LATER = 12
 """A number of a version that is not known here."""
 
@@ -47,15 +67,19 @@ class Pick(Protocol):
 def record(pick: Pick, kinds: Sequence[RecordKind] = tuple(RecordKind)) -> Record:
     """A record such as the store can hold."""
     kind = pick(kinds)
-    cause, reach, end_time = Cause.NONE, Reach.ALL, None
+    cause, reach, end_time, quiet_hours, no_ask_until = Cause.NONE, Reach.ALL, None, None, None
     match kind:
         case RecordKind.OPT_OUT:
             reach = pick(tuple(Reach))
+            no_ask_until = pick(ENDS)
         case RecordKind.OPT_IN:
             end_time = pick(ENDS)
         case RecordKind.PAUSE:
             reach = pick((Reach.PROMOTIONAL, Reach.TRANSACTIONAL))
             end_time = pick(ENDS[2:])
+        case RecordKind.QUIET_HOURS:
+            reach = pick((Reach.PROMOTIONAL, Reach.TRANSACTIONAL))
+            quiet_hours = pick(HOURS)
         case _:
             cause = pick(tuple(REACH_OF_CAUSE))
             reach = REACH_OF_CAUSE[cause]
@@ -71,6 +95,8 @@ def record(pick: Pick, kinds: Sequence[RecordKind] = tuple(RecordKind)) -> Recor
         decided_time=pick(TIMES),
         end_time=end_time,
         revision=Revision(pick(range(1, 50))),
+        quiet_hours=quiet_hours,
+        no_ask_until=no_ask_until,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from heed.hours import DAY_MINUTES, Hours, QuietPeriod
 from heed.keys import Keyer, LookupKey
 from heed.model import (
     Change,
@@ -36,10 +37,12 @@ from heed_server.storage import SystemClock
 from heed_server.store import EarlierEpoch, LogReader, Snapshot, Tenant
 from heed_server.watch import Watches
 from tests.support.memory_log import MemoryLog, MemorySnapshot
+from tests.support.naive_decision import is_quiet
 from tests.support.stores import LOOKUP_KEY
 from tests.support.streams import unread_registry
 
 HOUR: int = 3_600_000_000
+MINUTE: int = 60_000_000
 BATCH = 500
 
 
@@ -65,9 +68,22 @@ class World:
                 record,
                 decided_time=cast("Instant", self._at(record.decided_time, now)),
                 end_time=self._at(record.end_time, now),
+                quiet_hours=self._hours(record.quiet_hours, now),
+                no_ask_until=self._at(record.no_ask_until, now),
             )
             for record in records
         )
+
+    def _hours(self, hours: Hours | None, now: int) -> Hours | None:
+        """Hours that have quiet at the present if these have it at the case's; None stays None."""
+        if hours is None:
+            return None
+        minute = self._present // MINUTE % DAY_MINUTES
+        begins = minute + (-60 if is_quiet(hours, now) else 60)
+        period = QuietPeriod(
+            start_minute=begins % DAY_MINUTES, end_minute=(begins + 180) % DAY_MINUTES
+        )
+        return Hours(time_zone="UTC", periods=(period,))
 
     def _at(self, case_time: Instant | None, now: int) -> Instant | None:
         return None if case_time is None else Instant(self._present + (case_time - now) * HOUR)

@@ -13,7 +13,7 @@ import pytest
 
 import heed.decide
 import heed.topics
-from heed.model import TopicClass
+from heed.model import Rule, TopicClass
 from tests.support import naive_decision, scenarios
 from tests.support.decision_cases import load
 from tests.support.naive_decision import Scenario
@@ -86,7 +86,7 @@ MUTANTS: dict[str, dict[str, tuple[str, str]]] = {
             "elif record.channel not in topic.channels and record.channel in _KNOWN_CHANNELS:",
             "elif record.channel not in topic.channels:",
         ),
-        "an unknown kind of record is ignored": (") or kind not in _KNOWN_KINDS:", "):"),
+        "an unknown kind of record is ignored": (") or kind not in kinds:", "):"),
         "an unknown cause has the reach it names": (
             "record.cause not in REACH_OF_CAUSE or _reaches(record, topic)",
             "_reaches(record, topic)",
@@ -120,8 +120,40 @@ MUTANTS: dict[str, dict[str, tuple[str, str]]] = {
             "_mandatory,\n    _held,\n    _suppressed,\n    _opted_out,\n",
         ),
         "an opt-in passes a pause": (
-            "    _paused,\n    _undeclared,\n    _without_consent,\n    _opted_in,\n",
-            "    _opted_in,\n    _paused,\n    _undeclared,\n    _without_consent,\n",
+            "    _paused,\n    _in_quiet_hours,\n    _undeclared,\n    _without_consent,\n    _opted_in,\n",
+            "    _opted_in,\n    _paused,\n    _in_quiet_hours,\n    _undeclared,\n    _without_consent,\n",
+        ),
+        "an opt-in passes quiet hours": (
+            "    _in_quiet_hours,\n    _undeclared,\n    _without_consent,\n    _opted_in,\n",
+            "    _opted_in,\n    _in_quiet_hours,\n    _undeclared,\n    _without_consent,\n",
+        ),
+        "quiet hours stop mandatory messages": (
+            "    _mandatory,\n    _paused,\n    _in_quiet_hours,\n",
+            "    _in_quiet_hours,\n    _mandatory,\n    _paused,\n",
+        ),
+        "quiet hours are told before a pause": (
+            "    _paused,\n    _in_quiet_hours,\n",
+            "    _in_quiet_hours,\n    _paused,\n",
+        ),
+        "ended quiet hours stop": (
+            "if is_active and _reaches(record, topic):\n                    standing.quiet_hours =",
+            "if _reaches(record, topic):\n                    standing.quiet_hours =",
+        ),
+        "quiet hours reach every class": (
+            "if is_active and _reaches(record, topic):\n                    standing.quiet_hours =",
+            "if is_active:\n                    standing.quiet_hours =",
+        ),
+        "quiet hours stop at every hour": (
+            "if is_quiet(one[1].quiet_hours, now)]",
+            "if one]",
+        ),
+        "quiet ends with that which has quiet now": (
+            "quiet_until([record.quiet_hours for _, record in standing.quiet_hours], now)",
+            "quiet_until([record.quiet_hours for _, record in speaking], now)",
+        ),
+        "quiet is told without its end": (
+            "subject=subject, record=record, until=until)",
+            "subject=subject, record=record)",
         ),
         "an opt-in passes an undeclared topic that is suppressed": (
             "    _undeclared,\n    _without_consent,\n    _opted_in,\n",
@@ -190,8 +222,8 @@ MUTANTS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-Answer = tuple[list[naive_decision.Voice], TopicClass, bool]
-"""Every voice, the class, and whether the topic is undeclared."""
+Answer = tuple[list[naive_decision.Voice], TopicClass, bool, int | None]
+"""Every voice, the class, whether the topic is undeclared, and until when it is quiet."""
 
 
 @cache
@@ -207,6 +239,7 @@ def naive_answer(scenario: Scenario) -> Answer:
         naive_decision.voices(scenario),
         naive_decision.topic_class(scenario.topics, channel, topic),
         naive_decision.is_undeclared(scenario.topics, topic),
+        naive_decision.until(scenario),
     )
 
 
@@ -233,18 +266,24 @@ def answer(decide: ModuleType, topics: ModuleType, scenario: Scenario) -> Answer
         (reason.rule, reason.subject, reason.record or reason.hold)
         for reason in explanation.reasons
     ]
-    return (voices if agree else [], explanation.topic_class, explanation.undeclared_topic)
+    return (
+        voices if agree else [],
+        explanation.topic_class,
+        explanation.undeclared_topic,
+        next((one.until for one in explanation.reasons if one.rule is Rule.QUIET_HOURS), None),
+    )
 
 
 def is_caught_by_the_table(decide: ModuleType, topics: ModuleType) -> bool:
     for case in load():
-        voices, topic_class, undeclared = answer(decide, topics, case.scenario)
+        voices, topic_class, undeclared, until = answer(decide, topics, case.scenario)
         explains = tuple(dict.fromkeys(rule for rule, _, _ in voices))
+        expected = case.expected
         if (explains, topic_class, undeclared) != (
-            case.expected.explains,
-            case.expected.topic_class,
-            case.expected.undeclared,
-        ):
+            expected.explains,
+            expected.topic_class,
+            expected.undeclared,
+        ) or (expected.rule is Rule.QUIET_HOURS and until != expected.until):
             return True
     return False
 

@@ -24,6 +24,8 @@ def facts_of(scenario: Scenario) -> Facts:
 
 
 def ends(reason: Reason) -> int | None:
+    if reason.until is not None:
+        return reason.until
     stop = reason.record or reason.hold
     return None if stop is None else stop.end_time
 

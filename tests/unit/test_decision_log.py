@@ -70,7 +70,7 @@ def test_a_line_says_what_was_asked_and_answered_and_where() -> None:
         "rule": "opt_out",
         "revision": 17,
         "now": "2027-01-15T08:00:00.123456Z",
-        "rule_version": 1,
+        "rule_version": 2,
         "token": "token-17",
         "reference": "<1@mail>",
     }

@@ -8,7 +8,7 @@ import pytest
 
 from heed.errors import ErrorReason, UnavailableError
 from heed.model import Instant, Revision, TenantId
-from heed.model import SubscriberStatus as Status
+from heed.propagation import SubscriberStatus as Status
 from heed_server.propagation import Progress, Registry, is_propagated, unheard
 from heed_server.propagation.progress import Seen, progress_of
 from heed_server.propagation.registry import LATE_SECONDS

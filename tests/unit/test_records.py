@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.errors import UnavailableError
-from heed.model import Cause, Channel, Instant, Reach, Record, RecordKind, Revision
+from heed.hours import hours_of
+from heed.model import OF_ONE_SLOT, Cause, Channel, Instant, Reach, Record, RecordKind, Revision
 from heed.records import (
     REVISION_MAX,
     DamagedRecordError,
@@ -39,6 +40,13 @@ any_record = st.builds(
     decided_time=some_instant,
     end_time=st.none() | some_instant,
     revision=st.integers(min_value=0, max_value=REVISION_MAX).map(Revision),
+    no_ask_until=st.none() | some_instant,
+).flatmap(
+    lambda made: st.sampled_from(scenarios.HOURS).map(
+        lambda hours: with_fields(
+            made, quiet_hours=hours if made.kind == RecordKind.QUIET_HOURS else None
+        )
+    )
 )
 
 
@@ -86,24 +94,35 @@ def bounce(decided: int, end: int | None = None, revision: int = 1) -> Record:
     )
 
 
+def quiet(decided: int, hours: str | None, end: int | None = None, revision: int = 1) -> Record:
+    return with_fields(
+        record(RecordKind.QUIET_HOURS, decided, end, revision=revision),
+        quiet_hours=None if hours is None else hours_of(hours),
+    )
+
+
 def effect(one: Record) -> Record:
     return with_fields(one, revision=Revision(0))
 
 
 @st.composite
 def of_one_slot(draw: st.DrawFn) -> list[Record]:
-    """Two to four records that meet in one slot; a pause's reach and the later kinds vary."""
+    """Two to four records that meet in one slot, and say differently what they may within it."""
     first = draw(some_record | scenarios.drawn(scenarios.later_record))
     same = st.builds(
-        lambda decided, end, reach: with_fields(
+        lambda decided, end, reach, hours, no_ask_until: with_fields(
             first,
             decided_time=decided,
             end_time=end,
-            reach=reach if first.kind == RecordKind.PAUSE else first.reach,
+            reach=reach if first.kind in OF_ONE_SLOT else first.reach,
+            quiet_hours=hours if first.kind == RecordKind.QUIET_HOURS else None,
+            no_ask_until=no_ask_until if first.kind == RecordKind.OPT_OUT else None,
         ),
         st.sampled_from(scenarios.TIMES[:3]),
         st.sampled_from(scenarios.ENDS),
         st.sampled_from((*Reach, cast("Reach", 0), cast("Reach", 7))),
+        st.sampled_from(scenarios.HOURS),
+        st.sampled_from(scenarios.ENDS),
     )
     return draw(st.lists(same, min_size=2, max_size=4))
 
@@ -147,6 +166,48 @@ def test_records_of_two_slots_do_not_meet() -> None:
     ("current", "new", "stands"),
     [
         pytest.param(opt_out(5), opt_out(7, revision=2), opt_out(7, revision=2), id="later out"),
+        pytest.param(
+            with_fields(opt_out(5), no_ask_until=Instant(20)),
+            opt_out(7, revision=2),
+            with_fields(opt_out(7, revision=2), no_ask_until=Instant(20)),
+            id="later out that does not say until when not to ask",
+        ),
+        pytest.param(
+            with_fields(opt_out(5), no_ask_until=Instant(20)),
+            with_fields(opt_out(7, revision=2), no_ask_until=Instant(10)),
+            with_fields(opt_out(7, revision=2), no_ask_until=Instant(20)),
+            id="later out that says an earlier time not to ask before",
+        ),
+        pytest.param(
+            opt_out(7),
+            with_fields(opt_out(5, revision=2), no_ask_until=Instant(20)),
+            with_fields(opt_out(7, revision=2), no_ask_until=Instant(20)),
+            id="an earlier one arrives that says until when not to ask",
+        ),
+        pytest.param(
+            quiet(5, "UTC: 01:00-02:00"),
+            quiet(7, "UTC: 03:00-04:00", revision=2),
+            quiet(7, "UTC: 03:00-04:00", revision=2),
+            id="later quiet hours",
+        ),
+        pytest.param(
+            quiet(5, "UTC: 01:00-02:00"),
+            quiet(5, "UTC: 03:00-04:00", revision=2),
+            quiet(5, "UTC: 01:00-02:00; 03:00-04:00", revision=2),
+            id="quiet hours of one time: both",
+        ),
+        pytest.param(
+            quiet(5, "UTC: 01:00-02:00"),
+            quiet(5, "Europe/Vienna: 03:00-04:00", revision=2),
+            quiet(5, None, revision=2),
+            id="quiet hours of one time in two zones: every hour",
+        ),
+        pytest.param(
+            quiet(5, "UTC: 01:00-02:00"),
+            quiet(5, "", 5, revision=2),
+            quiet(5, "UTC: 01:00-02:00"),
+            id="quiet hours and their end of one time: they stand",
+        ),
         pytest.param(opt_out(7), opt_out(5, revision=2), opt_out(7), id="an earlier one arrives"),
         pytest.param(opt_out(5), opt_out(5, revision=2), opt_out(5), id="the same again"),
         pytest.param(
@@ -300,6 +361,8 @@ def test_a_record_has_the_fields_that_the_bytes_hold() -> None:
         "decided_time",
         "end_time",
         "revision",
+        "quiet_hours",
+        "no_ask_until",
     ]
 
 
@@ -379,9 +442,46 @@ def test_a_body_that_is_no_records_raises_though_its_checksum_is_right(body: byt
         decode_records(sealed(body))
 
 
+def test_version_2_is_what_it_was() -> None:
+    """It is of subjects of whom some record says more; these bytes never change."""
+    encoded = encode_records(
+        [
+            opt_out(1, revision=2),
+            with_fields(opt_out(3, revision=4), no_ask_until=Instant(5)),
+            quiet(6, "Europe/Vienna: 22:00-08:00", revision=7),
+            quiet(8, None, revision=9),
+        ]
+    )
+
+    body = bytes.fromhex(
+        "011204 0100000000000000 020000000000 6e657773 00"
+        "011204 0300000000000000 040000000000 6e657773 01 0500000000000000"
+        "051204 0600000000000000 070000000000 6e657773 02 1a00"
+    )
+    body += b"Europe/Vienna: 22:00-08:00"
+    body += bytes.fromhex("051204 0800000000000000 090000000000 6e657773 00")
+    assert encoded == b"\x02" + crc32(body).to_bytes(4, "little") + body
+
+
+def test_who_says_no_more_is_kept_as_ever() -> None:
+    """So that nobody's look-up takes longer for what others say."""
+    assert encode_records([opt_out(1)])[0] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"Europe/Vienna: 22:00-25:00", b"Europe/Vienna: 8:00-9:00", b"\xe4", b"a\nb: 1:00-2:00"],
+)
+def test_hours_that_nobody_writes_are_no_answer(text: bytes) -> None:
+    body = encode_records([quiet(1, "UTC: 01:00-02:00")])[5:-18] + bytes([len(text), 0]) + text
+
+    with pytest.raises(DamagedRecordError):
+        decode_records(b"\x02" + crc32(body).to_bytes(4, "little") + body)
+
+
 def test_a_version_not_known_here_raises() -> None:
-    with pytest.raises(DamagedRecordError, match="version 2"):
-        decode_records(b"\x02" + encode_records([opt_out(1)])[1:])
+    with pytest.raises(DamagedRecordError, match="version 3"):
+        decode_records(b"\x03" + encode_records([opt_out(1)])[1:])
 
 
 def test_damage_that_reaches_a_sender_is_no_answer() -> None:

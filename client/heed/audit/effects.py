@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeVar, assert_never, cast
 
 from heed.audit.failing import ProofError
+from heed.hours import hours_of
 from heed.model import (
     Cause,
     Change,
@@ -125,7 +126,7 @@ def _either(said: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _record(said: Mapping[str, Any], revision: Revision) -> Record:
-    end = said.get("end_us")
+    end, hours, no_ask = said.get("end_us"), said.get("quiet_hours"), said.get("no_ask_us")
     return Record(
         kind=_RECORD_KINDS[said["kind"]],
         cause=_CAUSES[said.get("cause", "none")],
@@ -135,6 +136,8 @@ def _record(said: Mapping[str, Any], revision: Revision) -> Record:
         decided_time=Instant(said["decided_us"]),
         end_time=None if end is None else Instant(end),
         revision=Revision(said.get("revision") or revision),
+        quiet_hours=None if hours is None else hours_of(hours),
+        no_ask_until=None if no_ask is None else Instant(no_ask),
     )
 
 

@@ -28,7 +28,9 @@ from heed.acts import (
     RetireTopic,
     RevertBatch,
     SetPreferences,
+    says_more,
 )
+from heed.errors import ConflictError, ErrorReason
 from heed.judge.choices import judge_preferences
 from heed.judge.erasures import judge_erasure
 from heed.judge.ledger import (
@@ -65,7 +67,7 @@ from heed.judge.reverting import (
     require_open,
     require_open_batch,
 )
-from heed.model import Instant, Revision
+from heed.model import RULE_VERSION, Instant, Revision
 
 __all__ = [
     "ERASURE_SLOT",
@@ -109,7 +111,7 @@ def judge(
 
     Raises:
         ConflictError: CONSENT_REQUIRED, TOPIC_WOULD_LOOSEN, TOPIC_RETIRED, BATCH_REVERTED,
-            APPROVAL_REQUIRED, OFFERS_CLOSED.
+            APPROVAL_REQUIRED, OFFERS_CLOSED, NODE_OUTDATED.
         NotFoundError: TOPIC_UNKNOWN, HOLD_UNKNOWN, SUPPRESSION_UNKNOWN, BATCH_UNKNOWN.
         InvalidArgumentError: what weakens is ahead of the commit time, a hold ends before it.
         ExhaustedError: LIMIT_REACHED.
@@ -117,6 +119,8 @@ def judge(
     """
     ruling = Ruling(ledger, after=after, commit_time=commit_time, clock_off_ms=clock_off_ms)
     require_open(act, ledger.batches)
+    if ledger.rule_version < RULE_VERSION and says_more(act):
+        raise _outdated()
     match act:
         case SetPreferences():
             judge_preferences(act, ruling)
@@ -150,3 +154,11 @@ def judge(
     if batch_id:
         ruling.note_batch(batch_id)
     return ruling
+
+
+def _outdated() -> ConflictError:
+    return ConflictError(
+        "a server of an earlier release still uses this database, and would not know what is asked "
+        "for (quiet hours, or until when not to ask); replace it, then send the same again",
+        reason=ErrorReason.NODE_OUTDATED,
+    )

@@ -1,15 +1,19 @@
-"""What people choose: opt-outs, opt-ins, pauses and their ends (design, section 3, rule 3 and 5).
+"""What people choose: opt-outs, opt-ins, pauses, quiet hours, their ends (design, section 3).
 
 Laws:
 - A stop without a time takes its commit time; one ahead of it is cut to it, never refused for it.
-- What weakens (an opt-in, the end of a pause, a pause that ends an active one sooner or narrows
-  it) needs a method by which the person acted, and is refused when it is ahead of the commit time.
+- What weakens (an opt-in, the end of a pause or of quiet hours, a pause that ends an active one
+  sooner or narrows it, quiet hours that leave an hour free or narrow them) needs a method by which
+  the person acted; what only weakens is refused when it is ahead of the commit time.
 - A late arrival is logged and counts by its own time: it replaces nothing that was decided later.
 - An opt-in decided before its subject was erased is logged and does nothing.
 """
 
-from heed.acts import STOPS, KeyedSubject, SetPreferences, StoredRecord
+from dataclasses import replace
+
+from heed.acts import ENDED_BY, STOPS, KeyedSubject, SetPreferences, StoredRecord
 from heed.errors import FieldViolation, InvalidArgumentError
+from heed.hours import NO_HOURS, are_as_quiet
 from heed.judge.ledger import Draft, Held, Ruling, require_act_of_person, slot_key
 from heed.model import (
     Cause,
@@ -32,6 +36,8 @@ _KINDS = {
     ChoiceKind.OPT_IN: RecordKind.OPT_IN,
     ChoiceKind.PAUSE: RecordKind.PAUSE,
     ChoiceKind.END_PAUSE: RecordKind.PAUSE,
+    ChoiceKind.QUIET_HOURS: RecordKind.QUIET_HOURS,
+    ChoiceKind.END_QUIET_HOURS: RecordKind.QUIET_HOURS,
 }
 
 
@@ -91,14 +97,16 @@ def _asked(choice: Choice, origin: Origin, ruling: Ruling, name: str, path: str)
 def _record_of(choice: Choice, decided_time: Instant, revision: Revision) -> Record:
     end_time = choice.end_time
     reach = choice.reach
+    quiet_hours = choice.quiet_hours
     if choice.kind is ChoiceKind.OPT_IN:
         reach = Reach.ALL
     elif choice.kind is ChoiceKind.OPT_OUT:
         end_time = None
-    elif choice.kind is ChoiceKind.END_PAUSE:
+    elif choice.kind in ENDED_BY:
         # The end of a pause is kept as a pause that is over: a pause decided before it that
-        # arrives after it must not stand up again.
+        # arrives after it must not stand up again. So it is with quiet hours.
         end_time = decided_time
+        quiet_hours = NO_HOURS if choice.kind is ChoiceKind.END_QUIET_HOURS else None
     return Record(
         _KINDS[choice.kind],
         Cause.NONE,
@@ -108,6 +116,8 @@ def _record_of(choice: Choice, decided_time: Instant, revision: Revision) -> Rec
         decided_time,
         end_time,
         revision,
+        quiet_hours,
+        choice.no_ask_until,
     )
 
 
@@ -130,8 +140,8 @@ def _record(
         effect = Effect.APPLIED if stands is not current or _is_same(stands, asked) else _SUPERSEDED
         if erase_time is not None and effect is Effect.APPLIED:
             ruling.renewed.add(subject.key)
-    if current is not None and stands is not None and choice.kind is ChoiceKind.PAUSE:
-        _require_no_weaker_pause(current, stands, origin, ruling)
+    if current is not None and stands is not None and choice.kind in _WEAKER:
+        _require_no_weaker(current, stands, _WEAKER[choice.kind], origin, ruling)
     ruling.drafts.append(
         Draft(
             kind=ChangeKind.CHOICE,
@@ -152,22 +162,22 @@ def _record(
     return effect
 
 
-def _require_no_weaker_pause(
-    current: Record, stands: Record, origin: Origin, ruling: Ruling
+def _require_no_weaker(
+    current: Record, stands: Record, what: str, origin: Origin, ruling: Ruling
 ) -> None:
     if not current.is_active(ruling.commit_time):
         return
-    if _end(stands) < _end(current) or stands.reach < current.reach:
+    if (
+        _end(stands) < _end(current)
+        or stands.reach < current.reach
+        or not are_as_quiet(stands.quiet_hours, current.quiet_hours)
+    ):
         ruling.require_trusted_clock()
-        require_act_of_person(origin, "a pause that ends an active one sooner or narrows it")
+        require_act_of_person(origin, what)
 
 
 def _is_same(stands: Record, asked: Record) -> bool:
-    return (stands.decided_time, stands.end_time, stands.reach) == (
-        asked.decided_time,
-        asked.end_time,
-        asked.reach,
-    )
+    return replace(stands, revision=asked.revision) == asked
 
 
 def _end(record: Record) -> int:
@@ -180,4 +190,13 @@ def _wrong_time(path: str, said: str) -> InvalidArgumentError:
 
 
 _SUPERSEDED = Effect.SUPERSEDED
-_NAMES = {ChoiceKind.OPT_IN: "an opt-in", ChoiceKind.END_PAUSE: "the end of a pause"}
+_NAMES = {
+    ChoiceKind.OPT_IN: "an opt-in",
+    ChoiceKind.END_PAUSE: "the end of a pause",
+    ChoiceKind.END_QUIET_HOURS: "the end of quiet hours",
+}
+_WEAKER = {
+    ChoiceKind.PAUSE: "a pause that ends an active one sooner or narrows it",
+    ChoiceKind.QUIET_HOURS: "a change of quiet hours that leaves an hour free or narrows them",
+}
+"""Of what replaces what stands: what it must not be without the person."""

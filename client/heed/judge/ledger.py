@@ -23,6 +23,8 @@ from heed.errors import ConflictError, ErrorReason, UnavailableError
 from heed.keys import LookupKey
 from heed.model import (
     ACTS_OF_THE_PERSON,
+    OF_ONE_SLOT,
+    RULE_VERSION,
     TOPIC_ROOT,
     Cause,
     ChangeKind,
@@ -168,6 +170,8 @@ class Ledger:
         self.said: dict[SubjectKey, list[Said]] = {}
         self.lookup_key_id = 1
         """The newest lookup key."""
+        self.rule_version = RULE_VERSION
+        """The version of the rules that all who decide by this log know."""
         self.readable: set[SubjectKey] = set()
         """Of the subjects that are to be moved, those whose readable address is kept."""
 
@@ -323,8 +327,8 @@ class Ruling:
 
 
 def slot_key(record: Record) -> SlotKey:
-    """Return the key of a record's slot; a pause has one slot for all reaches."""
-    reach = 0 if record.kind is _PAUSE else record.reach
+    """Return the key of a record's slot; where the latest replaces all others, of no reach."""
+    reach = 0 if record.kind in OF_ONE_SLOT else record.reach
     return (
         record.kind << 12 | record.cause << 8 | reach << 4 | record.channel,
         record.topic,
@@ -346,10 +350,6 @@ def require_act_of_person(origin: Origin, what: str) -> None:
             reason=ErrorReason.CONSENT_REQUIRED,
             metadata={"method": method},
         )
-
-
-# Python 3.11 looks a member up on its enum some ten times slower than a name.
-_PAUSE: Final = RecordKind.PAUSE
 
 
 def _order(record: Record) -> tuple[int, str, int, int, int]:

@@ -7,7 +7,7 @@ Laws:
   the log, so that a hundred followers with the same are one change; where it is not the same it is
   kept as a reserve, by which it stands if what made it change nothing is undone.
 - A record counts by the time that it was decided at, cut to the commit time; a pause never ends an
-  active one sooner nor narrows it.
+  active one sooner nor narrows it, and quiet hours never leave an hour free that is quiet.
 - Nobody's readable address is known by an offer, so none is kept.
 Source: ADR 0040.
 """
@@ -17,10 +17,11 @@ from dataclasses import replace
 
 from heed.acts import Offered, OfferRecords, PlaceHold, Tally
 from heed.errors import ConflictError, ErrorReason
+from heed.hours import union
 from heed.judge.ledger import Draft, Held, Ruling, slot_key
 from heed.judge.operations import judge_place
 from heed.judge.protections import note_reserve
-from heed.model import ChangeKind, Effect, Hold, Instant, Record, RecordKind
+from heed.model import OF_ONE_SLOT, ChangeKind, Effect, Hold, Instant, Record, RecordKind
 from heed.records import merge
 
 
@@ -79,7 +80,7 @@ def _take(
         release_time is not None and asked.decided_time <= release_time
     ):
         return current, current
-    if asked.kind is RecordKind.PAUSE and current is not None:
+    if asked.kind in OF_ONE_SLOT and current is not None:
         asked = _no_weaker(asked, current, ruling.commit_time)
     stands = merge(current, asked)
     if current is not None and stands is current:
@@ -104,7 +105,7 @@ def _take(
 
 
 def _no_weaker(asked: Record, current: Record, now: Instant) -> Record:
-    """Return a pause that stops at least what the one that stands does."""
+    """Return a pause, or quiet hours, that stop at least what those do that stand."""
     if not current.is_active(now):
         return asked
     ends = (asked.end_time, current.end_time)
@@ -112,4 +113,5 @@ def _no_weaker(asked: Record, current: Record, now: Instant) -> Record:
         asked,
         reach=max(asked.reach, current.reach),
         end_time=None if None in ends else max(end for end in ends if end is not None),
+        quiet_hours=union(asked.quiet_hours, current.quiet_hours),
     )

@@ -46,7 +46,9 @@ def time_of(at: Instant) -> datetime:
 
 def _reason(reason: Reason, now: Instant) -> answers.Reason:
     record, hold = reason.record, reason.hold
-    until = record.end_time if record is not None else None
+    until = reason.until
+    if record is not None and until is None:
+        until = record.end_time
     if hold is not None:
         until = hold.end_time
     told = _NEW_REASON(answers.Reason)
@@ -75,6 +77,9 @@ def _record(record: Record, subject_index: int, now: Instant) -> answers.Record:
     _SET_WHY(told, "")
     _SET_EVIDENCE(told, None)
     _SET_ERASED(told, False)
+    _SET_QUIET_HOURS(told, record.quiet_hours)
+    no_ask_until = record.no_ask_until
+    _SET_NO_ASK_UNTIL(told, None if no_ask_until is None else time_of(no_ask_until))
     return told
 
 
@@ -118,6 +123,8 @@ _SET_COMMIT_TIME: Final = answers.Record.__dict__["commit_time"].__set__
 _SET_WHY: Final = answers.Record.__dict__["reason"].__set__
 _SET_EVIDENCE: Final = answers.Record.__dict__["evidence"].__set__
 _SET_ERASED: Final = answers.Record.__dict__["erased"].__set__
+_SET_QUIET_HOURS: Final = answers.Record.__dict__["quiet_hours"].__set__
+_SET_NO_ASK_UNTIL: Final = answers.Record.__dict__["no_ask_until"].__set__
 # Python 3.11 looks a member up on its enum some ten times slower than a name.
 _SUPPRESSION: Final = RecordKind.SUPPRESSION
 _OPT_IN: Final = RecordKind.OPT_IN

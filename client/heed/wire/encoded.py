@@ -35,7 +35,7 @@ from heed_proto.v1 import types_pb2 as pb
 Answered = tuple[Decision, tuple[int, ...]]
 """A decision, and the positions of the subjects that had records."""
 
-# By rule, class and declared or not: at most 54, for the decisions that have no record to tell of.
+# By rule, class and declared or not: at most 60, for the decisions that have no record to tell of.
 _plain: dict[int, bytes] = {}
 _shapes: dict[tuple[int, int, int, int, str], bytes] = {}
 
@@ -131,10 +131,15 @@ def record(value: Record, subject_index: int, now: Instant) -> bytes:
         + _INDICES[subject_index]
     )
     end_time = value.end_time
-    if end_time is None:
-        return encoded + b"\x58\x01"
-    encoded += b"\x32" + _instant(end_time)
-    return encoded + b"\x58\x01" if now < end_time else encoded
+    if end_time is not None:
+        encoded += b"\x32" + _instant(end_time)
+    if end_time is None or now < end_time:
+        encoded += b"\x58\x01"
+    if value.quiet_hours is not None:
+        encoded += field(b"\x7a", told.quiet_hours(value.quiet_hours).SerializeToString())
+    if value.no_ask_until is not None:
+        encoded += b"\x82\x01" + _instant(value.no_ask_until)
+    return encoded
 
 
 def effect(value: Effect) -> bytes:
@@ -213,8 +218,9 @@ def _reason(reason: Reason, now: Instant) -> bytes:
     else:
         encoded = record(spoke, reason.subject or 0, now)
         voice = _RULES[reason.rule] + b"\x12" + varint(len(encoded)) + encoded
-        if spoke.end_time is not None:
-            voice += b"\x22" + _instant(spoke.end_time)
+        until = reason.until or spoke.end_time
+        if until is not None:
+            voice += b"\x22" + _instant(until)
     return b"\x12" + varint(len(voice)) + voice
 
 

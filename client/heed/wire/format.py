@@ -12,6 +12,7 @@ from typing import assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from heed.hours import Hours
 from heed.model import (
     RULE_VERSION,
     Cause,
@@ -97,6 +98,21 @@ def evidence(value: Evidence) -> pb.Evidence:
     )
 
 
+def quiet_hours(value: Hours) -> pb.QuietHours:
+    """Return when it is quiet."""
+    return pb.QuietHours(
+        time_zone=value.time_zone,
+        periods=[
+            pb.QuietPeriod(
+                days=[pb.DayOfWeek.ValueType(day) for day in one.days],
+                start_minute=one.start_minute,
+                end_minute=one.end_minute,
+            )
+            for one in value.periods
+        ],
+    )
+
+
 @lru_cache(maxsize=SHAPES_REMEMBERED_MAX)
 def record_shape(
     kind: RecordKind, cause: Cause, reach: Reach, channel: Channel, topic: str
@@ -121,6 +137,10 @@ def record(value: Record, subject_index: int, now: Instant) -> pb.Record:
     told.revision = value.revision
     told.subject_index = subject_index
     told.active = value.is_active(now)
+    if value.quiet_hours is not None:
+        told.quiet_hours.CopyFrom(quiet_hours(value.quiet_hours))
+    if value.no_ask_until is not None:
+        told.no_ask_until.CopyFrom(timestamp(value.no_ask_until))
     return told
 
 
@@ -249,10 +269,10 @@ def topic(value: Topic) -> pb.Topic:
 def reason(value: Reason, now: Instant) -> pb.Reason:
     """Return one voice of one rule."""
     told = pb.Reason(rule=pb.Rule.ValueType(value.rule))
-    until: Instant | None = None
+    until = value.until
     if value.record is not None:
         told.record.CopyFrom(record(value.record, value.subject or 0, now))
-        until = value.record.end_time
+        until = until or value.record.end_time
     if value.hold is not None:
         told.hold.CopyFrom(hold(value.hold))
         until = value.hold.end_time

@@ -12,6 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.answers import Record
 from heed.deadlines import DeadlineStanding
+from heed.errors import InvalidArgumentError
+from heed.hours import DayOfWeek, Hours, QuietPeriod
 from heed.model import (
     SECONDS_MAX,
     ApprovalState,
@@ -26,9 +28,9 @@ from heed.model import (
     Scope,
     Subject,
     SubjectType,
-    SubscriberStatus,
     TopicClass,
 )
+from heed.propagation import SubscriberStatus
 from heed.requests import Origin
 from heed_proto.v1 import types_pb2 as pb
 
@@ -105,7 +107,27 @@ def record(value: pb.Record) -> Record:
         reason=value.reason,
         evidence=evidence(value.evidence) if value.HasField("evidence") else None,
         erased=value.erased,
+        quiet_hours=quiet_hours(value.quiet_hours) if value.HasField("quiet_hours") else None,
+        no_ask_until=instant(value.no_ask_until) if value.HasField("no_ask_until") else None,
     )
+
+
+def quiet_hours(value: pb.QuietHours) -> Hours | None:
+    """Read when it is quiet; None: at hours that this version cannot say, so at every hour."""
+    try:
+        return Hours(
+            time_zone=value.time_zone,
+            periods=tuple(
+                QuietPeriod(
+                    start_minute=one.start_minute,
+                    end_minute=one.end_minute,
+                    days=tuple(map(DayOfWeek, one.days)),
+                )
+                for one in value.periods
+            ),
+        )
+    except (InvalidArgumentError, ValueError):
+        return None
 
 
 def _cause(number: int, kind: RecordKind) -> Cause:

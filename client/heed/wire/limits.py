@@ -9,7 +9,7 @@ Laws:
 
 from typing import Final
 
-from heed import model, topics
+from heed import hours, model, topics
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of one message, either way; a larger one never reaches a handler."""
@@ -39,6 +39,8 @@ PEOPLE_MAX: Final = 1_000
 """People in one BatchSetPreferences."""
 BATCH_RECORDS_MAX: Final = 10_000
 """Records (subjects times choices) of one BatchSetPreferences."""
+QUIET_PERIODS_MAX: Final = hours.QUIET_PERIODS_MAX
+"""Periods of quiet that a person can name at one scope."""
 LINKS_MAX: Final = 1_000
 """Links made by one MakeLinks, and by one MakePageLinks."""
 STILL_SENT_TOPICS_MAX: Final = model.STILL_SENT_TOPICS_MAX

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar, assert_never
 
 from google.protobuf.message import DecodeError, Message
 
+from heed.acts import ENDED_BY, STOPS
 from heed.errors import ErrorReason, InvalidArgumentError
 from heed.model import (
     ACTS_OF_THE_PERSON,
@@ -256,8 +257,17 @@ def _choice(asked: pb.Choice, origin: Origin, path: str, violations: Violations)
     act = asked.WhichOneof("act")
     match act:
         case "opt_out":
-            reach = _reach(asked.opt_out.reach, values.REACHES, f"{path}.opt_out", violations)
-            return Choice(kind=ChoiceKind.OPT_OUT, scope=scope, reach=reach)
+            opt_out, path = asked.opt_out, f"{path}.opt_out"
+            return Choice(
+                kind=ChoiceKind.OPT_OUT,
+                scope=scope,
+                reach=_reach(opt_out.reach, values.REACHES, path, violations),
+                no_ask_until=values.later_instant(
+                    opt_out.no_ask_until, origin, f"{path}.no_ask_until", violations
+                )
+                if opt_out.HasField("no_ask_until")
+                else None,
+            )
         case "opt_in":
             opt_in, path = asked.opt_in, f"{path}.opt_in"
             if not opt_in.HasField("evidence"):
@@ -295,10 +305,19 @@ def _choice(asked: pb.Choice, origin: Origin, path: str, violations: Violations)
             )
         case "end_pause":
             return Choice(kind=ChoiceKind.END_PAUSE, scope=scope)
-        case None:
-            violations.add(
-                path, "says nothing; set one of opt_out, opt_in, pause, end_pause (or update heed)"
+        case "quiet_hours":
+            hours, path = asked.quiet_hours, f"{path}.quiet_hours"
+            return Choice(
+                kind=ChoiceKind.QUIET_HOURS,
+                scope=scope,
+                reach=_reach(hours.reach, values.PAUSE_REACHES, path, violations),
+                quiet_hours=values.quiet_hours(hours, path, violations),
             )
+        case "end_quiet_hours":
+            return Choice(kind=ChoiceKind.END_QUIET_HOURS, scope=scope)
+        case None:
+            acts = ", ".join(field.name for field in _ACTS.fields)
+            violations.add(path, f"says nothing; set one of {acts} (or update heed)")
             return Choice(kind=ChoiceKind.OPT_OUT, scope=scope)
         case _:
             assert_never(act)
@@ -314,7 +333,7 @@ def _note_repeated(choices: Sequence[Choice], path: str, violations: Violations)
     """Two choices of one kind at one scope contradict each other, as pausing and its end do."""
     seen: dict[tuple[object, ...], int] = {}
     for index, choice in enumerate(choices):
-        kind = ChoiceKind.PAUSE if choice.kind is ChoiceKind.END_PAUSE else choice.kind
+        kind = ENDED_BY.get(choice.kind, choice.kind)
         first = seen.setdefault((kind, choice.scope.channel, choice.scope.topic), index)
         if first != index:
             violations.add(
@@ -329,8 +348,12 @@ def _note_missing_in_origin(
     kinds = {choice.kind for choice in choices}
     if ChoiceKind.OPT_IN in kinds and origin.decided_time is None:
         violations.add(f"{path}.decided_time", "is required for an opt-in: when the person decided")
-    if origin.method is Method.UNSPECIFIED and kinds & {ChoiceKind.OPT_IN, ChoiceKind.END_PAUSE}:
+    if origin.method is Method.UNSPECIFIED and kinds - STOPS:
         names = ", ".join(f"METHOD_{method.name}" for method in sorted(ACTS_OF_THE_PERSON))
         violations.add(
-            f"{path}.method", f"is required for an opt-in and to end a pause; say one of {names}"
+            f"{path}.method",
+            f"is required for an opt-in and to end a pause or quiet hours; say one of {names}",
         )
+
+
+_ACTS = pb.Choice.DESCRIPTOR.oneofs_by_name["act"]

@@ -8,6 +8,7 @@ from typing import Final
 
 from heed.acts import Offered
 from heed.model import (
+    OF_ONE_SLOT,
     Cause,
     Channel,
     Hold,
@@ -19,7 +20,7 @@ from heed.model import (
     SubjectKey,
 )
 from heed.tokens import EPOCH_BYTES
-from heed.wire import limits, values
+from heed.wire import heard, limits, values
 from heed.wire.asked import OfferAsked
 from heed.wire.parse import message, write_call
 from heed.wire.parse_admin import hold
@@ -29,7 +30,7 @@ from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 
 _KINDS: Final = values.Closed(
-    "RECORD_KIND", [RecordKind.OPT_OUT, RecordKind.PAUSE, RecordKind.SUPPRESSION]
+    "RECORD_KIND", [kind for kind in RecordKind if kind is not RecordKind.OPT_IN]
 )
 _TIME_MAX: Final = limits.SECONDS_MAX * 1_000_000
 
@@ -85,12 +86,22 @@ def _record(asked: pb.WatchedRecord, path: str, violations: Violations) -> Recor
         cause = values.CAUSES.read(asked.cause, f"{path}.cause", violations, Cause.MANUAL)
     elif asked.cause:
         violations.add(f"{path}.cause", "is of a suppression; leave it out")
-    reaches = values.PAUSE_REACHES if kind is RecordKind.PAUSE else values.REACHES
+    reaches = values.PAUSE_REACHES if kind in OF_ONE_SLOT else values.REACHES
     end_time = None
     if asked.HasField("end_time_us"):
         end_time = _instant(asked.end_time_us, f"{path}.end_time_us", violations)
         if kind is RecordKind.OPT_OUT:
             violations.add(f"{path}.end_time_us", "must be absent: an opt-out does not end")
+    quiet_hours = None
+    if asked.HasField("quiet_hours"):
+        quiet_hours = heard.quiet_hours(asked.quiet_hours)
+        if quiet_hours is None or kind is not RecordKind.QUIET_HOURS:
+            violations.add(f"{path}.quiet_hours", "must be hours, and of quiet hours; update heed")
+    no_ask_until = None
+    if asked.HasField("no_ask_until_us"):
+        no_ask_until = _instant(asked.no_ask_until_us, f"{path}.no_ask_until_us", violations)
+        if kind is not RecordKind.OPT_OUT:
+            violations.add(f"{path}.no_ask_until_us", "is of an opt-out; leave it out")
     return Record(
         kind=kind,
         cause=cause,
@@ -100,6 +111,8 @@ def _record(asked: pb.WatchedRecord, path: str, violations: Violations) -> Recor
         decided_time=_instant(asked.decided_time_us, f"{path}.decided_time_us", violations),
         end_time=end_time,
         revision=Revision(0),
+        quiet_hours=quiet_hours,
+        no_ask_until=no_ask_until,
     )
 
 

@@ -42,12 +42,11 @@ from heed.model import (
     Effect,
     Revision,
     Scope,
-    SubscriberStatus,
     Topic,
     TopicClass,
     Verdict,
 )
-from heed.propagation import Propagation, SubscriberProgress
+from heed.propagation import Propagation, SubscriberProgress, SubscriberStatus
 from heed.wire import heard
 from heed.wire.status import from_refusal
 from heed_proto.v1 import admin_service_pb2 as admin

@@ -18,11 +18,13 @@ from heed.names import named
 from heed.requests import (
     Choice,
     EndPause,
+    EndQuietHours,
     OptIn,
     OptOut,
     Origin,
     Pause,
     Query,
+    QuietHours,
     Suppression,
     require_seconds,
 )
@@ -70,7 +72,10 @@ def choice(value: Choice) -> pb.Choice:
     where = pb.Scope(channel=channel(value.channel), topic=value.topic)
     match value:
         case OptOut():
-            return pb.Choice(scope=where, opt_out=pb.OptOut(reach=reach(value.reach)))
+            opt_out = pb.OptOut(
+                reach=reach(value.reach), no_ask_until=timestamp(value.no_ask_until)
+            )
+            return pb.Choice(scope=where, opt_out=opt_out)
         case OptIn():
             opt_in = pb.OptIn(
                 evidence=told.evidence(value.evidence), end_time=timestamp(value.end_time)
@@ -81,6 +86,12 @@ def choice(value: Choice) -> pb.Choice:
             return pb.Choice(scope=where, pause=pause)
         case EndPause():
             return pb.Choice(scope=where, end_pause=pb.EndPause())
+        case QuietHours():
+            hours = told.quiet_hours(value.hours())
+            hours.reach = reach(value.reach)
+            return pb.Choice(scope=where, quiet_hours=hours)
+        case EndQuietHours():
+            return pb.Choice(scope=where, end_quiet_hours=pb.EndQuietHours())
         case _:
             assert_never(value)
 

@@ -7,6 +7,7 @@ Laws:
 - What a person may be known by is never repeated in a description.
 """
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,9 @@ from typing import Generic, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from heed import keys
+from heed import hours, keys
 from heed.errors import InvalidArgumentError
+from heed.hours import DAY_MINUTES, NO_HOURS, DayOfWeek, Hours, QuietPeriod
 from heed.model import (
     Cause,
     Channel,
@@ -34,12 +36,14 @@ from heed.model import (
 from heed.topics import validate_topic
 from heed.wire import limits
 from heed.wire.violations import Violations
+from heed.zone_table import VERSION as ZONES_VERSION
+from heed.zones import zone_names, zone_of
 from heed_proto.v1 import types_pb2 as pb
 
 REMEMBERED_MAX = 4_096
 """So many different scopes, and origins, are remembered by their parts. Some 4 MiB."""
 
-N = TypeVar("N", Channel, TopicClass, Reach, Cause, RecordKind, Method)
+N = TypeVar("N", Channel, TopicClass, Reach, Cause, RecordKind, Method, DayOfWeek)
 
 
 class Closed(Generic[N]):
@@ -73,6 +77,7 @@ REACHES = Closed("REACH", Reach)
 PAUSE_REACHES = Closed("REACH", [Reach.PROMOTIONAL, Reach.TRANSACTIONAL])
 CAUSES = Closed("CAUSE", [cause for cause in Cause if cause is not Cause.NONE])
 RECORD_KINDS = Closed("RECORD_KIND", RecordKind)
+DAYS = Closed("DAY_OF_WEEK", DayOfWeek)
 METHODS = Closed("METHOD", [method for method in Method if method is not Method.OFFERED])
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -237,6 +242,44 @@ def required_origin(
         violations.add("origin", "is required: who says so; set its source at least")
         return _NO_ORIGIN
     return origin(value, "origin", violations)
+
+
+def quiet_hours(value: pb.QuietHours, path: str, violations: Violations) -> Hours:
+    """Return when it is quiet."""
+    name = value.time_zone
+    if zone_of(name) is None:
+        near = difflib.get_close_matches(name[: hours.ZONE_CHARACTERS_MAX], zone_names(), n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "write `Europe/Vienna`"
+        violations.add(
+            f"{path}.time_zone", f"is no time zone of the IANA database {ZONES_VERSION}; {hint}"
+        )
+        name = ""
+    if not 1 <= len(value.periods) <= limits.QUIET_PERIODS_MAX:
+        violations.add(
+            f"{path}.periods",
+            f"has {len(value.periods)} periods; say 1 to {limits.QUIET_PERIODS_MAX}",
+        )
+        return NO_HOURS
+    periods = tuple(
+        _quiet_period(one, f"{path}.periods[{index}]", violations)
+        for index, one in enumerate(value.periods)
+    )
+    return Hours(time_zone=name, periods=periods)
+
+
+def _quiet_period(value: pb.QuietPeriod, path: str, violations: Violations) -> QuietPeriod:
+    minutes = {"start_minute": value.start_minute, "end_minute": value.end_minute}
+    for name, minute in minutes.items():
+        if not 0 <= minute < DAY_MINUTES:
+            violations.add(f"{path}.{name}", f"must be 0 to {DAY_MINUTES - 1}, since midnight")
+            minutes[name] = 0
+    if len(value.days) > len(set(value.days)):
+        violations.add(f"{path}.days", "names a day twice; name each once")
+    days = tuple(
+        DAYS.read(day, f"{path}.days[{at}]", violations, DayOfWeek.MONDAY)
+        for at, day in enumerate(value.days[: len(DayOfWeek)])
+    )
+    return QuietPeriod(**minutes, days=days)
 
 
 def evidence(value: pb.Evidence, path: str, violations: Violations) -> Evidence:

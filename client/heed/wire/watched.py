@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heed.errors import ErrorReason, UnavailableError
+from heed.hours import Hours
 from heed.model import (
     Cause,
     Change,
@@ -37,6 +38,7 @@ from heed.model import (
 )
 from heed.wire import format as told
 from heed.wire.encoded import varint
+from heed.wire.heard import quiet_hours
 from heed_proto.v1 import types_pb2 as types
 from heed_proto.v1 import watch_service_pb2 as pb
 
@@ -85,6 +87,10 @@ def record_to(value: Record) -> pb.WatchedRecord:
     )
     if value.end_time is not None:
         message.end_time_us = value.end_time
+    if value.quiet_hours is not None:
+        message.quiet_hours.CopyFrom(told.quiet_hours(value.quiet_hours))
+    if value.no_ask_until is not None:
+        message.no_ask_until_us = value.no_ask_until
     return message
 
 
@@ -104,6 +110,10 @@ def record_from(message: pb.WatchedRecord) -> Record:
             decided_time=Instant(message.decided_time_us),
             end_time=Instant(message.end_time_us) if message.HasField("end_time_us") else None,
             revision=Revision(message.revision),
+            quiet_hours=_hours(message) if message.HasField("quiet_hours") else None,
+            no_ask_until=Instant(message.no_ask_until_us)
+            if message.HasField("no_ask_until_us")
+            else None,
         )
     except KeyError as error:
         raise LaterVersionError(
@@ -322,7 +332,13 @@ def _leaf_part(message: pb.LoggedLeaf) -> bytes:
 def _record_bytes(value: Record) -> bytes:
     """A record, serialised. What it is and covers is encoded once: most are alike in that."""
     decided_time, revision, end_time = value.decided_time, value.revision, value.end_time
-    if decided_time < 0 or revision < 0 or (end_time is not None and end_time < 0):
+    if (
+        decided_time < 0
+        or revision < 0
+        or (end_time is not None and end_time < 0)
+        or value.quiet_hours is not None
+        or value.no_ask_until is not None
+    ):
         return record_to(value).SerializeToString()
     shape = (value.kind | value.cause << 4 | value.reach << 8 | value.channel << 12, value.topic)
     encoded = (
@@ -354,6 +370,15 @@ def _time(instant: int) -> bytes:
         + _TWO_BYTES[instant >> 28 & 0x3FFF]
         + varint(instant >> 42)
     )
+
+
+def _hours(message: pb.WatchedRecord) -> Hours:
+    found = quiet_hours(message.quiet_hours)
+    if found is None:
+        raise LaterVersionError(
+            f"the quiet hours of revision {message.revision} are of a later version"
+        )
+    return found
 
 
 def _subject_key(key: bytes) -> SubjectKey:

@@ -225,6 +225,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "LINKS_NOT_SERVED", "domain": "heed.dev", "metadata": {}}
     """
+    ERROR_REASON_NODE_OUTDATED: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION. A server of an earlier release still uses this database, and would not know
+    what was asked for: quiet hours, or `no_ask_until`. Replace it, then send the same again; one
+    that was killed counts for up to 15 minutes.
+
+        {"reason": "NODE_OUTDATED", "domain": "heed.dev", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -434,5 +441,12 @@ ERROR_REASON_LINKS_NOT_SERVED: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION. This server makes no links, since nobody has told it where they are served.
 
     {"reason": "LINKS_NOT_SERVED", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_NODE_OUTDATED: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION. A server of an earlier release still uses this database, and would not know
+what was asked for: quiet hours, or `no_ask_until`. Replace it, then send the same again; one
+that was killed counts for up to 15 minutes.
+
+    {"reason": "NODE_OUTDATED", "domain": "heed.dev", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -128,7 +128,8 @@ class PreferenceServiceServicer(object):
         least 30 days. Needs the right `write`, and `consent` for an opt-in.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, CONSENT_REQUIRED, RIGHT_REQUIRED,
-        IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN.
+        IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN,
+        NODE_OUTDATED (quiet hours, or `no_ask_until`, while servers are replaced by this release).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

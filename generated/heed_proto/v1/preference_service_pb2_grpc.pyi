@@ -68,7 +68,8 @@ class PreferenceServiceStub:
     least 30 days. Needs the right `write`, and `consent` for an opt-in.
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, CONSENT_REQUIRED, RIGHT_REQUIRED,
-    IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN.
+    IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN,
+    NODE_OUTDATED (quiet hours, or `no_ask_until`, while servers are replaced by this release).
     """
     BatchSetPreferences: _grpc.UnaryUnaryMultiCallable[_preference_service_pb2.BatchSetPreferencesRequest, _preference_service_pb2.BatchSetPreferencesResponse]
     """Records the choices of up to 1,000 people in one transaction: all, or on any error none.
@@ -141,7 +142,8 @@ class PreferenceServiceAsyncStub(PreferenceServiceStub):
     least 30 days. Needs the right `write`, and `consent` for an opt-in.
 
     Errors: INVALID_FIELD, TENANT_UNKNOWN, CONSENT_REQUIRED, RIGHT_REQUIRED,
-    IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN.
+    IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN,
+    NODE_OUTDATED (quiet hours, or `no_ask_until`, while servers are replaced by this release).
     """
     BatchSetPreferences: _aio.UnaryUnaryMultiCallable[_preference_service_pb2.BatchSetPreferencesRequest, _preference_service_pb2.BatchSetPreferencesResponse]  # type: ignore[assignment]
     """Records the choices of up to 1,000 people in one transaction: all, or on any error none.
@@ -235,7 +237,8 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         least 30 days. Needs the right `write`, and `consent` for an opt-in.
 
         Errors: INVALID_FIELD, TENANT_UNKNOWN, CONSENT_REQUIRED, RIGHT_REQUIRED,
-        IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN.
+        IDEMPOTENCY_KEY_REUSED, STORE_UNAVAILABLE, CLOCK_UNTRUSTED, OVERLOADED, OUTCOME_UNKNOWN,
+        NODE_OUTDATED (quiet hours, or `no_ask_until`, while servers are replaced by this release).
         """
 
     @_abc_1.abstractmethod

@@ -223,6 +223,8 @@ class _RuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rule.ValueType],
     """The topic is declared mandatory on this channel. Allowed."""
     RULE_PAUSE: _Rule.ValueType  # 5
     """The person paused such messages. Suppressed until the reason's `until_time`."""
+    RULE_QUIET_HOURS: _Rule.ValueType  # 10
+    """It is within the quiet hours of a person. Suppressed until the reason's `until_time`."""
     RULE_UNDECLARED_TOPIC: _Rule.ValueType  # 6
     """The topic is undeclared where undeclared topics are suppressed. Suppressed."""
     RULE_NO_CONSENT: _Rule.ValueType  # 7
@@ -247,6 +249,8 @@ RULE_MANDATORY: Rule.ValueType  # 4
 """The topic is declared mandatory on this channel. Allowed."""
 RULE_PAUSE: Rule.ValueType  # 5
 """The person paused such messages. Suppressed until the reason's `until_time`."""
+RULE_QUIET_HOURS: Rule.ValueType  # 10
+"""It is within the quiet hours of a person. Suppressed until the reason's `until_time`."""
 RULE_UNDECLARED_TOPIC: Rule.ValueType  # 6
 """The topic is undeclared where undeclared topics are suppressed. Suppressed."""
 RULE_NO_CONSENT: Rule.ValueType  # 7
@@ -273,6 +277,8 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     """A person's pause."""
     RECORD_KIND_SUPPRESSION: _RecordKind.ValueType  # 4
     """A reason not to send that is not a choice."""
+    RECORD_KIND_QUIET_HOURS: _RecordKind.ValueType  # 5
+    """A person's quiet hours."""
 
 class RecordKind(_RecordKind, metaclass=_RecordKindEnumTypeWrapper):
     """What a standing record is."""
@@ -287,6 +293,8 @@ RECORD_KIND_PAUSE: RecordKind.ValueType  # 3
 """A person's pause."""
 RECORD_KIND_SUPPRESSION: RecordKind.ValueType  # 4
 """A reason not to send that is not a choice."""
+RECORD_KIND_QUIET_HOURS: RecordKind.ValueType  # 5
+"""A person's quiet hours."""
 Global___RecordKind: _TypeAlias = RecordKind  # noqa: Y015
 
 class _Effect:
@@ -368,6 +376,50 @@ METHOD_OFFERED: Method.ValueType  # 9
 protection. Only told: an origin that says so is refused.
 """
 Global___Method: _TypeAlias = Method  # noqa: Y015
+
+class _DayOfWeek:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayOfWeekEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayOfWeek.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_OF_WEEK_UNSPECIFIED: _DayOfWeek.ValueType  # 0
+    """Not said. Refused in requests."""
+    DAY_OF_WEEK_MONDAY: _DayOfWeek.ValueType  # 1
+    """Monday."""
+    DAY_OF_WEEK_TUESDAY: _DayOfWeek.ValueType  # 2
+    """Tuesday."""
+    DAY_OF_WEEK_WEDNESDAY: _DayOfWeek.ValueType  # 3
+    """Wednesday."""
+    DAY_OF_WEEK_THURSDAY: _DayOfWeek.ValueType  # 4
+    """Thursday."""
+    DAY_OF_WEEK_FRIDAY: _DayOfWeek.ValueType  # 5
+    """Friday."""
+    DAY_OF_WEEK_SATURDAY: _DayOfWeek.ValueType  # 6
+    """Saturday."""
+    DAY_OF_WEEK_SUNDAY: _DayOfWeek.ValueType  # 7
+    """Sunday."""
+
+class DayOfWeek(_DayOfWeek, metaclass=_DayOfWeekEnumTypeWrapper):
+    """A day of the week, by the numbers of ISO 8601."""
+
+DAY_OF_WEEK_UNSPECIFIED: DayOfWeek.ValueType  # 0
+"""Not said. Refused in requests."""
+DAY_OF_WEEK_MONDAY: DayOfWeek.ValueType  # 1
+"""Monday."""
+DAY_OF_WEEK_TUESDAY: DayOfWeek.ValueType  # 2
+"""Tuesday."""
+DAY_OF_WEEK_WEDNESDAY: DayOfWeek.ValueType  # 3
+"""Wednesday."""
+DAY_OF_WEEK_THURSDAY: DayOfWeek.ValueType  # 4
+"""Thursday."""
+DAY_OF_WEEK_FRIDAY: DayOfWeek.ValueType  # 5
+"""Friday."""
+DAY_OF_WEEK_SATURDAY: DayOfWeek.ValueType  # 6
+"""Saturday."""
+DAY_OF_WEEK_SUNDAY: DayOfWeek.ValueType  # 7
+"""Sunday."""
+Global___DayOfWeek: _TypeAlias = DayOfWeek  # noqa: Y015
 
 @_typing.final
 class Subject(_message.Message):
@@ -501,7 +553,7 @@ class Origin(_message.Message):
     actor: _builtins.str
     """Who acted there: `person`, `agent:jane`. At most 128 characters. No address belongs here."""
     method: Global___Method.ValueType
-    """By what kind of act. Required for an opt-in, and for ending or shortening a pause."""
+    """By what kind of act. Required for an opt-in, and for ending or shortening a pause or quiet hours."""
     jurisdiction: _builtins.str
     """Where the person is, ISO 3166-1 or 3166-2: `DE`, `US-CA`. Empty: not known."""
     reference: _builtins.str
@@ -581,16 +633,25 @@ class OptOut(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REACH_FIELD_NUMBER: _builtins.int
+    NO_ASK_UNTIL_FIELD_NUMBER: _builtins.int
     reach: Global___Reach.ValueType
     """Which classes it stops. Unspecified: PROMOTIONAL."""
+    @_builtins.property
+    def no_ask_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the person is not to be asked to opt in again. It decides nothing and is kept for
+        pages that would ask: CCPA wants 12 months. After the decided time. Once it stands, no later
+        opt-out at the scope makes it earlier. Absent: not said.
+        """
+
     def __init__(
         self,
         *,
         reach: Global___Reach.ValueType = ...,
+        no_ask_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["no_ask_until", b"no_ask_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reach", b"reach"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["no_ask_until", b"no_ask_until", "reach", b"reach"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -678,6 +739,98 @@ class EndPause(_message.Message):
 Global___EndPause: _TypeAlias = EndPause  # noqa: Y015
 
 @_typing.final
+class QuietHours(_message.Message):
+    """A choice that stops messages at some hours of some days, by the clock of the person's wall, until
+    the person says otherwise. It replaces no opt-out and no pause. At one scope the latest replaces
+    the earlier; where that leaves an hour free that was quiet, the person must have acted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
+    REACH_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    """The zone of that clock, a name of the IANA time zone database: `Europe/Vienna`. One that the
+    server does not know is refused. A reader that does not know it takes every hour for quiet.
+    """
+    reach: Global___Reach.ValueType
+    """Which classes it stops: PROMOTIONAL (also when unspecified) or TRANSACTIONAL. ALL is refused:
+    mandatory messages are sent at any hour.
+    """
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuietPeriod]:
+        """When it is quiet: 1 to 7 periods."""
+
+    def __init__(
+        self,
+        *,
+        time_zone: _builtins.str = ...,
+        periods: _abc.Iterable[Global___QuietPeriod] | None = ...,
+        reach: Global___Reach.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["periods", b"periods", "reach", b"reach", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuietHours: _TypeAlias = QuietHours  # noqa: Y015
+
+@_typing.final
+class QuietPeriod(_message.Message):
+    """Quiet from one minute of a day to another. Where a clock is put forward or back, so that a minute
+    is not there or is there twice, the earlier instant begins it and the later one ends it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    start_minute: _builtins.int
+    """When it begins, in minutes since midnight, 0 to 1439: 1320 is 22:00."""
+    end_minute: _builtins.int
+    """When it ends, likewise; that minute is not quiet any more. Where it is not after
+    `start_minute` it is of the next day; where the two are the same that is a whole day.
+    """
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[Global___DayOfWeek.ValueType]:
+        """The days on which it begins. Empty: every day. Each once."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___DayOfWeek.ValueType] | None = ...,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "end_minute", b"end_minute", "start_minute", b"start_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuietPeriod: _TypeAlias = QuietPeriod  # noqa: Y015
+
+@_typing.final
+class EndQuietHours(_message.Message):
+    """The end, now, of the person's own quiet hours at the same scope."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndQuietHours: _TypeAlias = EndQuietHours  # noqa: Y015
+
+@_typing.final
 class Choice(_message.Message):
     """A person's choice at a scope."""
 
@@ -688,6 +841,8 @@ class Choice(_message.Message):
     OPT_IN_FIELD_NUMBER: _builtins.int
     PAUSE_FIELD_NUMBER: _builtins.int
     END_PAUSE_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    END_QUIET_HOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def scope(self) -> Global___Scope:
         """What it is about. Absent: every message channel and every topic."""
@@ -708,6 +863,14 @@ class Choice(_message.Message):
     def end_pause(self) -> Global___EndPause:
         """End the pause at this scope."""
 
+    @_builtins.property
+    def quiet_hours(self) -> Global___QuietHours:
+        """Stop at some hours."""
+
+    @_builtins.property
+    def end_quiet_hours(self) -> Global___EndQuietHours:
+        """End the quiet hours at this scope."""
+
     def __init__(
         self,
         *,
@@ -716,12 +879,14 @@ class Choice(_message.Message):
         opt_in: Global___OptIn | None = ...,
         pause: Global___Pause | None = ...,
         end_pause: Global___EndPause | None = ...,
+        quiet_hours: Global___QuietHours | None = ...,
+        end_quiet_hours: Global___EndQuietHours | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "end_pause", b"end_pause", "opt_in", b"opt_in", "opt_out", b"opt_out", "pause", b"pause", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "end_pause", b"end_pause", "end_quiet_hours", b"end_quiet_hours", "opt_in", b"opt_in", "opt_out", b"opt_out", "pause", b"pause", "quiet_hours", b"quiet_hours", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "end_pause", b"end_pause", "opt_in", b"opt_in", "opt_out", b"opt_out", "pause", b"pause", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "end_pause", b"end_pause", "end_quiet_hours", b"end_quiet_hours", "opt_in", b"opt_in", "opt_out", b"opt_out", "pause", b"pause", "quiet_hours", b"quiet_hours", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["opt_out", "opt_in", "pause", "end_pause"]  # noqa: Y015
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["opt_out", "opt_in", "pause", "end_pause", "quiet_hours", "end_quiet_hours"]  # noqa: Y015
     _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
 
@@ -747,6 +912,8 @@ class Record(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    NO_ASK_UNTIL_FIELD_NUMBER: _builtins.int
     kind: Global___RecordKind.ValueType
     """What it is."""
     cause: Global___Cause.ValueType
@@ -791,6 +958,16 @@ class Record(_message.Message):
     def evidence(self) -> Global___Evidence:
         """What the person was shown and did. Only on an opt-in, absent in answers of a Check."""
 
+    @_builtins.property
+    def quiet_hours(self) -> Global___QuietHours:
+        """Of quiet hours: when it is quiet; its `reach` is unset, that of the record holds. Absent though
+        the record is active: at hours that are not known here, so take every hour for quiet.
+        """
+
+    @_builtins.property
+    def no_ask_until(self) -> _timestamp_pb2.Timestamp:
+        """Of an opt-out: until when the person is not to be asked to opt in again. Absent: not said."""
+
     def __init__(
         self,
         *,
@@ -808,10 +985,12 @@ class Record(_message.Message):
         reason: _builtins.str = ...,
         evidence: Global___Evidence | None = ...,
         erased: _builtins.bool = ...,
+        quiet_hours: Global___QuietHours | None = ...,
+        no_ask_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "evidence", b"evidence", "origin", b"origin", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "evidence", b"evidence", "no_ask_until", b"no_ask_until", "origin", b"origin", "quiet_hours", b"quiet_hours", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cause", b"cause", "commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "origin", b"origin", "reach", b"reach", "reason", b"reason", "revision", b"revision", "scope", b"scope", "subject_index", b"subject_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cause", b"cause", "commit_time", b"commit_time", "decided_time", b"decided_time", "end_time", b"end_time", "erased", b"erased", "evidence", b"evidence", "kind", b"kind", "no_ask_until", b"no_ask_until", "origin", b"origin", "quiet_hours", b"quiet_hours", "reach", b"reach", "reason", b"reason", "revision", b"revision", "scope", b"scope", "subject_index", b"subject_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1000,7 +1179,10 @@ class Reason(_message.Message):
 
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it speaks, if that is known."""
+        """Until when it speaks, if that is known. Of quiet hours: the first instant that is in none of
+        those that cover the message, those that follow one another taken together; absent where that
+        is not within eight days.
+        """
 
     def __init__(
         self,

@@ -155,7 +155,11 @@ class WatchChangesRequest(_message.Message):
     whole. Empty: nowhere, and a snapshot follows.
     """
     rule_version: _builtins.int
-    """The highest version of the decision's rules that the caller knows. 0: it does not decide."""
+    """The highest version of the decision's rules that the caller knows. 0: it does not decide.
+    Records that only later rules decide by are left out of the stream, as by a filter; `Opened`
+    names the version then, by which such a caller allows nothing. Who learns later rules begins
+    without a token.
+    """
     normaliser_version: _builtins.int
     """The highest version of the normaliser that the caller knows. 0: it makes no keys."""
     instance: _builtins.str
@@ -295,7 +299,9 @@ class Opened(_message.Message):
     is dropped.
     """
     rule_version: _builtins.int
-    """The version of the decision's rules that is needed to allow anything by this stream."""
+    """The version of the decision's rules that is needed to allow anything by this stream: the least
+    that decides by all that the log has by now.
+    """
     normaliser_version: _builtins.int
     """The version of the normaliser that is needed to make keys."""
     tenant: _builtins.str
@@ -553,6 +559,8 @@ class WatchedRecord(_message.Message):
     DECIDED_TIME_US_FIELD_NUMBER: _builtins.int
     END_TIME_US_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    NO_ASK_UNTIL_US_FIELD_NUMBER: _builtins.int
     kind: _types_pb2.RecordKind.ValueType
     """As in Record."""
     cause: _types_pb2.Cause.ValueType
@@ -569,6 +577,14 @@ class WatchedRecord(_message.Message):
     """When it ends, likewise. Absent: it does not by itself."""
     revision: _builtins.int
     """The change that last set it."""
+    no_ask_until_us: _builtins.int
+    """As in Record, in microseconds since 1970 in UTC."""
+    @_builtins.property
+    def quiet_hours(self) -> _types_pb2.QuietHours:
+        """As in Record. A record of the kind QUIET_HOURS without it is of hours that are not known: take
+        every hour for quiet.
+        """
+
     def __init__(
         self,
         *,
@@ -580,14 +596,21 @@ class WatchedRecord(_message.Message):
         decided_time_us: _builtins.int = ...,
         end_time_us: _builtins.int | None = ...,
         revision: _builtins.int = ...,
+        quiet_hours: _types_pb2.QuietHours | None = ...,
+        no_ask_until_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_us", b"_end_time_us", "end_time_us", b"end_time_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_time_us", b"_end_time_us", "_no_ask_until_us", b"_no_ask_until_us", "end_time_us", b"end_time_us", "no_ask_until_us", b"no_ask_until_us", "quiet_hours", b"quiet_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_us", b"_end_time_us", "cause", b"cause", "channel", b"channel", "decided_time_us", b"decided_time_us", "end_time_us", b"end_time_us", "kind", b"kind", "reach", b"reach", "revision", b"revision", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_time_us", b"_end_time_us", "_no_ask_until_us", b"_no_ask_until_us", "cause", b"cause", "channel", b"channel", "decided_time_us", b"decided_time_us", "end_time_us", b"end_time_us", "kind", b"kind", "no_ask_until_us", b"no_ask_until_us", "quiet_hours", b"quiet_hours", "reach", b"reach", "revision", b"revision", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_time_us: _TypeAlias = _typing.Literal["end_time_us"]  # noqa: Y015
     _WhichOneofArgType__end_time_us: _TypeAlias = _typing.Literal["_end_time_us", b"_end_time_us"]  # noqa: Y015
+    _WhichOneofReturnType__no_ask_until_us: _TypeAlias = _typing.Literal["no_ask_until_us"]  # noqa: Y015
+    _WhichOneofArgType__no_ask_until_us: _TypeAlias = _typing.Literal["_no_ask_until_us", b"_no_ask_until_us"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_time_us) -> _WhichOneofReturnType__end_time_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__no_ask_until_us) -> _WhichOneofReturnType__no_ask_until_us | None: ...
 
 Global___WatchedRecord: _TypeAlias = WatchedRecord  # noqa: Y015
 
@@ -1036,8 +1059,8 @@ class OfferRecordsRequest(_message.Message):
     """The life of the store that the records are of. Required, 8 bytes."""
     @_builtins.property
     def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectRecords]:
-        """Opt-outs, pauses and suppressions that stood there, at most 1,000 records in all; any other
-        kind is refused. Their revisions are not read.
+        """Opt-outs, pauses, quiet hours and suppressions that stood there, at most 1,000 records in all;
+        any other kind is refused. Their revisions are not read.
         """
 
     @_builtins.property

@@ -120,7 +120,7 @@ class WatchServiceServicer(object):
         Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
         hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
         LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
-        again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        again), NODE_OUTDATED, OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,7 +69,7 @@ class WatchServiceStub:
     Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
     hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
     LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
-    again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    again), NODE_OUTDATED, OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     GetPropagation: _grpc.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
@@ -138,7 +138,7 @@ class WatchServiceAsyncStub(WatchServiceStub):
     Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
     hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
     LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
-    again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    again), NODE_OUTDATED, OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     GetPropagation: _aio.UnaryUnaryMultiCallable[_watch_service_pb2.GetPropagationRequest, _watch_service_pb2.GetPropagationResponse]  # type: ignore[assignment]
     """Says which subscribers, of all nodes, have applied a revision, and which have not. The nodes
@@ -222,7 +222,7 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_FIELD, TENANT_UNKNOWN, RIGHT_REQUIRED, OFFERS_CLOSED, APPROVAL_REQUIRED (a
         hold, or more people than one principal may stop in an hour), IDEMPOTENCY_KEY_REUSED,
         LIMIT_REACHED (holds), NODE_BEHIND (people are being moved under another lookup key; offer
-        again), OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        again), NODE_OUTDATED, OVERLOADED, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

@@ -20,7 +20,8 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from heed.errors import HeedError
-from heed.model import Instant, Revision, SubscriberStatus, TenantId
+from heed.model import Instant, Revision, TenantId
+from heed.propagation import SubscriberStatus
 from heed_server.deadline_marks import (
     AppliedByAll,
     DeadlineMark,

@@ -13,7 +13,8 @@ Laws:
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from heed.model import Instant, Revision, SubscriberStatus
+from heed.model import Instant, Revision
+from heed.propagation import SubscriberStatus
 from heed_server.store import Subscriber
 
 _MICROSECONDS = 1_000_000

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from heed.deadlines import DeadlineStanding
-from heed.model import Instant, Revision, SubscriberStatus
+from heed.model import Instant, Revision
+from heed.propagation import SubscriberStatus
 from heed.wire.asked import DeadlinesAsked
 from heed_server.auth.policy import Principal
 from heed_server.deadlines import Clocked

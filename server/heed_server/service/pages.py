@@ -287,4 +287,6 @@ def _said(choice: Choice) -> tuple[object, ...]:
         int(choice.reach),
         choice.end_time,
         version,
+        str(choice.quiet_hours),
+        choice.no_ask_until,
     )

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from heed.acts import STOPS
 from heed.decide import Facts, decide
+from heed.hours import are_as_quiet
 from heed.model import (
     Channel,
     Choice,
@@ -27,12 +28,17 @@ from heed.model import (
     Subject,
     TopicClass,
 )
-from heed.records import stop_stands
+from heed.records import stop_stands, without_quiet_hours
 from heed.still_sent import plan_at
 from heed.topics import MESSAGE_CHANNELS, TopicTable, covers
 from heed_server.store import StandingRecord
 
 _NOTHING: Final = Revision(0)
+_REPLACED_BY: Final = {
+    ChoiceKind.PAUSE: RecordKind.PAUSE,
+    ChoiceKind.QUIET_HOURS: RecordKind.QUIET_HOURS,
+}
+"""Stops in the place of what may have stopped more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +78,9 @@ class Place:
 
 
 def place_of(standing: PersonalStanding, scope: Scope) -> Place:
-    """Return whether the person is written to about a topic, on a channel or on any."""
-    facts = Facts(records=standing.by_subject(), holds=(), topics=standing.topics)
+    """Return whether the person is written to about a topic, on a channel or on any, by day."""
+    by_day = tuple(without_quiet_hours(records) for records in standing.by_subject())
+    facts = Facts(records=by_day, holds=(), topics=standing.topics)
     channels = sorted(MESSAGE_CHANNELS) if scope.channel is Channel.ANY else [scope.channel]
     decisions = [
         decide(facts, Query(channel=channel, topic=scope.topic), standing.now)
@@ -117,16 +124,18 @@ def stands(standing: PersonalStanding, choice: Choice) -> bool:
 
 def weakens(standing: PersonalStanding, choice: Choice) -> bool:
     """Whether recording a choice may let through what is stopped."""
-    if choice.kind is not ChoiceKind.PAUSE:
+    kind = _REPLACED_BY.get(choice.kind)
+    if kind is None:
         return choice.kind not in STOPS
-    paused = (
-        _at(records, RecordKind.PAUSE, choice.scope, standing.now)
-        for records in standing.by_subject()
-    )
+    replaced = (_at(records, kind, choice.scope, standing.now) for records in standing.by_subject())
     return any(
         one is not None
-        and ((one.end_time or 0) > (choice.end_time or 0) or one.reach > choice.reach)
-        for one in paused
+        and (
+            (one.end_time or 0) > (choice.end_time or 0)
+            or one.reach > choice.reach
+            or not are_as_quiet(choice.quiet_hours, one.quiet_hours)
+        )
+        for one in replaced
     )
 
 
@@ -153,7 +162,7 @@ def _stands_in(records: Sequence[Record], choice: Choice, now: Instant) -> bool:
     scope = choice.scope
     match choice.kind:
         case ChoiceKind.OPT_OUT:
-            return stop_stands(records, scope)
+            return choice.no_ask_until is None and stop_stands(records, scope)
         case ChoiceKind.OPT_IN:
             given = _at(records, RecordKind.OPT_IN, scope, now)
             return given is not None and not any(
@@ -168,6 +177,14 @@ def _stands_in(records: Sequence[Record], choice: Choice, now: Instant) -> bool:
             )
         case ChoiceKind.END_PAUSE:
             return _at(records, RecordKind.PAUSE, scope, now) is None
+        case ChoiceKind.QUIET_HOURS:
+            quiet = _at(records, RecordKind.QUIET_HOURS, scope, now)
+            return quiet is not None and (quiet.quiet_hours, quiet.reach) == (
+                choice.quiet_hours,
+                choice.reach,
+            )
+        case ChoiceKind.END_QUIET_HOURS:
+            return _at(records, RecordKind.QUIET_HOURS, scope, now) is None
         case _:
             assert_never(choice.kind)
 

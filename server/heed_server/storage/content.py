@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from heed.hours import hours_of
 from heed.judge import Draft
 from heed.model import (
     Cause,
@@ -62,6 +63,9 @@ class _Record(msgspec.Struct, omit_defaults=True):
     end_us: int | None = None
     revision: int = 0
     """0: that of the change."""
+    quiet_hours: str | None = None
+    """As `heed.hours` writes them."""
+    no_ask_us: int | None = None
 
 
 class _Origin(msgspec.Struct, omit_defaults=True):
@@ -267,6 +271,8 @@ def _record(record: Record, revision: int) -> _Record:
         record.topic,
         record.end_time,
         revision,
+        None if record.quiet_hours is None else str(record.quiet_hours),
+        record.no_ask_until,
     )
 
 
@@ -351,6 +357,8 @@ def _read_record(read: _Record, revision: int) -> Record:
         Instant(read.decided_us),
         None if read.end_us is None else Instant(read.end_us),
         Revision(read.revision or revision),
+        None if read.quiet_hours is None else hours_of(read.quiet_hours),
+        None if read.no_ask_us is None else Instant(read.no_ask_us),
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from heed.acts import SetPreferences
+from heed.acts import SetPreferences, says_more
 from heed.audit.checkpoints import origin_of
 from heed.audit.claims import ReceiptClaim, leaves_hash
 from heed.errors import ConflictError, ErrorReason, HeedError, NotFoundError
@@ -96,7 +96,7 @@ def append_group(
     key_ids: Mapping[tuple[TenantId, SubjectKey], int] = {}
     if any(log.head.lookup_key_id > 1 for log in logs.values()):
         writes, key_ids = settle(connection, statements.settling, writes)
-    load(connection, statements, writes, logs)
+    load(connection, statements, writes, logs, times.of_caps)
     rows = Rows(key_ids)
     encoder = ContentEncoder()
     answers: list[Appended | Exception] = []
@@ -196,6 +196,7 @@ def _append(
         )
     )
     keep(ruling, write.tenant_id, rows)
+    rows.says_more = rows.says_more or says_more(act)
     note_uses(taken, log, write.tenant_id, times.of_caps, rows)
     return Appended(answer=answer, replayed=False, revision=log.head.revision)
 

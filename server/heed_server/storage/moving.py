@@ -15,9 +15,7 @@ from heed.model import Subject, SubjectKey, TenantId
 from heed_server.storage.addresses import AddressReader
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import (
-    LOOKUP_KEYS_SINCE,
     addresses,
-    compatibility,
     encrypted_addresses,
     moved_subjects,
     records,
@@ -102,15 +100,6 @@ def take_away(
         )
     rows = [(tenant_id, *pair) for pair in sorted(moved)]
     dialect.insert_all(connection, [Batch(moved_subjects, rows, ON_CONFLICT_FAIL)])
-
-
-def require_this_heed(connection: Connection) -> None:
-    """Let no heed open the database that knows a single lookup key alone."""
-    connection.execute(
-        update(compatibility)
-        .where(compatibility.c.readable_since < LOOKUP_KEYS_SINCE)
-        .values(readable_since=LOOKUP_KEYS_SINCE)
-    )
 
 
 def find_movable(

@@ -38,6 +38,7 @@ from heed_server.storage.erasing import read_erased
 from heed_server.storage.errors import SchemaError
 from heed_server.storage.group import append_group
 from heed_server.storage.migrations import migrate_to, say_readable, upgrade
+from heed_server.storage.node_rules import has_quiet_hours, keep_out_earlier
 from heed_server.storage.schema import SCHEMA_VERSION, changes
 from heed_server.storage.statements import Dialect, Row, Statement, parameter
 from heed_server.storage.touched import GroupStatements
@@ -127,6 +128,8 @@ def restore_into(
     counts = _write(connection, dialect, copy)
     upgrade(connection)
     say_readable(connection)
+    if has_quiet_hours(connection):
+        keep_out_earlier(connection)
     logs = read_facts(connection).logs
     _require_same(connection, logs, copy, counts)
     begun = begin_epoch(

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from heed.hours import Hours, hours_of
 from heed.judge import Held
 from heed.model import (
+    OF_ONE_SLOT,
     Cause,
     Channel,
     Hold,
@@ -30,6 +32,8 @@ RECORD_COLUMNS = (
     records.c.decided_time,
     records.c.end_time,
     records.c.revision,
+    records.c.quiet_hours,
+    records.c.no_ask_until,
 )
 """What `record_of` reads, after the subject."""
 
@@ -57,9 +61,24 @@ def records_of(rows: Iterable[Row]) -> list[tuple[SubjectKey, Record]]:
                 decided_time,
                 end_time,
                 revision,
+                None if hours is None else hours_of(hours),
+                no_ask_until,
             ),
         )
-        for subject, kind, cause, reach, channel, topic, decided_time, end_time, revision, _ in rows
+        for (
+            subject,
+            kind,
+            cause,
+            reach,
+            channel,
+            topic,
+            decided_time,
+            end_time,
+            revision,
+            hours,
+            no_ask_until,
+            _,
+        ) in rows
     ]
 
 
@@ -71,7 +90,7 @@ def record_row(tenant_id: TenantId, key: SubjectKey, held: Held) -> Row:
         key,
         int(record.kind),
         int(record.cause),
-        0 if record.kind is RecordKind.PAUSE else int(record.reach),
+        0 if record.kind in OF_ONE_SLOT else int(record.reach),
         int(record.channel),
         record.topic,
         int(record.reach),
@@ -80,7 +99,14 @@ def record_row(tenant_id: TenantId, key: SubjectKey, held: Held) -> Row:
         record.revision,
         held.standing,
         held.release_time,
+        text_of(record.quiet_hours),
+        record.no_ask_until,
     )
+
+
+def text_of(hours: Hours | None) -> str | None:
+    """Return what stands in a row for quiet hours."""
+    return None if hours is None else str(hours)
 
 
 def topic_of(row: Row) -> Topic:

@@ -44,6 +44,9 @@ after it."""
 LOOKUP_KEYS_SINCE = 12
 """The least `SCHEMA_VERSION` whose code may open a database that has had a lookup key replaced."""
 
+QUIET_HOURS_SINCE = 14
+"""The least whose code may open one in which quiet hours stood, or a time not to ask before."""
+
 metadata = MetaData(
     naming_convention={"pk": "%(table_name)s_pk", "uq": "%(table_name)s_%(column_0_name)s_uq"}
 )
@@ -152,13 +155,16 @@ records = Table(
     Column("revision", BigInteger, nullable=False),
     Column("standing", Boolean, nullable=False),
     Column("release_time", BigInteger),
+    Column("quiet_hours", _text),
+    Column("no_ask_until", BigInteger),
     sqlite_with_rowid=False,
 )
 """What stands, one row a slot; released suppressions stay, with `standing` false.
 
 The row of the opt-in to everything has the time of the subject's last erasure as its release time.
 
-`slot_reach` is the reach, or 0 for a pause, which has one slot for all reaches.
+`slot_reach` is the reach, or 0 for a pause or quiet hours, which have one slot for all reaches.
+`quiet_hours` is the text of their hours, of no other kind.
 """
 
 IS_STANDING_SUPPRESSION = (records.c.kind == literal_column("4")) & records.c.standing
@@ -300,10 +306,13 @@ subscribers = Table(
     Column("max_staleness", BigInteger, nullable=False),
     Column("applied_revision", BigInteger, nullable=False),
     Column("applied_time", BigInteger, nullable=False),
+    # With a default, which is that of the nodes that do not write it.
+    Column("rule_version", SmallInteger, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 """Who follows a tenant's log, a row a stream, and how far it said to be; written at most once a
 second a node. A row without a stream declares a subscriber, that it be missed while it is away.
+`rule_version` is that of the node which wrote the row.
 """
 
 leases = Table(
@@ -342,6 +351,8 @@ reserves = Table(
     Column("decided_time", BigInteger, nullable=False),
     Column("end_time", BigInteger),
     Column("batch_id", _text, nullable=False),
+    Column("quiet_hours", _text),
+    Column("no_ask_until", BigInteger),
     sqlite_with_rowid=False,
 )
 """What rows of imports asked for that changed nothing, one row a slot as in `records`; an empty

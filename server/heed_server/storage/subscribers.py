@@ -55,6 +55,7 @@ def _row(one: Subscriber) -> Row:
         one.max_staleness,
         one.applied_revision,
         one.applied_time,
+        one.rule_version,
     )
 
 
@@ -71,6 +72,7 @@ def _subscriber_of(row: Row) -> Subscriber:
         max_staleness,
         applied_revision,
         applied_time,
+        rule_version,
     ) = row
     return Subscriber(
         tenant_id=tenant_id,
@@ -84,4 +86,5 @@ def _subscriber_of(row: Row) -> Subscriber:
         max_staleness=max_staleness,
         applied_revision=applied_revision,
         applied_time=applied_time,
+        rule_version=rule_version,
     )

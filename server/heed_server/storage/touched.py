@@ -27,6 +27,7 @@ from heed.acts import (
     RetireTopic,
     RevertBatch,
     SetPreferences,
+    says_more,
 )
 from heed.judge import Held, Ledger, Ruling, SlotKey, Slots, slot_key
 from heed.keys import LookupKey
@@ -41,7 +42,8 @@ from heed_server.storage.erasing import (
     read_history,
 )
 from heed_server.storage.keyring import Keyring
-from heed_server.storage.moving import MovingStatements, require_this_heed, take_away
+from heed_server.storage.moving import MovingStatements, take_away
+from heed_server.storage.node_rules import keep_out_earlier, rules_of_nodes
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
     RECORD_COLUMNS,
@@ -55,6 +57,7 @@ from heed_server.storage.rows import (
 )
 from heed_server.storage.schema import (
     EPOCH_IN_FORCE,
+    LOOKUP_KEYS_SINCE,
     batches,
     cap_uses,
     changes,
@@ -191,6 +194,8 @@ class Rows:
         """Subjects that stand under another key since: the earlier one, and that."""
         self.lookup_keys: list[tuple[TenantId, LookupKey]] = []
         """Lookup keys that began."""
+        self.says_more = False
+        """Whether there is what an earlier release would not know."""
 
 
 def lock_heads(
@@ -217,10 +222,15 @@ def load(
     statements: GroupStatements,
     writes: Sequence[Write],
     logs: dict[TenantId, Log],
+    now: Instant,
 ) -> None:
     """Fill the logs with every key, record, topic and hold that the writes touch."""
     if not logs:
         return
+    if any(says_more(write.act) for write in writes):
+        rule_version = rules_of_nodes(connection, now)
+        for log in logs.values():
+            log.ledger.rule_version = rule_version
     dialect = statements.dialect
     tenant_ids = sorted(logs)
     asked_keys = list(dict.fromkeys(write.idempotency_key for write in writes))
@@ -377,6 +387,8 @@ def insert_all(
         for tenant_id, log in logs.items()
         if log.must_commit
     ]
+    if rows.says_more:
+        keep_out_earlier(connection)
     if rows.moved or rows.lookup_keys:
         _change_lookup_keys(connection, statements, rows, keyring, now)
     for tenant_id, key, slot in rows.emptied:
@@ -418,7 +430,7 @@ def _change_lookup_keys(
 ) -> None:
     for tenant_id, key in rows.lookup_keys:
         ensure_secret(connection, keyring, lookup_key_name(tenant_id, key.key_id), key.key, now)
-        require_this_heed(connection)
+        keep_out_earlier(connection, LOOKUP_KEYS_SINCE)
     for tenant_id in {tenant_id for tenant_id, _, _ in rows.moved}:
         moved = [(previous, key) for tenant, previous, key in rows.moved if tenant == tenant_id]
         take_away(connection, statements.dialect, tenant_id, moved)

@@ -9,7 +9,7 @@ Laws:
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal_column, select
 from sqlalchemy.types import BigInteger
 
 from heed.acts import AddProtections, OfferRecords, RekeySubjects, RevertBatch
@@ -17,7 +17,7 @@ from heed.judge import Batch, Ledger, Reserve, Said, SlotKey, batch_of, slot_key
 from heed.model import Change, Revision, SubjectKey, TenantId
 from heed_server.storage.moving import MovingStatements, moved_of, now_under
 from heed_server.storage.past_reads import PastStatements, read_changes_of
-from heed_server.storage.rows import records_of
+from heed_server.storage.rows import records_of, text_of
 from heed_server.storage.schema import batches, changes, reserves
 from heed_server.storage.statements import AmongSelect, Dialect, Row, Statement, parameter
 from heed_server.store import BatchFound
@@ -48,6 +48,9 @@ class UndoingStatements:
                 reserves.c.topic,
                 reserves.c.decided_time,
                 reserves.c.end_time,
+                literal_column(str(_NO_REVISION)),
+                reserves.c.quiet_hours,
+                reserves.c.no_ask_until,
                 reserves.c.slot_reach,
                 reserves.c.tenant_id,
                 reserves.c.batch_id,
@@ -91,7 +94,7 @@ def load_undoing(
         for *row, tenant_id, batch_id in statements.dialect.fetch_among(
             connection, statements.reserves_of, sorted(with_batches), subjects
         ):
-            [(key, record)] = records_of([(*row[:-1], _NO_REVISION, row[-1])])
+            [(key, record)] = records_of([row])
             of_subject = ledgers[tenant_id].reserves.setdefault(key, {})
             of_subject[slot_key(record)] = Reserve(record, batch_id)
     for write in writes:
@@ -148,6 +151,8 @@ def reserve_row(tenant_id: TenantId, key: SubjectKey, slot: SlotKey, reserve: Re
         record.decided_time,
         record.end_time,
         reserve.batch_id,
+        text_of(record.quiet_hours),
+        record.no_ask_until,
     )
 
 

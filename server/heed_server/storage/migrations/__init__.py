@@ -72,7 +72,8 @@ def upgrade(connection: Connection) -> bool:
 def say_readable(connection: Connection) -> None:
     """Write down which code may open the database, whose schema is the one this code knows."""
     newest = connection.execute(select(func.max(heads.c.lookup_key_id))).scalar() or 1
-    since = max(READABLE_SINCE, LOOKUP_KEYS_SINCE if newest > 1 else 0)
+    before = connection.execute(select(compatibility.c.readable_since)).scalar() or 0
+    since = max(READABLE_SINCE, before, LOOKUP_KEYS_SINCE if newest > 1 else 0)
     connection.execute(delete(compatibility))
     connection.execute(insert(compatibility).values(id=1, readable_since=since))
 

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from heed.model import Instant, Revision, SubscriberStatus
+from heed.model import Instant, Revision
+from heed.propagation import SubscriberStatus
 from heed.wire.asked import PropagationAsked
 from heed_server.auth.policy import Right
 from heed_server.propagation import Progress
