@@ -17,7 +17,7 @@ WORKERS ?= 3
 CHECKED := $(wildcard client/heed server/heed_server tests scripts)
 # The tests that meet every branch of what pyproject.toml names for coverage, and are quick.
 COVERING := $(addprefix tests/unit/test_,wire*.py audit*.py decide_table.py keys.py proof.py client_fake.py \
-	client_values.py)
+	client_values.py quiet_hours.py)
 # What one target prints stands together, where make can see to it (4.0).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PROJECTS := generated/pyproject.toml client/pyproject.toml server/pyproject.toml
