@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -539,6 +540,38 @@ async def test_postmark_without_the_password_is_refused(
     assert set(codes) == {401}
     assert await running.head() == 0
     assert (await edge.post("postmark", body, basic())).code == 200
+
+
+async def test_bytes_at_random_are_never_taken_from_anybody(
+    running: Running, tmp_path: Path
+) -> None:
+    sources = [source(one) for one in ("ses", "sendgrid", "mailgun", "postmark")]
+    limits = InboundLimits(invalid_per_second_max=1_000_000)
+    edge = edge_of(running, write_sources(tmp_path / "inbound", *sources), limits)
+    chosen = random.Random(20_261_127)
+    envelope = json.dumps(sns_envelope(COMPLAINT)).encode()
+    genuine = {
+        "ses": envelope,
+        "mailgun": mailgun_body(COMPLAINED, signed_at=int(time.time())),
+        "sendgrid": SPAM_REPORT,
+        "postmark": b"{}",
+    }
+
+    codes = set[int]()
+    for name, body in genuine.items():
+        for _ in range(100):
+            garbled = bytearray(chosen.randbytes(40) if chosen.random() < 0.3 else body)
+            if len(garbled) == len(body):
+                del garbled[chosen.randrange(len(garbled)) :]
+            headers = {
+                "Authorization": f"Basic {chosen.randbytes(9).hex()}",
+                **sendgrid_headers(bytes(garbled)),
+                "X-Twilio-Email-Event-Webhook-Timestamp": str(chosen.randrange(1 << 40)),
+            }
+            codes.add((await edge.post(name, bytes(garbled), headers)).code)
+
+    assert codes == {401, 403}
+    assert await running.head() == 0
 
 
 @pytest.mark.parametrize(
