@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from heed.audit.tiles import FullTile, Tile
-from heed.model import Revision, TenantId
+from heed.model import Instant, Revision, TenantId
 
 Hashes = Sequence[bytes]
 """The hashes of a tile."""
@@ -43,6 +43,18 @@ class Signed(NamedTuple):
     """That of the log at this size."""
     note: str
     """The checkpoint as a signed note."""
+
+
+class KeptCheckpoint(NamedTuple):
+    """A checkpoint that was kept, as it was signed."""
+
+    sign_time: Instant
+    note: str
+
+    @property
+    def origin(self) -> str:
+        """The log's name, as the note says it: nothing of it is believed yet."""
+        return self.note.partition("\n")[0]
 
 
 class TreeStore(Protocol):
@@ -91,5 +103,13 @@ class TreeStore(Protocol):
         """Put a checkpoint in the place of the one it was grown from, with the tiles now full.
 
         Returns False, and changes nothing, where that is not the last one any more.
+        """
+        ...
+
+    async def kept_checkpoints(self, tenant_id: TenantId, limit: int) -> Sequence[KeptCheckpoint]:
+        """Return the last checkpoints that were kept, at most one an hour, the newest first.
+
+        The store MUST keep each that it is given an hour or more after the one kept last. Raises:
+        as `leaves`.
         """
         ...

@@ -13,7 +13,8 @@ from heed_proto.v1 import types_pb2 as pb
 from tests.support import requests as asks
 from tests.support.api_keys import Keys
 from tests.support.dashboard import Person, app_of, form_token
-from tests.support.servers import Running, running_server
+from tests.support.servers import CHECKPOINT_KEY, Running, running_server
+from tests.support.signed import signer_of
 
 ADA = "ada@example.com"
 CANARY = "<script>alert(1)</script>"
@@ -140,3 +141,22 @@ async def test_a_history_takes_the_right_to_audit(server: Running, keys: Keys) -
     )
 
     assert (form.code, told.code) == (403, 403)
+
+
+async def test_checkpoints_are_shown_and_verified_at_a_press(server: Running, keys: Keys) -> None:
+    await server.call("SetPreference", asks.set_preference(), key=await keys.of("write"))
+    (context,) = server.tenants.all()
+    signer = signer_of(server.store, key=CHECKPOINT_KEY)
+    await signer.sign(context.tenant_id)
+    person = await signed_in(server, keys, "audit")
+
+    page = await person.get("/checkpoints")
+    told = await person.send("/checkpoints.json", {"verify": "day"})
+
+    assert b"Kept checkpoints" in page.body
+    assert b"Verified just now" not in page.body
+    tables = json.loads(told.body)["tables"]
+    (verified,) = tables["verified"]["rows"]
+    assert (verified["checkpoints"], verified["broken"]) == (1, 0)
+    assert [row["state"] for row in tables["links"]["rows"]] == ["signed"]
+    assert tables["chain"]["rows"][0]["size"] == 1

@@ -17,12 +17,16 @@ KEY = KeyOf(SEED)
 
 
 def signer_of(
-    store: SqlStore, standing: Mapping[TenantId, int] | None = None, *, holder: str = "node-1"
+    store: SqlStore,
+    standing: Mapping[TenantId, int] | None = None,
+    *,
+    holder: str = "node-1",
+    key: KeyOf = KEY,
 ) -> Signer:
     return Signer(
         store,
         store,
-        KEY,
+        key,
         epoch=lambda: store.epoch,
         holder=holder,
         standing=lambda: [(one, Revision(at)) for one, at in (standing or {}).items()],

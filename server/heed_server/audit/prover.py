@@ -39,10 +39,11 @@ from heed.audit.tree import (
 from heed.errors import ErrorReason, NotFoundError, invalid_field
 from heed.model import Head, Revision, TenantId
 from heed.proof import leaf_hash
+from heed_server.audit.chain import ChainLink, verify_chain
 from heed_server.audit.errors import LogNotSignedError
 from heed_server.audit.grown import KeyOf, checked
 from heed_server.audit.limits import EDGES_KEPT_MAX, RECEIPT_WAIT_SECONDS_MAX
-from heed_server.tree_store import LoggedChange, Signed, TreeStore
+from heed_server.tree_store import KeptCheckpoint, LoggedChange, Signed, TreeStore
 
 _POLL_SECONDS = 0.05
 
@@ -187,6 +188,23 @@ class Prover:
         return ConsistencyProof(
             old_size=old_size, new_size=size, proof=tuple(proof), checkpoint=signed.note
         )
+
+    async def kept(self, tenant_id: TenantId, limit: int) -> Sequence[KeptCheckpoint]:
+        """Return the last checkpoints that were kept, the newest first, unverified.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return await self._store.kept_checkpoints(tenant_id, limit)
+
+    async def chain(self, tenant_id: TenantId, limit: int) -> list[ChainLink]:
+        """Verify the last checkpoints that were kept, and return them, the earliest first.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        kept = await self._store.kept_checkpoints(tenant_id, limit)
+        return await verify_chain(self.consistency, self._key, tenant_id, kept[::-1])
 
     async def tile(self, tenant_id: TenantId, path: str) -> bytes:
         """Return a tile of a signed tree, by its path in the layout of tlog-tiles.

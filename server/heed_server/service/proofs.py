@@ -4,11 +4,15 @@ A receipt tells what was written and of whom, as a keyed hash. So it is given to
 to who writes and has the claim of that write, which nobody guesses.
 """
 
+from collections.abc import Sequence
+
 from heed.audit.consistency import ConsistencyProof
 from heed.wire.asked import ClaimedAsked, ConsistencyAsked, RevisionAsked, TileAsked
 from heed_server.audit import Proven
+from heed_server.audit.chain import ChainLink
 from heed_server.auth.policy import Principal
 from heed_server.service.node import Node
+from heed_server.tree_store import KeptCheckpoint
 
 
 class Proofs(Node):
@@ -18,6 +22,26 @@ class Proofs(Node):
         """Return the last checkpoint of a log. Raises NotFoundError CHECKPOINT_UNKNOWN."""
         context = self.enter("GetCheckpoint", principal, tenant)
         return await self.prover.checkpoint(context.tenant_id)
+
+    async def kept_checkpoints(
+        self, principal: Principal, tenant: str, limit: int
+    ) -> Sequence[KeptCheckpoint]:
+        """Return the last checkpoints that were kept of a log, the newest first.
+
+        Needs the right that GetCheckpoint needs.
+        """
+        context = self.enter("GetCheckpoint", principal, tenant)
+        return await self.prover.kept(context.tenant_id, limit)
+
+    async def verify_checkpoints(
+        self, principal: Principal, tenant: str, limit: int
+    ) -> Sequence[ChainLink]:
+        """Verify the same, each by its signature and as what begins with the one before it.
+
+        Returns them the earliest first. Needs the right that GetCheckpoint needs.
+        """
+        context = self.enter("GetCheckpoint", principal, tenant)
+        return await self.prover.chain(context.tenant_id, limit)
 
     async def get_receipt(self, principal: Principal, asked: ClaimedAsked) -> Proven:
         """Return the receipt of a change of the write that made a claim.

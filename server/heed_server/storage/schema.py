@@ -32,7 +32,7 @@ from sqlalchemy import (
     select,
 )
 
-SCHEMA_VERSION = 16
+SCHEMA_VERSION = 17
 """The number of the last migration."""
 
 READABLE_SINCE = 10
@@ -421,6 +421,16 @@ checkpoints = Table(
     sqlite_with_rowid=False,
 )
 """The last checkpoint that was signed of each log. A row is only replaced by one grown from it."""
+
+kept_checkpoints = Table(
+    "kept_checkpoints",
+    metadata,
+    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sign_time", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", _text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Checkpoints as they were signed, one an hour at most. Rows are inserted; nothing changes one."""
 
 cap_uses = Table(
     "cap_uses",

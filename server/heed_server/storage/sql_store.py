@@ -67,7 +67,7 @@ from heed_server.store import (
     Subscriber,
     Tenant,
 )
-from heed_server.tree_store import Hashes, Leaf, LoggedChange, Signed
+from heed_server.tree_store import Hashes, KeptCheckpoint, Leaf, LoggedChange, Signed
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -404,6 +404,10 @@ class SqlStore:
         """Put a checkpoint in the place of the one it was grown from (see `TreeStore`)."""
         now = self._rules.clock.now()
         return await self._write(lambda c: trees.put_signed(c, signed, full, instead_of, now))
+
+    async def kept_checkpoints(self, tenant_id: TenantId, limit: int) -> Sequence[KeptCheckpoint]:
+        """Return the last checkpoints that were kept (see `TreeStore`)."""
+        return await self._read(lambda c: trees.read_kept(c, tenant_id, limit))
 
     async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take a lease, or hold it for longer; False if another has it."""

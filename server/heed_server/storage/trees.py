@@ -7,7 +7,7 @@ Laws:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,9 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from heed.audit.tiles import TILE_WIDTH, FullTile, Tile
 from heed.model import Instant, Revision, TenantId
 from heed.proof import HASH_BYTES
-from heed_server.storage.schema import changes, checkpoints, tiles
+from heed_server.storage.schema import changes, checkpoints, kept_checkpoints, tiles
 from heed_server.store import LogDamagedError
-from heed_server.tree_store import Hashes, Leaf, LoggedChange, Signed
+from heed_server.tree_store import Hashes, KeptCheckpoint, Leaf, LoggedChange, Signed
+
+KEEP_MICROSECONDS: Final = 3_600_000_000
+"""From one checkpoint that is kept to the next. Lower: more rows, of 300 bytes, for ever."""
 
 _LEAF_COLUMNS = (
     changes.c.revision,
@@ -129,7 +132,28 @@ def put_signed(
                 for one in full
             ],
         )
+    _keep_one_an_hour(connection, signed, now)
     return True
+
+
+def read_kept(connection: Connection, tenant_id: TenantId, limit: int) -> list[KeptCheckpoint]:
+    """Return the last checkpoints that were kept, the newest first."""
+    rows = connection.execute(
+        select(kept_checkpoints.c.sign_time, kept_checkpoints.c.note)
+        .where(kept_checkpoints.c.tenant_id == tenant_id)
+        .order_by(kept_checkpoints.c.sign_time.desc())
+        .limit(limit)
+    )
+    return [KeptCheckpoint(*row) for row in rows]
+
+
+def _keep_one_an_hour(connection: Connection, signed: Signed, now: Instant) -> None:
+    last = read_kept(connection, signed.tenant_id, 1)
+    if last and now < last[0].sign_time + KEEP_MICROSECONDS:
+        return
+    connection.execute(
+        insert(kept_checkpoints).values(tenant_id=signed.tenant_id, sign_time=now, note=signed.note)
+    )
 
 
 def _logged(row: Sequence[Any]) -> LoggedChange:

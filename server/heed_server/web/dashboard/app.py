@@ -213,6 +213,8 @@ class DashboardApp:
                 return _not_allowed("POST")
             if view not in looker.views:
                 return problem(HTTPStatus.FORBIDDEN, "Your rights are not those of this view.")
+            if view.is_shown_at_once:
+                return await self._tell(view, suffix, looker, {}, query)
             return answer(HTTPStatus.OK, pages.view_page(view, looker, None, {}))
         return await self._tell(view, suffix, looker, form, query)
 

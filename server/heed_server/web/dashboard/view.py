@@ -81,3 +81,5 @@ class View:
     """Whether the page reads it again and again while it is open; one with a form never is."""
     form: Form | None = None
     """None: it is shown at once. Else `read` is called with the form that was sent."""
+    is_shown_at_once: bool = False
+    """With a form: whether `read` is called before it was sent too, then with nothing."""
