@@ -38,6 +38,7 @@ from heed_server.approvals import Approval, AskedCall
 from heed_server.deadline_marks import DeadlineStore
 from heed_server.erasures import Erased
 from heed_server.key_store import KeyStore
+from heed_server.webhook_store import WebhookStore
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -401,6 +402,11 @@ class Store(
     @property
     def deadlines(self) -> DeadlineStore:
         """What the watch on deadlines keeps."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookStore:
+        """What webhooks keep."""
         ...
 
     async def append(self, write: Write) -> Appended:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, NewType, Protocol
 
 from heed.model import Instant, Revision, TenantId
-from heed_server.store import Page
 
 Lane = NewType("Lane", bytes)
 """What keeps its order at a target: a subject's key, `TENANT_LANE`, or the name of a notice."""
@@ -81,6 +80,13 @@ class DeadLetter:
     failure: str
     replay: int
     notice: str = ""
+
+
+class DeadLetterPage(NamedTuple):
+    """Some dead letters. `next_cursor` is empty on the last page."""
+
+    letters: tuple[DeadLetter, ...]
+    next_cursor: str
 
 
 class Health(NamedTuple):
@@ -179,14 +185,20 @@ class WebhookStore(Protocol):
         """Return every target that a tenant has had, by name."""
         ...
 
-    async def dead_letters(self, place: Place, cursor: str, limit: int) -> Page[DeadLetter]:
-        """Return a page of the dead letters of a target that are not to be replayed, by age."""
+    async def dead_letters(self, place: Place, cursor: str, limit: int) -> DeadLetterPage | None:
+        """Return a page of the dead letters of a target that are not to be replayed, by age.
+
+        None: there was never such a target.
+        """
         ...
 
-    async def replay(self, place: Place, letter_ids: Sequence[str] | None) -> int:
-        """Have dead letters sent anew; None: all. Return how many there were."""
+    async def replay(self, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+        """Have dead letters sent anew, without ids all; return how many there were.
+
+        None: there was never such a target.
+        """
         ...
 
-    async def discard(self, place: Place, letter_ids: Sequence[str] | None) -> int:
-        """Delete dead letters that are not to be sent anew; None: all. Return how many."""
+    async def discard(self, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+        """Delete dead letters that are not to be sent anew; ids and answer as of `replay`."""
         ...

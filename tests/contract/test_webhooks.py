@@ -58,6 +58,11 @@ def place(shop: Shop) -> Place:
     return Place(shop.tenant_id, "crm")
 
 
+async def letters_of(store: SqlStore, place: Place) -> tuple[DeadLetter, ...]:
+    page = await store.webhooks.dead_letters(place, "", 100)
+    return () if page is None else page.letters
+
+
 def letter(letter_id: str = "id-1", **other: object) -> DeadLetter:
     made = DeadLetter(
         letter_id=letter_id,
@@ -139,14 +144,15 @@ async def test_dead_letters_are_listed_by_age_page_by_page(store: SqlStore, plac
     cursor = ""
     while True:
         page = await store.webhooks.dead_letters(place, cursor, 3)
-        found += page.items
+        assert page is not None
+        found += page.letters
         cursor = page.next_cursor
         if not cursor:
             break
 
     assert found == sorted(letters, key=lambda one: (one.dead_time, one.letter_id))
     other = Place(place.tenant_id, "other")
-    assert (await store.webhooks.dead_letters(other, "", 3)).items == ()
+    assert await store.webhooks.dead_letters(other, "", 3) is None
     with pytest.raises(InvalidArgumentError, match="page_token"):
         await store.webhooks.dead_letters(place, "nonsense", 3)
 
@@ -164,9 +170,7 @@ async def test_what_is_to_be_replayed_is_listed_no_more_and_asked_of_who_deliver
     assert await store.webhooks.discard(place, ["id-0", "id-1"]) == 1
 
     assert (await store.webhooks.asked_counts())[place] > before
-    assert [one.letter_id for one in (await store.webhooks.dead_letters(place, "", 9)).items] == [
-        "id-2"
-    ]
+    assert [one.letter_id for one in await letters_of(store, place)] == ["id-2"]
     asked = await store.webhooks.asked(place, 10)
     assert [one.letter_id for one in asked.replays] == ["id-1", "id-3"]
     assert asked.dead_count == 1
@@ -274,7 +278,7 @@ async def test_an_event_that_is_given_up_is_a_dead_letter_and_its_subject_goes_o
             await sender.until_taken(2)
             await until_dead(shop, place)
 
-    (dead,) = (await shop.store.webhooks.dead_letters(place, "", 10)).items
+    (dead,) = await letters_of(shop.store, place)
     assert (dead.revision, dead.attempts, dead.failure) == (1, 1, "HTTP 410")
     assert [one["id"] for one in logs if one["event"] == "webhook_dead"] == [dead.letter_id]
 
@@ -287,7 +291,7 @@ async def test_what_is_never_taken_is_given_up_after_its_time(shop: Shop, place:
     async with running(await made(shop, sender, limits=limits)):
         await until_dead(shop, place)
 
-    (dead,) = (await shop.store.webhooks.dead_letters(place, "", 10)).items
+    (dead,) = await letters_of(shop.store, place)
     assert (dead.revision, dead.failure) == (1, "HTTP 500")
     assert dead.attempts > 1
 
@@ -295,7 +299,7 @@ async def test_what_is_never_taken_is_given_up_after_its_time(shop: Shop, place:
 async def until_dead(shop: Shop, place: Place, count: int = 1) -> None:
     """Wait until so many dead letters are kept; nothing tells of it."""
     async with asyncio.timeout(30):
-        while len((await shop.store.webhooks.dead_letters(place, "", 100)).items) < count:
+        while len(await letters_of(shop.store, place)) < count:
             pass
 
 
@@ -343,7 +347,7 @@ async def test_with_too_many_dead_letters_the_target_waits_and_says_so(
             await until_dead(shop, place, 5)
             sender.judge = lambda _: None
             await until(lambda: "dead_letters_max" in deliverer.waits)
-            assert await shop.store.webhooks.discard(place, None) >= 5
+            assert await shop.store.webhooks.discard(place, None)
             deliverer.look_at_asked()
             await sender.until_taken(40)
 
@@ -458,3 +462,5 @@ async def test_shops_have_targets_of_their_own(store: SqlStore, shop: Shop, plac
 
     assert len(await store.webhooks.targets(shop.tenant_id)) == 1
     assert await store.webhooks.replay(Place(other.tenant_id, "crm"), None) == 0
+    assert await store.webhooks.replay(Place(other.tenant_id, "pager"), None) is None
+    assert await store.webhooks.discard(Place(other.tenant_id, "pager"), ["id-1"]) is None

@@ -72,11 +72,16 @@ RIGHTS: Mapping[str, str] = {
     "GetTile": "audit",
     "GetPropagation": "operate",
     "GetDeadlines": "operate",
+    "ListWebhookTargets": "operate",
+    "ListDeadLetters": "operate",
+    "ReplayDeadLetters": "operate",
+    "DiscardDeadLetters": "operate",
     "DeclareSubscriber": "operate",
     "WithdrawSubscriber": "operate",
 }
 
 
+NEEDS_A_TARGET = ("ListDeadLetters", "ReplayDeadLetters", "DiscardDeadLetters")
 NEEDS_A_CHECKPOINT = (
     "GetCheckpoint",
     "GetReceipt",
@@ -172,6 +177,7 @@ async def test_a_method_needs_no_other_right(guarded: tuple[Running, Keys]) -> N
         "RevertBatch": ErrorReason.BATCH_UNKNOWN,
         "GrantApproval": ErrorReason.APPROVAL_UNKNOWN,
         "RejectApproval": ErrorReason.APPROVAL_UNKNOWN,
+        **dict.fromkeys(NEEDS_A_TARGET, ErrorReason.WEBHOOK_TARGET_UNKNOWN),
     }
 
 

@@ -381,6 +381,14 @@ VALID: dict[str, Callable[[], Message]] = {
     "OfferRecords": lambda: offer_records(1),
     "GetPropagation": watch.GetPropagationRequest,
     "GetDeadlines": watch.GetDeadlinesRequest,
+    "ListWebhookTargets": admin.ListWebhookTargetsRequest,
+    "ListDeadLetters": lambda: admin.ListDeadLettersRequest(target="crm"),
+    "ReplayDeadLetters": lambda: admin.ReplayDeadLettersRequest(
+        target="crm", every=admin.EveryDeadLetter()
+    ),
+    "DiscardDeadLetters": lambda: admin.DiscardDeadLettersRequest(
+        target="crm", every=admin.EveryDeadLetter()
+    ),
     "DeclareSubscriber": lambda: watch.DeclareSubscriberRequest(subscriber="mailer-1"),
     "WithdrawSubscriber": lambda: watch.WithdrawSubscriberRequest(subscriber="mailer-1"),
 }

@@ -13,6 +13,7 @@ from heed.cli import (
     choosing,
     clocking,
     doctoring,
+    hooks,
     importing,
     linking,
     person,
@@ -184,6 +185,7 @@ app.command("erase")(person.erase)
 app.command("propagation")(propagating.propagation)
 app.command("deadlines")(clocking.deadlines)
 app.add_typer(propagating.app, name="subscribers")
+app.add_typer(hooks.app, name="webhooks")
 app.add_typer(proving.app, name="audit")
 app.command("call")(calling.call)
 app.command("doctor")(doctoring.doctor)

@@ -19,6 +19,7 @@ from heed.client.privacy import PrivacyMethods
 from heed.client.proofs import ProofMethods
 from heed.client.propagation import PropagationMethods
 from heed.client.ways_back import WaysBackMethods
+from heed.client.webhooks import WebhookMethods
 from heed.connection.aio import AioCalls
 from heed.connection.target import DEFAULT_ADDRESS, Tls, target_of
 from heed.errors import invalid_field
@@ -35,6 +36,7 @@ class Client(
     PrivacyMethods,
     WaysBackMethods,
     PropagationMethods,
+    WebhookMethods,
     ProofMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.

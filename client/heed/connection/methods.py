@@ -400,6 +400,40 @@ OFFER_RECORDS: Final = MethodSpec(
     is_retried=False,  # the follower offers again, with the same key
 )
 
+LIST_WEBHOOK_TARGETS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListWebhookTargets",
+    request=admin.ListWebhookTargetsRequest,
+    answer=admin.ListWebhookTargetsResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+LIST_DEAD_LETTERS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ListDeadLetters",
+    request=admin.ListDeadLettersRequest,
+    answer=admin.ListDeadLettersResponse,
+    kind=Kind.READ,
+    timeout_seconds=5.0,
+)
+REPLAY_DEAD_LETTERS: Final = MethodSpec(
+    service=_ADMIN,
+    name="ReplayDeadLetters",
+    request=admin.ReplayDeadLettersRequest,
+    answer=admin.ReplayDeadLettersResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=10.0,
+    is_retried=False,  # no key; calling again finds none
+)
+DISCARD_DEAD_LETTERS: Final = MethodSpec(
+    service=_ADMIN,
+    name="DiscardDeadLetters",
+    request=admin.DiscardDeadLettersRequest,
+    answer=admin.DiscardDeadLettersResponse,
+    kind=Kind.WRITE,
+    timeout_seconds=10.0,
+    is_retried=False,  # no key; calling again finds none
+)
 GET_PROPAGATION: Final = MethodSpec(
     service=_WATCH,
     name="GetPropagation",
@@ -473,6 +507,10 @@ METHODS: Final[tuple[MethodSpec[Message, Message], ...]] = (
     LIST_APPROVALS,
     GRANT_APPROVAL,
     REJECT_APPROVAL,
+    LIST_WEBHOOK_TARGETS,
+    LIST_DEAD_LETTERS,
+    REPLAY_DEAD_LETTERS,
+    DISCARD_DEAD_LETTERS,
     GET_PROPAGATION,
     GET_DEADLINES,
     DECLARE_SUBSCRIBER,

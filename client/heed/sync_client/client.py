@@ -24,6 +24,7 @@ from heed.sync_client.privacy import PrivacyMethods
 from heed.sync_client.proofs import ProofMethods
 from heed.sync_client.propagation import PropagationMethods
 from heed.sync_client.ways_back import WaysBackMethods
+from heed.sync_client.webhooks import WebhookMethods
 
 
 class SyncClient(
@@ -36,6 +37,7 @@ class SyncClient(
     PrivacyMethods,
     WaysBackMethods,
     PropagationMethods,
+    WebhookMethods,
     ProofMethods,
 ):
     """Asks heed servers before each message, and tells them what people choose.

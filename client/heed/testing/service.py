@@ -21,6 +21,7 @@ from heed.testing.approving import APPROVING
 from heed.testing.auditing import AUDITS
 from heed.testing.clock import FakeClock
 from heed.testing.following import FOLLOWING, waited
+from heed.testing.hooks import HOOKS
 from heed.testing.linking import LINKING, stop_of
 from heed.testing.memory import Memory
 from heed.testing.reading import READS, export
@@ -30,7 +31,7 @@ from heed.wire import parse_admin
 from heed_proto.v1 import admin_service_pb2 as admin
 
 FIRST_TENANT: Final = "default"
-_METHODS: Final = (READS, LINKING, AUDITS, APPROVING, FOLLOWING)
+_METHODS: Final = (READS, LINKING, AUDITS, APPROVING, FOLLOWING, HOOKS)
 
 
 class FakeService:

@@ -386,6 +386,34 @@ class SubscriberAsked:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTargetsAsked:
+    """ListWebhookTargets."""
+
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLettersAsked:
+    """ListDeadLetters."""
+
+    tenant: str
+    target: str
+    page_size: int
+    cursor: str
+    """Where the page before ended; empty: from the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersAsked:
+    """ReplayDeadLetters or DiscardDeadLetters."""
+
+    tenant: str
+    target: str
+    letter_ids: tuple[str, ...] | None
+    """None: all."""
+
+
 @dataclass(slots=True)
 class StreamAsked:
     """One request of StreamCheckSuppression."""

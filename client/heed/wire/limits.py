@@ -84,6 +84,10 @@ EXPORT_RECORDS_MAX: Final = 500
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_TOKEN_CHARACTERS_MAX: Final = 1_024
+DEAD_LETTERS_NAMED_MAX: Final = 1_000
+"""Dead letters that one call names."""
+LETTER_ID_CHARACTERS_MAX: Final = 100
+TARGET_CHARACTERS_MAX: Final = 64
 
 WAIT_PROPAGATED_SECONDS_MAX: Final = 30
 """Of the wait of a SetPreference until everybody has applied it."""

@@ -139,6 +139,26 @@ class AdminServiceStub(object):
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
                 response_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
                 _registered_method=True)
+        self.ListWebhookTargets = channel.unary_unary(
+                '/heed.v1.AdminService/ListWebhookTargets',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/heed.v1.AdminService/ListDeadLetters',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/heed.v1.AdminService/ReplayDeadLetters',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetters = channel.unary_unary(
+                '/heed.v1.AdminService/DiscardDeadLetters',
+                request_serializer=heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+                response_deserializer=heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
+                _registered_method=True)
         self.ExportSubject = channel.unary_unary(
                 '/heed.v1.AdminService/ExportSubject',
                 request_serializer=heed_dot_v1_dot_admin__service__pb2.ExportSubjectRequest.SerializeToString,
@@ -355,6 +375,47 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhookTargets(self, request, context):
+        """Says where webhooks stand: every target that the tenant has had, by name (docs/webhooks.md). It
+        tells no URL. Needs the right `operate`.
+
+        Errors: TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Returns the events that were given up for a target, those first that were longest ago, and not
+        those that are to be sent anew. It tells no subject. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Has events that were given up sent anew: each, and after it all that the log has had of its
+        subject since, in order, under new ids. The node that delivers begins within seconds. Sent again
+        it finds none. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetters(self, request, context):
+        """Deletes events that were given up; the target is never told of them. The log keeps its changes.
+        Sent again it finds none. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportSubject(self, request, context):
         """Returns all that is known of one person: their addresses as they are kept, every record that
         stands, what would be decided now on each channel and why, and every change of the log, page by
@@ -484,6 +545,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RejectApproval,
                     request_deserializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.FromString,
                     response_serializer=heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.SerializeToString,
+            ),
+            'ListWebhookTargets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookTargets,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+            'DiscardDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetters,
+                    request_deserializer=heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersRequest.FromString,
+                    response_serializer=heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersResponse.SerializeToString,
             ),
             'ExportSubject': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportSubject,
@@ -1041,6 +1122,114 @@ class AdminService(object):
             '/heed.v1.AdminService/RejectApproval',
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalRequest.SerializeToString,
             heed_dot_v1_dot_admin__service__pb2.RejectApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookTargets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ListWebhookTargets',
+            heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ListWebhookTargetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ListDeadLetters',
+            heed_dot_v1_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/ReplayDeadLetters',
+            heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heed.v1.AdminService/DiscardDeadLetters',
+            heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+            heed_dot_v1_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

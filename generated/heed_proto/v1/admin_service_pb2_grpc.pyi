@@ -149,6 +149,31 @@ class AdminServiceStub:
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
     """
+    ListWebhookTargets: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhookTargetsRequest, _admin_service_pb2.ListWebhookTargetsResponse]
+    """Says where webhooks stand: every target that the tenant has had, by name (docs/webhooks.md). It
+    tells no URL. Needs the right `operate`.
+
+    Errors: TENANT_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]
+    """Returns the events that were given up for a target, those first that were longest ago, and not
+    those that are to be sent anew. It tells no subject. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayDeadLettersRequest, _admin_service_pb2.ReplayDeadLettersResponse]
+    """Has events that were given up sent anew: each, and after it all that the log has had of its
+    subject since, in order, under new ids. The node that delivers begins within seconds. Sent again
+    it finds none. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    """
+    DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DiscardDeadLettersRequest, _admin_service_pb2.DiscardDeadLettersResponse]
+    """Deletes events that were given up; the target is never told of them. The log keeps its changes.
+    Sent again it finds none. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    """
     ExportSubject: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ExportSubjectRequest, _admin_service_pb2.ExportSubjectResponse]
     """Returns all that is known of one person: their addresses as they are kept, every record that
     stands, what would be decided now on each channel and why, and every change of the log, page by
@@ -289,6 +314,31 @@ class AdminServiceAsyncStub(AdminServiceStub):
     the right `admin`.
 
     Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+    """
+    ListWebhookTargets: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhookTargetsRequest, _admin_service_pb2.ListWebhookTargetsResponse]  # type: ignore[assignment]
+    """Says where webhooks stand: every target that the tenant has had, by name (docs/webhooks.md). It
+    tells no URL. Needs the right `operate`.
+
+    Errors: TENANT_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Returns the events that were given up for a target, those first that were longest ago, and not
+    those that are to be sent anew. It tells no subject. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE.
+    """
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayDeadLettersRequest, _admin_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """Has events that were given up sent anew: each, and after it all that the log has had of its
+    subject since, in order, under new ids. The node that delivers begins within seconds. Sent again
+    it finds none. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+    """
+    DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DiscardDeadLettersRequest, _admin_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
+    """Deletes events that were given up; the target is never told of them. The log keeps its changes.
+    Sent again it finds none. Needs the right `operate`.
+
+    Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
     """
     ExportSubject: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ExportSubjectRequest, _admin_service_pb2.ExportSubjectResponse]  # type: ignore[assignment]
     """Returns all that is known of one person: their addresses as they are kept, every record that
@@ -547,6 +597,55 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         the right `admin`.
 
         Errors: APPROVAL_UNKNOWN; APPROVAL_REQUIRED when it was granted already.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhookTargets(
+        self,
+        request: _admin_service_pb2.ListWebhookTargetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListWebhookTargetsResponse, _abc.Awaitable[_admin_service_pb2.ListWebhookTargetsResponse]]:
+        """Says where webhooks stand: every target that the tenant has had, by name (docs/webhooks.md). It
+        tells no URL. Needs the right `operate`.
+
+        Errors: TENANT_UNKNOWN, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _admin_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.ListDeadLettersResponse]]:
+        """Returns the events that were given up for a target, those first that were longest ago, and not
+        those that are to be sent anew. It tells no subject. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _admin_service_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.ReplayDeadLettersResponse]]:
+        """Has events that were given up sent anew: each, and after it all that the log has had of its
+        subject since, in order, under new ids. The node that delivers begins within seconds. Sent again
+        it finds none. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetters(
+        self,
+        request: _admin_service_pb2.DiscardDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.DiscardDeadLettersResponse]]:
+        """Deletes events that were given up; the target is never told of them. The log keeps its changes.
+        Sent again it finds none. Needs the right `operate`.
+
+        Errors: INVALID_FIELD, WEBHOOK_TARGET_UNKNOWN, STORE_UNAVAILABLE, OUTCOME_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

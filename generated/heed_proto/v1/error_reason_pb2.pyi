@@ -232,6 +232,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "NODE_OUTDATED", "domain": "heed.dev", "metadata": {}}
     """
+    ERROR_REASON_WEBHOOK_TARGET_UNKNOWN: _ErrorReason.ValueType  # 41
+    """NOT_FOUND. The tenant has had no such target of webhooks, as far as this server knows.
+
+        {"reason": "WEBHOOK_TARGET_UNKNOWN", "domain": "heed.dev", "metadata": {"target": "crm"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. An error's status carries a google.rpc.ErrorInfo with `domain` "heed.dev" and
@@ -448,5 +453,10 @@ what was asked for: quiet hours, or `no_ask_until`. Replace it, then send the sa
 that was killed counts for up to 15 minutes.
 
     {"reason": "NODE_OUTDATED", "domain": "heed.dev", "metadata": {}}
+"""
+ERROR_REASON_WEBHOOK_TARGET_UNKNOWN: ErrorReason.ValueType  # 41
+"""NOT_FOUND. The tenant has had no such target of webhooks, as far as this server knows.
+
+    {"reason": "WEBHOOK_TARGET_UNKNOWN", "domain": "heed.dev", "metadata": {"target": "crm"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -28,7 +28,7 @@ from heed_proto.v1 import watch_service_pb2 as watch
 from heed_server.auth.policy import Principal
 from heed_server.propagation import is_propagated, unheard
 from heed_server.rates import RateKind
-from heed_server.rpc import approving, audits, linking, people, proofs, propagations, reads
+from heed_server.rpc import approving, audits, hooks, linking, people, proofs, propagations, reads
 from heed_server.service import Service
 from heed_server.service.checks import Checks, SecondsLeft
 from heed_server.writes import Appended
@@ -235,6 +235,10 @@ _UNARY: tuple[UnaryMethod[Service], ...] = (
     ),
     _read("GetPropagation", propagations.get_propagation),
     _read("GetDeadlines", propagations.get_deadlines),
+    _read("ListWebhookTargets", hooks.list_webhook_targets),
+    _read("ListDeadLetters", hooks.list_dead_letters),
+    _read("ReplayDeadLetters", hooks.replay_dead_letters, is_write=True),
+    _read("DiscardDeadLetters", hooks.discard_dead_letters, is_write=True),
     _read("DeclareSubscriber", propagations.declare_subscriber, is_write=True),
     _read("WithdrawSubscriber", propagations.withdraw_subscriber, is_write=True),
 )

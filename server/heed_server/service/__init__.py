@@ -5,6 +5,7 @@ from heed_server.service.approvals import Approvals
 from heed_server.service.audits import Audits
 from heed_server.service.checks import Checks
 from heed_server.service.clocks import Clocks
+from heed_server.service.hooks import Hooks
 from heed_server.service.looking import Looking
 from heed_server.service.offers import Offers
 from heed_server.service.operations import Operations
@@ -45,5 +46,6 @@ class Service(
     Propagations,
     Clocks,
     Looking,
+    Hooks,
 ):
     """Everything that heed does, for one node. See each part, and `Node` for how it is made."""

@@ -55,6 +55,10 @@ RIGHT_OF_METHOD: Mapping[str, Right] = MappingProxyType(
         "OfferRecords": Right.WATCH,
         "GetPropagation": Right.OPERATE,
         "GetDeadlines": Right.OPERATE,
+        "ListWebhookTargets": Right.OPERATE,
+        "ListDeadLetters": Right.OPERATE,
+        "ReplayDeadLetters": Right.OPERATE,
+        "DiscardDeadLetters": Right.OPERATE,
         "DeclareSubscriber": Right.OPERATE,
         "WithdrawSubscriber": Right.OPERATE,
     }

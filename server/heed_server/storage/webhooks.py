@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
     Select,
     Table,
+    Update,
     delete,
     func,
     insert,
@@ -30,10 +32,10 @@ from heed_server.storage.schema import (
     webhook_late,
     webhook_targets,
 )
-from heed_server.store import Page
 from heed_server.webhook_store import (
     Asked,
     DeadLetter,
+    DeadLetterPage,
     Health,
     Lane,
     LateLane,
@@ -85,16 +87,16 @@ class WebhookTables:
         """Return every target that a tenant has had, by name."""
         return await self.read(lambda c: _targets(c, tenant_id))
 
-    async def dead_letters(self, place: Place, cursor: str, limit: int) -> Page[DeadLetter]:
-        """Return a page of the dead letters of a target, by age."""
+    async def dead_letters(self, place: Place, cursor: str, limit: int) -> DeadLetterPage | None:
+        """Return a page of the dead letters of a target, by age (see `WebhookStore`)."""
         return await self.read(lambda c: _dead_letters(c, place, cursor, limit))
 
-    async def replay(self, place: Place, letter_ids: Sequence[str] | None) -> int:
-        """Have dead letters sent anew; None: all. Return how many there were."""
+    async def replay(self, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+        """Have dead letters sent anew, without ids all; return how many there were."""
         return await self.write(lambda c: _replay(c, place, letter_ids))
 
-    async def discard(self, place: Place, letter_ids: Sequence[str] | None) -> int:
-        """Delete dead letters; None: all. Return how many."""
+    async def discard(self, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+        """Delete dead letters, without ids all; return how many."""
         return await self.write(lambda c: _discard(c, place, letter_ids))
 
 
@@ -229,37 +231,48 @@ def _targets(connection: Connection, tenant_id: TenantId) -> list[TargetStanding
 
 def _dead_letters(
     connection: Connection, place: Place, cursor: str, limit: int
-) -> Page[DeadLetter]:
+) -> DeadLetterPage | None:
+    if not _is_known(connection, place):
+        return None
     statement = _select_dead(place, is_asked=False).order_by(_DEAD.dead_time, _DEAD.letter_id)
     if cursor:
         statement = statement.where(row_of(_DEAD.dead_time, _DEAD.letter_id) > _place_of(cursor))
     rows = connection.execute(statement.limit(limit + 1)).fetchall()
     letters = tuple(_letter_of(row) for row in rows[:limit])
     has_more = len(rows) > limit
-    return Page(
-        items=letters,
-        next_cursor=f"{letters[-1].dead_time}/{letters[-1].letter_id}" if has_more else "",
-    )
+    cursor = f"{letters[-1].dead_time}/{letters[-1].letter_id}" if has_more else ""
+    return DeadLetterPage(letters, cursor)
 
 
-def _replay(connection: Connection, place: Place, letter_ids: Sequence[str] | None) -> int:
-    statement = update(webhook_dead).where(_of(webhook_dead, place), ~_DEAD.is_asked)
+def _replay(connection: Connection, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+    return _change_dead(connection, place, update(webhook_dead).values(is_asked=True), letter_ids)
+
+
+def _discard(connection: Connection, place: Place, letter_ids: Sequence[str] | None) -> int | None:
+    return _change_dead(connection, place, delete(webhook_dead), letter_ids)
+
+
+def _change_dead(
+    connection: Connection,
+    place: Place,
+    statement: Update | Delete,
+    letter_ids: Sequence[str] | None,
+) -> int | None:
+    """Change dead letters, and say to who delivers that they were; None: no such target."""
+    if not _is_known(connection, place):
+        return None
+    statement = statement.where(_of(webhook_dead, place), ~_DEAD.is_asked)
     if letter_ids is not None:
         statement = statement.where(_DEAD.letter_id.in_(letter_ids))
-    asked = connection.execute(statement.values(is_asked=True)).rowcount
-    if asked:
+    changed = connection.execute(statement).rowcount
+    if changed:
         _say_asked(connection, place)
-    return asked
+    return changed
 
 
-def _discard(connection: Connection, place: Place, letter_ids: Sequence[str] | None) -> int:
-    statement = delete(webhook_dead).where(_of(webhook_dead, place), ~_DEAD.is_asked)
-    if letter_ids is not None:
-        statement = statement.where(_DEAD.letter_id.in_(letter_ids))
-    deleted = connection.execute(statement).rowcount
-    if deleted:
-        _say_asked(connection, place)
-    return deleted
+def _is_known(connection: Connection, place: Place) -> bool:
+    found = select(_TARGET.target).where(_of(webhook_targets, place))
+    return connection.execute(found).first() is not None
 
 
 def _of(table: Table, place: Place) -> ColumnElement[bool]:

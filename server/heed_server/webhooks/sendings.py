@@ -106,6 +106,8 @@ class Sendings:
         self._told = told
         self._under_way = 0
         self._late_under_way = 0
+        # Whether `start` began nothing because the target is left alone.
+        self._is_quiet = False
 
     def begin(self, health: Health) -> None:
         """Begin anew: nothing is under way."""
@@ -114,9 +116,11 @@ class Sendings:
 
     def start(self, group: TaskGroup, sender: Sender, order: Order) -> None:
         """Begin to send what may be sent now."""
+        self._is_quiet = False
         while self._under_way < self.pace.in_flight_max:
             now = self._means.now()
             if now < self.pace.quiet_until:
+                self._is_quiet = True
                 return
             sending = self._next(order, now)
             if sending is None:
@@ -128,9 +132,10 @@ class Sendings:
     def next_time(self, order: Order) -> Instant | None:
         """Return when `start` may have something to begin; None: not by itself.
 
-        Whatever was due when it was last called was begun, or waits for something to end.
+        Whatever was due when it was last called was begun, or waits for something to end; so it is
+        judged by what it found then, however late it is by now.
         """
-        if self._means.now() < self.pace.quiet_until:
+        if self._is_quiet:
             return self.pace.quiet_until
         may_start = self._under_way < self.pace.in_flight_max and self._may_start_late()
         return order.next_due() if may_start and not self.pace.is_away else None
