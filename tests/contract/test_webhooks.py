@@ -1,15 +1,12 @@
 """What webhooks keep, on both databases; and targets that are sent a real log, whatever fails."""
 
-import asyncio
 import random
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from heed.errors import InvalidArgumentError
-from heed.model import Channel, Instant, Revision, Scope, TenantId
+from heed.model import Instant, Revision, TenantId
 from heed_server.storage import SqlStore
 from heed_server.webhook_store import (
     DeadLetter,
@@ -20,47 +17,36 @@ from heed_server.webhook_store import (
     Place,
     Position,
 )
-from heed_server.webhooks.deliverer import Deliverer
-from heed_server.webhooks.events import EventType
-from heed_server.webhooks.limits import WebhookLimits
-from heed_server.webhooks.transport import Failure
-from tests.support.outbox_reader import until
 from tests.support.stores import (
     NOW,
     Database,
     Shop,
-    chooses,
     erases,
     keyed,
     new_shop,
-    opt_out,
     places,
 )
 from tests.support.webhooks import (
-    QUICK,
+    GONE,
+    SERVER_ERROR,
     InProcess,
-    means,
+    changed,
+    letters_of,
+    log_of,
+    made,
     moved,
     running,
-    tail_of,
-    target,
+    until_dead,
 )
 
 ADA = Lane(keyed("ada").key)
 BOB = Lane(keyed("bob").key)
 BEGIN = Position(b"epoch--1", Revision(0), bytes(32))
-SERVER_ERROR = Failure(why="HTTP 500")
-GONE = Failure(why="HTTP 410", is_final=True)
 
 
 @pytest.fixture
 def place(shop: Shop) -> Place:
     return Place(shop.tenant_id, "crm")
-
-
-async def letters_of(store: SqlStore, place: Place) -> tuple[DeadLetter, ...]:
-    page = await store.webhooks.dead_letters(place, "", 100)
-    return () if page is None else page.letters
 
 
 def letter(letter_id: str = "id-1", **other: object) -> DeadLetter:
@@ -199,32 +185,6 @@ async def test_notices_wait_once_and_no_more_than_so_many(store: SqlStore, place
 # -- a target that is sent a log
 
 
-async def changed(shop: Shop, *names: str) -> None:
-    for number, name in enumerate(names):
-        scope = Scope(channel=Channel.EMAIL, topic=f"news.t{number % 5}")
-        await shop.ask(chooses(name, choices=(opt_out(scope),)))
-
-
-async def made(
-    shop: Shop, sender: InProcess, *, limits: WebhookLimits = QUICK, **wanted: Any
-) -> Deliverer:
-    tail = await tail_of(shop)
-
-    def clock() -> Instant:
-        return Instant(NOW + round(asyncio.get_running_loop().time() * 1_000_000))
-
-    return Deliverer(target(**wanted), tail, means(shop.store, sender, now=clock, limits=limits))
-
-
-async def log_of(shop: Shop) -> dict[str, list[int]]:
-    """What each subject's events are, as the log has them."""
-    found: dict[str, list[int]] = {}
-    for change in await shop.store.read_changes(shop.tenant_id, Revision(0), 10_000):
-        subject = "" if change.subject is None else change.subject.hex()
-        found.setdefault(subject, []).append(change.revision)
-    return found
-
-
 async def test_a_flaky_receiver_is_told_all_in_order_over_restarts(shop: Shop) -> None:
     chance = random.Random(20261127)
     sender = InProcess(judge=lambda _: SERVER_ERROR if chance.random() < 0.4 else None)
@@ -237,7 +197,7 @@ async def test_a_flaky_receiver_is_told_all_in_order_over_restarts(shop: Shop) -
     deliverer = await made(shop, sender)
     async with running(deliverer):
         await changed(shop, *(f"p{n % 7}" for n in range(30)))
-        head = await moved(deliverer._tail, shop)
+        head = await moved(deliverer.tail, shop)
         await sender.until_taken(*range(1, head + 1))
 
     assert sender.order() == await log_of(shop)
@@ -254,62 +214,6 @@ async def test_two_that_deliver_at_once_repeat_and_never_skip_or_reorder(shop: S
         await sender.until_taken(*range(1, 81))
 
     assert sender.order() == await log_of(shop)
-
-
-async def test_others_go_on_while_one_subject_is_refused(shop: Shop) -> None:
-    ada = keyed("ada").key.hex()
-    sender = InProcess(judge=lambda one: SERVER_ERROR if one.subject == ada else None)
-    await changed(shop, "ada", "bob", "ada", "cy")
-    async with running(await made(shop, sender)):
-        await sender.until_taken(2, 4)
-        sender.judge = lambda _: None
-        await sender.until_taken(1, 2, 3, 4)
-
-    assert sender.order()[ada] == [1, 3]
-
-
-async def test_an_event_that_is_given_up_is_a_dead_letter_and_its_subject_goes_on(
-    shop: Shop, place: Place
-) -> None:
-    sender = InProcess(judge=lambda one: GONE if one.revision == 1 else None)
-    await changed(shop, "ada", "ada")
-    with capture_logs() as logs:
-        async with running(await made(shop, sender)):
-            await sender.until_taken(2)
-            await until_dead(shop, place)
-
-    (dead,) = await letters_of(shop.store, place)
-    assert (dead.revision, dead.attempts, dead.failure) == (1, 1, "HTTP 410")
-    assert [one["id"] for one in logs if one["event"] == "webhook_dead"] == [dead.letter_id]
-
-
-async def test_what_is_never_taken_is_given_up_after_its_time(shop: Shop, place: Place) -> None:
-    ada = keyed("ada").key.hex()
-    sender = InProcess(judge=lambda one: SERVER_ERROR if one.subject == ada else None)
-    await changed(shop, "ada", "bob")
-    limits = replace(QUICK, give_up_hours=0.2 / 3_600)
-    async with running(await made(shop, sender, limits=limits)):
-        await until_dead(shop, place)
-
-    (dead,) = await letters_of(shop.store, place)
-    assert (dead.revision, dead.failure) == (1, "HTTP 500")
-    assert dead.attempts > 1
-
-
-async def until_dead(shop: Shop, place: Place, count: int = 1) -> None:
-    """Wait until so many dead letters are kept; nothing tells of it."""
-    async with asyncio.timeout(30):
-        while len(await letters_of(shop.store, place)) < count:
-            pass
-
-
-async def until_noted(shop: Shop, place: Place, revision: int) -> None:
-    """Wait until it is kept that a target stands there; nothing tells of it."""
-    async with asyncio.timeout(30):
-        while True:
-            (told,) = await shop.store.webhooks.targets(place.tenant_id)
-            if told.position.revision == revision:
-                return
 
 
 async def test_a_replay_sends_the_letter_and_what_followed_under_new_ids(
@@ -335,58 +239,6 @@ async def test_a_replay_sends_the_letter_and_what_followed_under_new_ids(
     assert (await shop.store.webhooks.asked(place, 10)).replays == ()
 
 
-async def test_with_too_many_dead_letters_the_target_waits_and_says_so(
-    shop: Shop, place: Place
-) -> None:
-    sender = InProcess(judge=lambda _: GONE)
-    await changed(shop, *(f"p{n}" for n in range(40)))
-    limits = replace(QUICK, dead_letters_max=5, concurrency_max=1)
-    deliverer = await made(shop, sender, limits=limits)
-    with capture_logs() as logs:
-        async with running(deliverer):
-            await until_dead(shop, place, 5)
-            sender.judge = lambda _: None
-            await until(lambda: "dead_letters_max" in deliverer.waits)
-            assert await shop.store.webhooks.discard(place, None)
-            deliverer.look_at_asked()
-            await sender.until_taken(40)
-
-    assert "webhook_waits" in [one["event"] for one in logs]
-    dead = 40 - len({one.revision for one in sender.taken})
-    assert dead >= 5
-
-
-async def test_a_new_target_begins_at_the_head_unless_it_asks_for_all(
-    shop: Shop, place: Place
-) -> None:
-    sender = InProcess()
-    await changed(shop, "ada", "bob")
-    deliverer = await made(shop, sender, begins_first=False)
-    async with running(deliverer):
-        await until(lambda: deliverer.order is not None)
-        await changed(shop, "cy")
-        await moved(deliverer._tail, shop)
-        await sender.until_taken(3)
-
-    assert [one.revision for one in sender.taken] == [3]
-
-
-async def test_a_target_that_is_away_is_tried_one_at_a_time_and_catches_up(shop: Shop) -> None:
-    sender = InProcess(judge=lambda _: SERVER_ERROR)
-    await changed(shop, *(f"p{n}" for n in range(50)))
-    deliverer = await made(shop, sender)
-    with capture_logs() as logs:
-        async with running(deliverer):
-            await sender.until(lambda: len(sender.tried) >= 40)
-            late = deliverer.order.late_count if deliverer.order else 0
-            sender.judge = lambda _: None
-            await sender.until_taken(*range(1, 51))
-
-    assert late <= QUICK.concurrency_max
-    assert [one["event"] for one in logs] == ["webhook_away", "webhook_again"]
-    assert sender.order() == await log_of(shop)
-
-
 async def test_what_an_erasure_took_is_not_in_what_waits(shop: Shop, database: Database) -> None:
     sender = InProcess(judge=lambda _: SERVER_ERROR)
     await changed(shop, "ada")
@@ -394,7 +246,7 @@ async def test_what_an_erasure_took_is_not_in_what_waits(shop: Shop, database: D
     async with running(deliverer):
         await sender.until(lambda: len(sender.tried) >= 2)
         await shop.ask(erases("ada"))
-        await moved(deliverer._tail, shop)
+        await moved(deliverer.tail, shop)
         sender.judge = lambda _: None
         await sender.until_taken(1, 2)
 
@@ -420,38 +272,6 @@ async def test_after_a_new_epoch_it_goes_on_and_says_so(shop: Shop, database: Da
     assert told["epoch.began"].data["epoch"] == b"epoch--2".hex()
     assert told["epoch.began"].data["revision"] == 1
     assert told["preference.changed"].event_id.startswith(b"epoch--2".hex())
-
-
-async def test_a_position_of_another_history_is_left_alone_loudly(
-    shop: Shop, database: Database
-) -> None:
-    sender = InProcess()
-    await changed(shop, "ada", "bob")
-    async with running(await made(shop, sender)):
-        await sender.until_taken(1, 2)
-    await database.execute(f"UPDATE webhook_targets SET running_hash = {database.blob(bytes(32))}")
-    await changed(shop, "cy")
-    deliverer = await made(shop, sender)
-    with capture_logs() as logs:
-        async with running(deliverer):
-            await until(lambda: bool(deliverer.waits))
-
-    assert "the database was put back" in deliverer.waits
-    assert [one["event"] for one in logs] == ["webhook_waits"]
-    assert len(sender.taken) == 2
-
-
-async def test_only_what_a_target_wants_is_sent_and_the_rest_moves_its_position(
-    shop: Shop, place: Place
-) -> None:
-    sender = InProcess()
-    await changed(shop, "ada", "bob")
-    await shop.ask(places("hold-1"))
-    async with running(await made(shop, sender, events=frozenset({EventType.HOLD_PLACED}))):
-        await sender.until_taken(3)
-        await until_noted(shop, place, 3)
-
-    assert [one.type for one in sender.taken] == ["hold.placed"]
 
 
 async def test_shops_have_targets_of_their_own(store: SqlStore, shop: Shop, place: Place) -> None:

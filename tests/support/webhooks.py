@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from heed.model import Change, Instant, Revision
+from heed.model import Change, Channel, Instant, Revision, Scope
 from heed_server.storage import SqlStore
 from heed_server.store import Tenant
+from heed_server.webhook_store import DeadLetter, Place
 from heed_server.webhooks.deliverer import Deliverer
-from heed_server.webhooks.events import EVENT_TYPES, EventType
+from heed_server.webhooks.events import EVENT_TYPES
 from heed_server.webhooks.limits import WebhookLimits
 from heed_server.webhooks.sendings import Means
 from heed_server.webhooks.signing import parse_secret
@@ -25,9 +26,13 @@ from heed_server.webhooks.targets import Target
 from heed_server.webhooks.transport import Failure
 from heed_server.webhooks.wanted import Wanted
 from tests.support.receiver import SECRET
-from tests.support.stores import Shop
+from tests.support.stores import NOW, Shop, chooses, opt_out
 
 QUICK = WebhookLimits(retry_seconds_min=0.01, retry_seconds_max=0.02)
+
+
+SERVER_ERROR = Failure(why="HTTP 500")
+GONE = Failure(why="HTTP 410", is_final=True)
 
 
 @dataclass(frozen=True)
@@ -182,15 +187,48 @@ async def running(deliverer: Deliverer) -> AsyncGenerator[Deliverer]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-__all__ = [
-    "QUICK",
-    "EventType",
-    "Followed",
-    "InProcess",
-    "Sent",
-    "means",
-    "moved",
-    "running",
-    "tail_of",
-    "target",
-]
+async def changed(shop: Shop, *names: str) -> None:
+    for number, name in enumerate(names):
+        scope = Scope(channel=Channel.EMAIL, topic=f"news.t{number % 5}")
+        await shop.ask(chooses(name, choices=(opt_out(scope),)))
+
+
+async def made(
+    shop: Shop, sender: InProcess, *, limits: WebhookLimits = QUICK, **wanted: Any
+) -> Deliverer:
+    tail = await tail_of(shop)
+
+    def clock() -> Instant:
+        return Instant(NOW + round(asyncio.get_running_loop().time() * 1_000_000))
+
+    return Deliverer(target(**wanted), tail, means(shop.store, sender, now=clock, limits=limits))
+
+
+async def log_of(shop: Shop) -> dict[str, list[int]]:
+    """What each subject's events are, as the log has them."""
+    found: dict[str, list[int]] = {}
+    for change in await shop.store.read_changes(shop.tenant_id, Revision(0), 10_000):
+        subject = "" if change.subject is None else change.subject.hex()
+        found.setdefault(subject, []).append(change.revision)
+    return found
+
+
+async def letters_of(store: SqlStore, place: Place) -> tuple[DeadLetter, ...]:
+    page = await store.webhooks.dead_letters(place, "", 100)
+    return () if page is None else page.letters
+
+
+async def until_dead(shop: Shop, place: Place, count: int = 1) -> None:
+    """Wait until so many dead letters are kept; nothing tells of it."""
+    async with asyncio.timeout(30):
+        while len(await letters_of(shop.store, place)) < count:
+            pass
+
+
+async def until_noted(shop: Shop, place: Place, revision: int) -> None:
+    """Wait until it is kept that a target stands there; nothing tells of it."""
+    async with asyncio.timeout(30):
+        while True:
+            (told,) = await shop.store.webhooks.targets(place.tenant_id)
+            if told.position.revision == revision:
+                return

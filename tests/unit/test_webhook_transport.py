@@ -21,6 +21,7 @@ from heed_server.webhooks.resolving import AddressInfo, Found, Guard
 from heed_server.webhooks.signing import parse_secret
 from heed_server.webhooks.targets import Target
 from heed_server.webhooks.transport import ANSWER_BYTES_MAX, Failure, Transport
+from heed_server.webhooks.trying import send_test, unreachable
 from heed_server.webhooks.wanted import Wanted
 from tests.support.receiver import SECRET, Receiver
 from tests.support.served import Authority
@@ -317,3 +318,30 @@ async def test_the_environments_proxy_is_not_used(
         assert await post(target(receiver.url)) is None
 
     assert met == []
+
+
+async def test_a_target_is_tried_by_an_event_that_says_nothing(receiver: Receiver) -> None:
+    to = target(receiver.url)
+    async with Transport(
+        to, guard=Guard(LOOPBACK), request_seconds_max=5, connections_max=1
+    ) as transport:
+        taken = await send_test(to, transport, event_id="test-1", now=now())
+        receiver.answer = lambda _: 500
+        refused = await send_test(to, transport, event_id="test-2", now=now())
+
+    assert taken is None
+    assert refused is not None
+    assert refused.why == "HTTP 500"
+    assert [came.type for came in receiver.came] == ["webhook.test"] * 2
+    assert receiver.came[0].event["data"] == {"tenant": "default", "target": "crm"}
+
+
+async def test_a_host_is_looked_up_and_judged_without_a_connection() -> None:
+    def found(host: str, _: int) -> Sequence[Found]:
+        return [Found(socket.AF_INET, {"in": "10.0.0.1", "out": "8.8.8.8"}[host])]
+
+    inside, outside = target("https://in/"), target("https://out/")
+
+    assert "10.0.0.1 is not of the public" in await unreachable(inside, Guard(()), found)
+    assert await unreachable(inside, Guard([ip_network("10.0.0.0/8")]), found) == ""
+    assert await unreachable(outside, Guard(()), found) == ""

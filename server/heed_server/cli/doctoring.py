@@ -37,6 +37,7 @@ from heed_server.primary.identifying import open_identities
 from heed_server.primary.inbound import sources_of
 from heed_server.primary.limits import limits_of
 from heed_server.primary.publishing import target_of
+from heed_server.primary.webhooks import targets_of
 from heed_server.storage import SqlStore, open_store
 from heed_server.storage.errors import SchemaOlderError
 from heed_server.telemetry.logs import configure_logs
@@ -103,6 +104,9 @@ async def findings(config: Config) -> AsyncGenerator[Finding]:
         yield _address("metrics", metrics, config, is_heed=is_running)
     if config.outbox.urls:
         yield await _outbox(config)
+    if config.webhooks.targets_file is not None:
+        async for finding in _webhooks(config):
+            yield finding
 
 
 def _listening(config: Config) -> Finding:
@@ -276,6 +280,24 @@ async def _outbox(config: Config) -> Finding:
             return _finding("outbox", f"NATS answers at {shown}")
     except HeedError as error:
         return _finding("outbox", f"{shown}: {error.message}", good=False)
+
+
+async def _webhooks(config: Config) -> AsyncGenerator[Finding]:
+    """Whether the targets can be read, and their hosts are such that webhooks may go there."""
+    from heed_server.webhooks.resolving import Guard
+    from heed_server.webhooks.trying import unreachable
+
+    try:
+        targets = targets_of(config)
+    except InvalidArgumentError as error:
+        yield _finding("webhooks", error.message, good=False)
+        return
+    if targets is None:
+        return
+    for target in targets.targets:
+        why = await unreachable(target, Guard(targets.private_networks))
+        found = why or "its host may be reached; `heed-server webhooks test` sends to it"
+        yield _finding(f"webhooks to {target.name} of {target.tenant}", found, good=not why)
 
 
 def _is_free(address: Address) -> bool:

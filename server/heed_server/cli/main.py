@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heed_server.cli import backup_commands, erasures_commands, keys_commands
+from heed_server.cli import backup_commands, erasures_commands, keys_commands, webhooks_commands
 from heed_server.cli.exits import Exit, errors_as_exits
 from heed_server.cli.flags import (
     ACCEPTS_SETTINGS,
@@ -39,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(keys_commands.app, name="keys")
 app.add_typer(erasures_commands.app, name="erasures")
+app.add_typer(webhooks_commands.app, name="webhooks")
 for _name, _command in (
     ("backup", backup_commands.backup),
     ("restore", backup_commands.restore),

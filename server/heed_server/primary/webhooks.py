@@ -18,6 +18,8 @@ from heed_server.telemetry.metrics import Declaration, Reading, single
 if TYPE_CHECKING:
     from heed_server.webhooks import DeadlineNotices, TargetsFile, Webhooks
     from heed_server.webhooks.deliverer import Deliverer
+    from heed_server.webhooks.targets import Target
+    from heed_server.webhooks.transport import Transport
 
 
 def targets_of(config: Config) -> "TargetsFile | None":
@@ -46,28 +48,14 @@ def webhooks_of(
     if targets is None:
         return None
     from heed_server.webhooks import Means, WebhookLimits, Webhooks
-    from heed_server.webhooks.resolving import Guard
-    from heed_server.webhooks.targets import Target
-    from heed_server.webhooks.transport import Transport
-
-    limits = limits_of(WebhookLimits, config.webhooks)
-    guard = Guard(targets.private_networks)
-
-    def open_sender(target: Target) -> Transport:
-        return Transport(
-            target,
-            guard=guard,
-            request_seconds_max=limits.request_seconds_max,
-            connections_max=limits.concurrency_max,
-        )
 
     means = Means(
         log=store,
         store=store.webhooks,
-        open_sender=open_sender,
+        open_sender=lambda target: sender_of(config, targets, target),
         now=clock.now,
         chance=random.random,
-        limits=limits,
+        limits=limits_of(WebhookLimits, config.webhooks),
     )
     return Webhooks(
         store,
@@ -76,6 +64,23 @@ def webhooks_of(
         holder=holder_of(config),
         followers=lambda: [context.follower for context in tenants.all()],
         boot_seconds=clock.boot,
+    )
+
+
+def sender_of(config: Config, targets: "TargetsFile", target: "Target") -> "Transport":
+    """Return what sends to a target, to be opened.
+
+    Raises:
+        OSError: its file of authorities cannot be read.
+    """
+    from heed_server.webhooks.resolving import Guard
+    from heed_server.webhooks.transport import Transport
+
+    return Transport(
+        target,
+        guard=Guard(targets.private_networks),
+        request_seconds_max=config.webhooks.request_seconds_max,
+        connections_max=config.webhooks.concurrency_max,
     )
 
 

@@ -73,6 +73,8 @@ class Deliverer:
 
     def __init__(self, target: Target, tail: Tail, means: Means) -> None:
         self.target = target
+        self.tail = tail
+        """What its tenant's follower took last."""
         self.tenant = tail.follower.tenant
         self.place = Place(self.tenant.tenant_id, target.name)
         self.waits = ""
@@ -80,7 +82,6 @@ class Deliverer:
         self.order: Order | None = None
         """What may be sent now; None: it is not known yet."""
         self.sendings = Sendings(target, self.tenant, means, self.wake)
-        self._tail = tail
         self._means = means
         self._limits = means.limits
         self._version = 0
@@ -95,7 +96,7 @@ class Deliverer:
         """Return how many revisions the target is behind the log, its late lanes aside."""
         if self.order is None:
             return 0
-        return max(0, self._tail.follower.head_revision - self.order.position.revision)
+        return max(0, self.tail.follower.head_revision - self.order.position.revision)
 
     def wake(self) -> None:
         """Look now: there may be more, or time has passed."""
@@ -127,12 +128,12 @@ class Deliverer:
             await asyncio.sleep(pause_seconds)
 
     async def _deliver(self) -> None:
-        turns = self._tail.turns
+        turns = self.tail.turns
         self._ahead.clear()
         self._is_compared = False
         self._is_asked = True
         ended: Exception | None = None
-        self._tail.tell(self.wake)
+        self.tail.tell(self.wake)
         try:
             self.order = order = await self._stand()
             async with self._means.open_sender(self.target) as sender:
@@ -146,7 +147,7 @@ class Deliverer:
                     if not isinstance(ended, OvertakenError):
                         await self._note_at_the_end(order)
         finally:
-            self._tail.forget(self.wake)
+            self.tail.forget(self.wake)
         if ended is not None:
             raise ended
 
@@ -203,7 +204,7 @@ class Deliverer:
     async def _go_on(self, group: TaskGroup, sender: Sender, order: Order, turns: int) -> None:
         while True:
             self._woken.clear()
-            if self._tail.turns != turns:
+            if self.tail.turns != turns:
                 raise _TurnedError("the log may be another one since")
             await self._take_asked(order)
             await self._read_on(order)
@@ -261,9 +262,9 @@ class Deliverer:
 
     async def _next_changes(self, read: Position) -> Sequence[Change]:
         """Return what follows in the log, if there is any; from memory where that is compared."""
-        if self._tail.follower.head_revision <= read.revision:
+        if self.tail.follower.head_revision <= read.revision:
             return ()
-        found = self._tail.after(read.revision, READ_CHANGES) if self._is_compared else ()
+        found = self.tail.after(read.revision, READ_CHANGES) if self._is_compared else ()
         if found:
             return found
         changes = await within(
