@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from heed.hours import Hours, quiet_period
 from heed.model import (
     Cause,
     Change,
@@ -67,9 +68,29 @@ def test_a_choice_is_told_with_its_record() -> None:
                 "topic": "news.weekly",
                 "decided_time": "2023-11-14T22:13:20.000001Z",
                 "end_time": None,
+                "quiet_hours": None,
+                "no_ask_until": None,
             },
         },
     }
+
+
+def test_quiet_hours_and_until_when_nobody_asks_are_told() -> None:
+    change = MemoryLog().opt_out("ada")
+    assert change.record is not None
+    night = Hours(time_zone="Europe/Vienna", periods=(quiet_period("sat,sun 22:00-10:00"),))
+    quiet = replace(change.record, kind=RecordKind.QUIET_HOURS, quiet_hours=night)
+    unasked = replace(change.record, no_ask_until=Instant(1_800_000_000_000_000))
+
+    told_quiet = said(replace(change, record=quiet))["data"]["record"]
+    told_unasked = said(replace(change, record=unasked))["data"]["record"]
+
+    assert told_quiet["kind"] == "quiet_hours"
+    assert told_quiet["quiet_hours"] == {
+        "time_zone": "Europe/Vienna",
+        "periods": ["sat,sun 22:00-10:00"],
+    }
+    assert told_unasked["no_ask_until"] == "2027-01-15T08:00:00.000000Z"
 
 
 def test_every_kind_of_change_has_a_type_of_its_own() -> None:

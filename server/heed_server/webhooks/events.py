@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from heed.hours import Hours
 from heed.model import (
     Cause,
     Change,
@@ -202,8 +203,18 @@ def _record(record: Record) -> Told:
         "channel": word_of(record.channel),
         "topic": record.topic,
         "decided_time": text_of(record.decided_time),
-        "end_time": None if record.end_time is None else text_of(record.end_time),
+        "end_time": _text_or_none(record.end_time),
+        "quiet_hours": None if record.quiet_hours is None else _hours(record.quiet_hours),
+        "no_ask_until": _text_or_none(record.no_ask_until),
     }
+
+
+def _hours(hours: Hours) -> Told:
+    return {"time_zone": hours.time_zone, "periods": [str(period) for period in hours.periods]}
+
+
+def _text_or_none(time: Instant | None) -> str | None:
+    return None if time is None else text_of(time)
 
 
 def _topic(topic: Topic) -> Told:
@@ -225,6 +236,6 @@ def _hold(hold: Hold) -> Told:
         "channel": None if hold.channel is None else word_of(hold.channel),
         "topic": hold.topic,
         "campaign": hold.campaign,
-        "end_time": None if hold.end_time is None else text_of(hold.end_time),
+        "end_time": _text_or_none(hold.end_time),
         "spares_mandatory": hold.spares_mandatory,
     }
