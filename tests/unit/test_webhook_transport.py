@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -345,3 +345,35 @@ async def test_a_host_is_looked_up_and_judged_without_a_connection() -> None:
     assert "10.0.0.1 is not of the public" in await unreachable(inside, Guard(()), found)
     assert await unreachable(inside, Guard([ip_network("10.0.0.0/8")]), found) == ""
     assert await unreachable(outside, Guard(()), found) == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/9.9 abc\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x28",
+    ],
+    ids=range(9),
+)
+async def test_an_answer_that_is_none_is_a_failure_and_nothing_worse(answer: bytes) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        failure = await post(target(f"http://127.0.0.1:{port}/"))
+
+    assert failure is not None
+    assert "\r" not in failure.why
+    assert len(failure.why) < 200

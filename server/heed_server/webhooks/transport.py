@@ -111,7 +111,8 @@ class Transport:
                 failure = _failure_of(answer.status, answer.headers, now)
                 if not await _is_read(answer.content):
                     answer.close()
-        except (ClientError, OSError, TimeoutError, ValueError) as error:
+        except (ClientError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+            # RuntimeError: what uvloop says of some sockets that cannot be connected.
             return Failure(why=_said(error))
         return failure
 
