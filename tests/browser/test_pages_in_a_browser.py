@@ -142,9 +142,8 @@ def test_a_person_stops_everything_by_keyboard_alone(
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    page.wait_for_load_state()
     assert first == "Skip to the content"
-    assert heading(page) == "Unsubscribed"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Unsubscribed")
     assert not is_allowed(client, email, "other", "sms")
     assert is_allowed(client, email, "receipts")
 
@@ -168,6 +167,26 @@ def test_a_person_pauses_and_ends_the_pause(
     assert is_allowed(client, email)
 
 
+def test_a_person_keeps_some_hours_quiet_and_ends_that(
+    server: WebServed, client: SyncClient, page: Page
+) -> None:
+    email = "gus@example.com"
+    address = address_of(server, client, email)
+    page.goto(address)
+
+    page.get_by_label("From").fill("00:00")
+    page.get_by_label("To", exact=True).fill("00:00")
+    page.get_by_label("By the clock of").fill("Pacific/Auckland")
+    page.get_by_role("button", name="Keep quiet").click()
+    quiet = heading(page), is_allowed(client, email)
+    page.goto(address)
+    page.get_by_role("button", name="End these quiet hours").click()
+
+    assert quiet == ("Quiet hours", False)
+    assert heading(page) == "The quiet hours have ended"
+    assert is_allowed(client, email)
+
+
 def test_a_person_starts_again_with_a_box_and_a_button_by_keyboard(
     server: WebServed, client: SyncClient, page: Page
 ) -> None:
@@ -182,11 +201,10 @@ def test_a_person_starts_again_with_a_box_and_a_button_by_keyboard(
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You get this")
 
     (given,) = client.get_preferences(email=email).records
     assert not refused
-    assert heading(page) == "You get this"
     assert is_allowed(client, email, "offers")
     assert given.evidence is not None
     assert given.evidence.notice in shown
@@ -272,8 +290,11 @@ def test_nothing_keeps_anybody_from_any_state_of_the_pages(
     look("link-invalid")
     page.goto(address)
     look("page")
-    page.locator("form:has(select) button").click()
+    page.locator("form:has(#pause-scope) button").click()
     look("page-paused")
+    page.goto(address)
+    page.locator("form:has(#quiet-scope) button").click()
+    look("page-quiet")
     page.goto(address)
     press("stop", "any/")
     look("page-stopped")
@@ -289,7 +310,7 @@ def test_nothing_keeps_anybody_from_any_state_of_the_pages(
     look("page-started")
     page.goto(address)
     page.locator('input[value="other"]').check()
-    page.locator("form:has(select) button").click()
+    page.locator("form:has(#pause-scope) button").click()
     look("page-problem")
     context.close()
 

@@ -392,6 +392,96 @@ async def test_an_old_form_neither_ends_nor_shortens_a_pause(running: Running) -
     assert await running.head() == head
 
 
+ALL_DAY = {"act": "quiet", "scope": "any/", "begin": "00:00", "end": "00:00"}
+VIENNA = {**ALL_DAY, "zone": "Europe/Vienna"}
+
+
+async def test_quiet_hours_are_kept_until_the_person_ends_them(running: Running) -> None:
+    await declare(running, "security", topic_class=pb.TOPIC_CLASS_MANDATORY)
+    app, path = app_of(running.service), await page_for(running)
+
+    answer = await choose(app, path, VIENNA, stood="0")
+    quiet, mandatory = await is_allowed(running), await is_allowed(running, "security")
+    shown = await ask(app, "GET", path)
+    ended = await choose(app, path, act="end-quiet", scope="any/", stood=field_of(shown, "stood"))
+
+    said = "When 00:00 to 00:00 (every day), by the clock of Europe/Vienna"
+    assert (answer.code, ended.code) == (200, 200)
+    assert "What is kept quiet all promotional messages Where Everywhere" in text_of(answer)
+    assert said in text_of(answer)
+    assert "What you will still get Offers and news that you have not stopped" in text_of(answer)
+    assert (quiet, mandatory) == (False, True)
+    assert "Quiet 00:00 to 00:00 (every day)" in text_of(shown)
+    assert "Weekly letter (Offers and news) Email: You get this." in text_of(shown)
+    assert "The quiet hours have ended" in text_of(ended)
+    assert await is_allowed(running)
+
+
+async def test_quiet_hours_are_of_some_days(running: Running) -> None:
+    app, path = app_of(running.service), await page_for(running)
+
+    answer = await choose(
+        app, path, {**VIENNA, "begin": "22:00", "end": "10:30", "d6": "yes", "d7": "yes"}
+    )
+
+    (record,) = await records_of(running)
+    (period,) = record.quiet_hours.periods
+    assert answer.code == 200
+    assert "22:00 to 10:30 (Saturday and Sunday)" in text_of(answer)
+    assert (period.start_minute, period.end_minute) == (1320, 630)
+    assert list(period.days) == [pb.DAY_OF_WEEK_SATURDAY, pb.DAY_OF_WEEK_SUNDAY]
+
+
+async def test_quiet_hours_that_cannot_be_are_said_and_change_nothing(running: Running) -> None:
+    app, path = app_of(running.service), await page_for(running)
+    head = await running.head()
+
+    for wrong in (
+        {"zone": "Europe/Atlantis"},
+        {"zone": ""},
+        {"begin": "24:00"},
+        {"end": "8"},
+        {"end": ""},
+    ):
+        answer = await choose(app, path, {**VIENNA, **wrong})
+
+        assert answer.code == 400, wrong
+        assert "No quiet hours were set" in text_of(answer)
+    assert await running.head() == head
+
+
+async def test_an_old_form_leaves_no_hour_free_that_is_quiet(running: Running) -> None:
+    app, path = app_of(running.service), await page_for(running)
+    await choose(app, path, VIENNA, stood="0")
+    head = await running.head()
+
+    shorter = await choose(app, path, {**VIENNA, "begin": "22:00"}, stood="0")
+    ended = await choose(app, path, act="end-quiet", scope="any/", stood="0")
+    again = await choose(app, path, VIENNA, stood="0")
+
+    assert (shorter.code, ended.code, again.code) == (409, 409, 200)
+    assert await running.head() == head
+
+
+async def test_who_wants_not_to_be_asked_again_is_not_but_finds_the_way(running: Running) -> None:
+    request = asks.set_preference(asks.opt_out("news"))
+    request.choices[0].opt_out.no_ask_until.FromJsonString("2099-01-01T00:00:00Z")
+    await running.call("SetPreference", request)
+    app, path = app_of(running.service), await page_for(running)
+
+    page = await ask(app, "GET", path)
+    again = await ask(app, "GET", f"{path}?again=1")
+    started = await choose(app, path, await consent_to(running, path, "email/news"))
+
+    assert "Email: Stopped since" in text_of(page)
+    assert b"?start=" not in page.body
+    assert "I want to start something again that I have stopped" in text_of(page)
+    assert b"?start=email/news" in again.body
+    assert "I want to start something again" not in text_of(again)
+    assert started.code == 200
+    assert await is_allowed(running)
+
+
 async def test_an_old_page_link_shows_nothing_that_stands_and_still_stops(
     running: Running,
 ) -> None:
@@ -724,7 +814,7 @@ async def test_a_page_speaks_the_language_of_the_browser_or_the_one_that_is_chos
 async def test_every_answer_is_kept_by_nobody_has_no_script_and_escapes(
     running: Running,
 ) -> None:
-    await declare(running, "canary", '"><script>alert(1)</script>{{7*7}}')
+    await declare(running, "canary", '"><script>alert(1)</script>{{7919*7919}}')
     app, path = app_of(running.service), await page_for(running)
     await choose(app, path, act="stop", scope="email/canary")
     asked = await consent_to(running, path, "email/canary")
@@ -747,7 +837,7 @@ async def test_every_answer_is_kept_by_nobody_has_no_script_and_escapes(
         assert "script-src" not in policy
         assert not {"set-cookie", "location", "www-authenticate"} & set(answer.headers)
         assert b"<script" not in answer.body
-        assert b"49" not in answer.body
+        assert b"62710561" not in answer.body
         assert b"ada@" not in answer.body
 
 

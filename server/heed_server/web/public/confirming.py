@@ -1,7 +1,10 @@
 """What is said once a choice is committed: what stops, where, since when, and the receipt."""
 
+from typing import assert_never
+
 from starlette.responses import Response
 
+from heed.acts import STOPS
 from heed.model import Channel, Choice, ChoiceKind, Instant, RecordKind, Scope
 from heed_server.service.links import SIGNALLED
 from heed_server.service.pages import Chosen
@@ -16,8 +19,11 @@ _KINDS = {
     ChoiceKind.OPT_IN: RecordKind.OPT_IN,
     ChoiceKind.PAUSE: RecordKind.PAUSE,
     ChoiceKind.END_PAUSE: RecordKind.PAUSE,
+    ChoiceKind.QUIET_HOURS: RecordKind.QUIET_HOURS,
+    ChoiceKind.END_QUIET_HOURS: RecordKind.QUIET_HOURS,
 }
-_STOPS = frozenset({RecordKind.OPT_OUT, RecordKind.PAUSE, RecordKind.SUPPRESSION})
+_STOPS = frozenset(RecordKind) - {RecordKind.OPT_IN}
+_WEAKENS = frozenset(ChoiceKind) - STOPS
 
 Facts = list[tuple[str, str | list[str]]]
 """What is said, in one line or several, each under what it is about."""
@@ -67,7 +73,7 @@ def done_page(face: Face, choice: Choice, chosen: Chosen, *, signalled: bool) ->
             for one in standing_records(standing)
             if one.record.kind in _STOPS
         ]
-        if choice.kind in {ChoiceKind.OPT_IN, ChoiceKind.END_PAUSE}
+        if choice.kind in _WEAKENS
         else [],
         also_title=texts("done.also"),
         revision=0 if record is None else record.record.revision,
@@ -87,8 +93,14 @@ def _title_of(choice: Choice, words: Words) -> str:
             return texts("done.title_start")
         case ChoiceKind.PAUSE:
             return texts("done.title_pause")
-        case _:
+        case ChoiceKind.END_PAUSE:
             return texts("done.title_end_pause")
+        case ChoiceKind.QUIET_HOURS:
+            return texts("done.title_quiet")
+        case ChoiceKind.END_QUIET_HOURS:
+            return texts("done.title_end_quiet")
+        case _:
+            assert_never(choice.kind)
 
 
 def _facts_of(choice: Choice, chosen: Chosen, record: StandingRecord | None, words: Words) -> Facts:
@@ -96,14 +108,26 @@ def _facts_of(choice: Choice, chosen: Chosen, record: StandingRecord | None, wor
     decided_time = standing.now if record is None else record.record.decided_time
     since: tuple[str, str | list[str]] = (texts("done.since"), words.moment(decided_time))
     place = place_of(standing, scope) if scope.topic else None
-    now: Facts = [] if place is None else [(texts("done.now"), place_view(place, words).status)]
+    now: Facts = (
+        []
+        if place is None
+        else [(texts("done.now"), place_view(place, words, standing.now).status)]
+    )
     match choice.kind:
         case ChoiceKind.OPT_IN:
             return [(texts("done.what_start"), words.what(scope)), since, *now]
         case ChoiceKind.END_PAUSE:
             return [(texts("done.what_end_pause"), words.what(scope)), since, *now]
-        case ChoiceKind.PAUSE:
+        case ChoiceKind.END_QUIET_HOURS:
+            return [(texts("done.what_end_quiet"), words.what(scope)), since, *now]
+        case ChoiceKind.QUIET_HOURS:
             told: Facts = [
+                (texts("done.what_quiet"), words.what(scope)),
+                (texts("done.hours"), words.hours(choice.quiet_hours)),
+                since,
+            ]
+        case ChoiceKind.PAUSE:
+            told = [
                 (texts("done.what_pause"), words.what(scope)),
                 since,
                 (texts("done.until"), words.moment(choice.end_time or standing.now)),
@@ -119,7 +143,8 @@ def _facts_of(choice: Choice, chosen: Chosen, record: StandingRecord | None, wor
 def _signal_of(choice: Choice, chosen: Chosen, words: Words) -> str:
     if choice.scope == SIGNALLED:
         return words.texts("signal.recorded")
-    place = place_view(place_of(chosen.standing, SIGNALLED), words)
+    standing = chosen.standing
+    place = place_view(place_of(standing, SIGNALLED), words, standing.now)
     if place.is_stopped:
         return words.texts("done.signal", what=words.what(SIGNALLED))
     return words.texts("signal.waits", what=words.what(SIGNALLED))

@@ -15,10 +15,12 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from heed.errors import HeedError
+from heed.hours import DayOfWeek, Hours, QuietPeriod
 from heed.model import Channel, Choice, ChoiceKind, Instant, Revision, Scope
 from heed.names import named, word_of
 from heed.records import REVISION_MAX
 from heed.topics import validate_topic
+from heed.zones import zone_of
 
 PAUSE_DAYS_MAX: Final = 366
 """Days that a pause from the page may last. Higher: a pause is forgotten. Lower: people who are
@@ -29,8 +31,11 @@ DATE: Final = "%Y-%m-%d"
 OTHER: Final = "other"
 """The choice of `until` that says: the day stands in `day`."""
 
-_FIELDS_MAX: Final = 12
-_FIELDS: Final = frozenset({"act", "scope", "stood", "until", "day", "agreed", "version"})
+_DAYS: Final = {f"d{int(day)}": day for day in DayOfWeek}
+_FIELDS: Final = frozenset(
+    {"act", "scope", "stood", "until", "day", "agreed", "version", "zone", "begin", "end", *_DAYS}
+)
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _REVISION: Final = re.compile(r"[0-9]{1,15}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,7 +74,7 @@ def read_form(content_type: str, body: bytes, now: Instant) -> Form:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=_FIELDS_MAX,
+            max_num_fields=len(_FIELDS),
         )
     except (ValueError, UnicodeError):
         raise FormError from None
@@ -80,12 +85,15 @@ def read_form(content_type: str, body: bytes, now: Instant) -> Form:
     kind = _KINDS.get(fields.get("act", ""))
     if scope is None or kind is None:
         raise FormError
-    end_time, problem = None, ""
+    end_time, hours, problem = None, None, ""
     if kind is ChoiceKind.PAUSE:
         end_time = _end_of(fields, now)
         problem = "" if end_time is not None else "day"
+    if kind is ChoiceKind.QUIET_HOURS:
+        hours = _hours_of(fields)
+        problem = "" if hours is not None else "hours"
     return Form(
-        choice=Choice(kind=kind, scope=scope, end_time=end_time),
+        choice=Choice(kind=kind, scope=scope, end_time=end_time, quiet_hours=hours),
         problem=problem,
         stood=_stood(fields.get("stood")),
         agreed=fields.get("agreed") == "yes",
@@ -132,6 +140,18 @@ def _end_of(fields: dict[str, str], now: Instant) -> Instant | None:
     return end if now < end <= day_after(now, PAUSE_DAYS_MAX) else None
 
 
+def _hours_of(fields: dict[str, str]) -> Hours | None:
+    """When it is to be quiet; None: in a zone that is not known, or at what is no time."""
+    zone = fields.get("zone", "").strip()
+    begin, end = (_TIME.fullmatch(fields.get(name, "")) for name in ("begin", "end"))
+    if begin is None or end is None or zone_of(zone) is None:
+        return None
+    start_minute, end_minute = (60 * int(one[1]) + int(one[2]) for one in (begin, end))
+    days = tuple(day for name, day in _DAYS.items() if name in fields)
+    period = QuietPeriod(start_minute=start_minute, end_minute=end_minute, days=days)
+    return Hours(time_zone=zone, periods=(period,))
+
+
 def _stood(said: str | None) -> Revision | None:
     if said is None:
         return None
@@ -154,4 +174,6 @@ _KINDS: Final = {
     "start": ChoiceKind.OPT_IN,
     "pause": ChoiceKind.PAUSE,
     "end-pause": ChoiceKind.END_PAUSE,
+    "quiet": ChoiceKind.QUIET_HOURS,
+    "end-quiet": ChoiceKind.END_QUIET_HOURS,
 }

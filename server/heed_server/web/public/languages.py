@@ -34,7 +34,7 @@ ACCEPTED_CHARACTERS_MAX: Final = 200
 """Of a browser's header so much is looked at."""
 _ACCEPTED_MAX: Final = 20
 """Languages of a browser's that are looked at."""
-_MONTHS: Final = 12
+_COUNTS: Final = {"months": 12, "days": 7}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,8 @@ class Texts:
     words: Mapping[str, str]
     """By key: `link.title`."""
     months: tuple[str, ...]
+    days: tuple[str, ...]
+    """Of the week, from Monday."""
 
     def __call__(self, key: str, /, **fields: str) -> str:
         """Return a text, with what stands for the names in its braces."""
@@ -64,7 +66,7 @@ class Texts:
             InvalidArgumentError: there is no such text, or it has other names in its braces.
         """
         words = {**self.words, **_checked(_flat(own), self.words, where, whole=False)}
-        return Texts(self.tag, MappingProxyType(words), self.months)
+        return Texts(self.tag, MappingProxyType(words), self.months, self.days)
 
 
 @cache
@@ -91,13 +93,11 @@ def texts_of(tag: str, said: Mapping[str, object], where: str) -> Texts:
     """
     if _TAG.fullmatch(tag) is None:
         raise _wrong(where, [f"{tag!r} is no language; write it as BCP 47 has it: fr, pt-BR"])
-    months = said.get("months")
-    if not isinstance(months, list) or len(months) != _MONTHS:
-        raise _wrong(where, [f"months: names no {_MONTHS} months"])
-    words = _flat({name: value for name, value in said.items() if name != "months"})
+    months, days = (_names(said, name, count, where) for name, count in _COUNTS.items())
+    words = _flat({name: value for name, value in said.items() if name not in _COUNTS})
     if tag != BUILT_IN[0]:
         words = _checked(words, built_in(BUILT_IN[0]).words, where, whole=True)
-    return Texts(tag, MappingProxyType(words), tuple(map(str, months)))
+    return Texts(tag, MappingProxyType(words), months, days)
 
 
 def read_toml(file: Path) -> dict[str, object]:
@@ -141,6 +141,13 @@ def preferred(accepted: str, offered: tuple[str, ...]) -> str:
             if found is not None:
                 return found
     return offered[0]
+
+
+def _names(said: Mapping[str, object], key: str, count: int, where: str) -> tuple[str, ...]:
+    found = said.get(key)
+    if not isinstance(found, list) or len(found) != count:
+        raise _wrong(where, [f"{key}: is no list of {count}"])
+    return tuple(str(one) for one in found)
 
 
 def _flat(said: Mapping[str, object], before: str = "") -> dict[str, str]:

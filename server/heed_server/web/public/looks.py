@@ -24,6 +24,7 @@ from heed.errors import FieldViolation, HeedError, InvalidArgumentError
 from heed.model import Channel
 from heed.names import named
 from heed.topics import validate_topic
+from heed.zones import zone_of
 from heed_server.config.section import Section
 from heed_server.web.public.colours import DARK, LIGHT, Colours
 from heed_server.web.public.languages import BUILT_IN, Texts, built_in, read_texts, read_toml
@@ -62,6 +63,12 @@ def _topic(value: str) -> str:
     return value
 
 
+def _zone(value: str) -> str:
+    if zone_of(value) is None:
+        raise ValueError(f"{value!r} is no time zone; write Europe/Vienna")
+    return value
+
+
 def _https(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme != "https" or not parts.hostname):
@@ -97,6 +104,8 @@ class _Tenant(Section):
     """Those that are offered, the first where a browser asks for none of them; empty: all."""
     channels: _Channels = ()
     """Where topics can be chosen; empty: those of the person's identifiers."""
+    time_zones: tuple[Annotated[str, AfterValidator(_zone)], ...] = ()
+    """Those that are offered for quiet hours, the first first; empty: some large ones."""
     other_topics: bool = True
     """Whether declared topics are shown that are not named."""
     topics: Annotated[tuple[TopicLook, ...], Field(max_length=PAGE_TOPICS_MAX)] = ()
@@ -129,6 +138,7 @@ class Look:
     """An address that holds the image itself; empty: there is none."""
     home: str = ""
     channels: tuple[Channel, ...] = ()
+    time_zones: tuple[str, ...] = ()
     other_topics: bool = True
     topics: tuple[TopicLook, ...] = ()
 
@@ -203,6 +213,7 @@ def _look_of(said: _Tenant, known: Mapping[str, Texts], folder: Path, where: str
         logo=_logo_of(folder / said.logo_file, where) if said.logo_file else "",
         home=said.home,
         channels=said.channels,
+        time_zones=said.time_zones,
         other_topics=said.other_topics,
         topics=said.topics,
     )

@@ -99,7 +99,7 @@ class PageRequests:
         code: int = 200,
     ) -> Response:
         texts, words = face.texts, face.words(standing.topics)
-        view = view_of(standing, face.look, words)
+        view = view_of(standing, face.look, words, asked_again="again" in request.query_params)
         signal = ""
         if has_signal(request):
             key = "signal.honoured" if view.processing.is_stopped else "signal.waits"

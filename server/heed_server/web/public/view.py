@@ -14,6 +14,7 @@ from heed.model import (
     Channel,
     Choice,
     ChoiceKind,
+    Instant,
     RecordKind,
     Rule,
     Scope,
@@ -28,6 +29,14 @@ from heed_server.web.public.forms import day_after, said_of, said_of_day
 from heed_server.web.public.looks import PAGE_TOPICS_MAX, Look
 from heed_server.web.public.words import Words
 
+_ZONES: Final = (
+    "Europe/London", "Europe/Berlin", "Europe/Vienna", "Europe/Zurich", "Europe/Paris",
+    "Europe/Madrid", "Europe/Rome", "Europe/Warsaw", "Europe/Athens", "Europe/Kyiv",
+    "Europe/Istanbul", "America/New_York", "America/Chicago", "America/Denver",
+    "America/Los_Angeles", "America/Toronto", "America/Mexico_City", "America/Sao_Paulo",
+    "Africa/Cairo", "Africa/Lagos", "Africa/Johannesburg", "Asia/Dubai", "Asia/Kolkata",
+    "Asia/Singapore", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney", "Pacific/Auckland",
+)  # fmt: skip
 _PAUSES: Final = (("week", 7), ("month", 30), ("quarter", 91))
 
 
@@ -42,6 +51,8 @@ class PlaceView:
     what: str
     can_stop: bool = False
     can_start: bool = False
+    is_left_alone: bool = False
+    """Whether the person wants not to be asked to start it again."""
     is_new: bool = False
     """Whether starting it is for the first time: nothing was stopped here."""
     is_stopped: bool = False
@@ -59,7 +70,7 @@ class TopicView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseView:
-    """A pause under way."""
+    """A pause, or quiet hours, under way."""
 
     scope: str
     """As a form says it."""
@@ -78,38 +89,48 @@ class View:
     has_more_topics: bool
     processing: PlaceView
     pauses: tuple[PauseView, ...]
+    quiets: tuple[PauseView, ...]
+    """Quiet hours that stand."""
+    zones: tuple[str, ...]
+    """Names of time zones to choose from, of which the first is offered; any other may be typed."""
+    days: tuple[tuple[str, str], ...]
+    """Of the week: as a form says them, and in words."""
     pause_scopes: tuple[tuple[str, str], ...]
     """What can be paused: as a form says it, and in words."""
     pause_days: tuple[tuple[str, str], ...]
     """Until when: as a form says it, and in words."""
+    has_left_alone: bool
+    """Whether something is not offered again because the person wants not to be asked."""
     standing: tuple[str, ...]
     """What was chosen, in words, the newest first."""
     stood: str
     """The newest revision, as a form says it."""
 
 
-def view_of(standing: PersonalStanding, look: Look, words: Words) -> View:
-    """Return what a person's page shows."""
+def view_of(
+    standing: PersonalStanding, look: Look, words: Words, *, asked_again: bool = False
+) -> View:
+    """Return what a person's page shows.
+
+    `asked_again`: also how to start again what they do not want to be asked about.
+    """
     topics = shown_topics(standing, look)
     counting = standing_records(standing)
+    views = tuple(
+        _topic_view(name, channels, standing, look, words, asked_again=asked_again)
+        for name, channels in topics[:PAGE_TOPICS_MAX]
+    )
     return View(
         who=who(standing.subjects, words),
         everything=_everything(standing, counting, words),
-        topics=tuple(
-            _topic_view(name, channels, standing, look, words)
-            for name, channels in topics[:PAGE_TOPICS_MAX]
-        ),
+        topics=views,
+        has_left_alone=any(place.is_left_alone for one in views for place in one.places),
         has_more_topics=len(topics) > PAGE_TOPICS_MAX,
         processing=_processing(standing, words),
-        pauses=tuple(
-            PauseView(
-                scope=said_of(_scope_of(one)),
-                what=words.what(_scope_of(one)),
-                text=record_in_words(one, words),
-            )
-            for one in counting
-            if one.record.kind is RecordKind.PAUSE
-        ),
+        pauses=_under_way(RecordKind.PAUSE, counting, words),
+        quiets=_under_way(RecordKind.QUIET_HOURS, counting, words),
+        zones=look.time_zones or _ZONES,
+        days=tuple((f"d{at}", name) for at, name in enumerate(words.texts.days, start=1)),
         pause_scopes=tuple(
             (said_of(scope), words.what(scope))
             for scope in (
@@ -203,6 +224,8 @@ def record_in_words(one: StandingRecord, words: Words) -> str:
             return texts("record.agreed", what=what, date=since)
         case RecordKind.PAUSE:
             return texts("record.paused", what=what, date=until)
+        case RecordKind.QUIET_HOURS:
+            return texts("record.quiet", what=what, hours=words.hours(record.quiet_hours))
         case _:
             return texts(
                 "record.suppressed",
@@ -211,9 +234,11 @@ def record_in_words(one: StandingRecord, words: Words) -> str:
             )
 
 
-def place_view(place: Place, words: Words) -> PlaceView:
+def place_view(place: Place, words: Words, now: Instant, *, asked_again: bool = False) -> PlaceView:
     """Return a place, with the one thing that can be done there."""
-    rule = place.decision.reasons[0].rule
+    reason = place.decision.reasons[0]
+    rule, no_ask_until = reason.rule, None if reason.record is None else reason.record.no_ask_until
+    is_left_alone = no_ask_until is not None and now < no_ask_until and not asked_again
     is_allowed = place.is_partly or place.decision.is_allowed
     return PlaceView(
         heading=words.texts(f"heading.{word_of(place.scope.channel)}"),
@@ -221,7 +246,8 @@ def place_view(place: Place, words: Words) -> PlaceView:
         scope=said_of(place.scope),
         what=words.what(place.scope),
         can_stop=(is_allowed and rule is not Rule.MANDATORY) or rule is Rule.PAUSE,
-        can_start=not is_allowed and rule in {Rule.OPT_OUT, Rule.NO_CONSENT},
+        can_start=not is_allowed and not is_left_alone and rule in {Rule.OPT_OUT, Rule.NO_CONSENT},
+        is_left_alone=is_left_alone,
         is_new=rule is Rule.NO_CONSENT,
         is_stopped=not is_allowed,
     )
@@ -252,7 +278,7 @@ def _everything(
 
 
 def _processing(standing: PersonalStanding, words: Words) -> PlaceView:
-    view = place_view(place_of(standing, SIGNALLED), words)
+    view = place_view(place_of(standing, SIGNALLED), words, standing.now)
     return PlaceView(
         heading=view.heading,
         status=view.status if view.is_stopped else words.texts("status.used"),
@@ -263,12 +289,28 @@ def _processing(standing: PersonalStanding, words: Words) -> PlaceView:
     )
 
 
+def _under_way(
+    kind: RecordKind, counting: Sequence[StandingRecord], words: Words
+) -> tuple[PauseView, ...]:
+    return tuple(
+        PauseView(
+            scope=said_of(_scope_of(one)),
+            what=words.what(_scope_of(one)),
+            text=record_in_words(one, words),
+        )
+        for one in counting
+        if one.record.kind is kind
+    )
+
+
 def _topic_view(
     name: str,
     channels: tuple[Channel, ...],
     standing: PersonalStanding,
     look: Look,
     words: Words,
+    *,
+    asked_again: bool,
 ) -> TopicView:
     places = [place_of(standing, Scope(channel=one, topic=name)) for one in channels]
     topic_class = max(one.decision.topic_class for one in places)
@@ -276,7 +318,9 @@ def _topic_view(
         title=words.topic(name),
         description=description_of(name, look, words.texts.tag),
         kind=words.texts(f"class.{word_of(topic_class)}"),
-        places=tuple(place_view(one, words) for one in places),
+        places=tuple(
+            place_view(one, words, standing.now, asked_again=asked_again) for one in places
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from heed.hours import Hours, QuietPeriod
 from heed.model import TOPIC_ROOT, Channel, Instant, Scope, TopicClass
 from heed.names import word_of
 from heed.topics import TopicTable
@@ -64,6 +65,24 @@ class Words:
             named = self.texts.joined([self.topic(one) for one in topics])
             said.append(self.texts("still.topics", topics=named))
         return said
+
+    def hours(self, hours: Hours | None) -> str:
+        """Return when it is quiet; None: at every hour."""
+        texts = self.texts
+        if hours is None:
+            return texts("quiet.always")
+        periods = texts.joined([self._period(one) for one in hours.periods])
+        return texts("quiet.hours", periods=periods, zone=hours.time_zone)
+
+    def _period(self, period: QuietPeriod) -> str:
+        texts = self.texts
+        begin, end = (
+            f"{minute // 60:02}:{minute % 60:02}"
+            for minute in (period.start_minute, period.end_minute)
+        )
+        days = texts.joined([texts.days[day - 1] for day in period.days])
+        said = texts("quiet.period", begin=begin, end=end)
+        return f"{said} ({days or texts('quiet.every_day')})"
 
     def date(self, instant: Instant) -> str:
         """Return the day of an instant, by UTC."""
