@@ -136,7 +136,8 @@ def _facts_of(choice: Choice, chosen: Chosen, record: StandingRecord | None, wor
             told = [(texts("done.what"), words.what(scope)), since]
     told.insert(1, (texts("done.where"), words.where(scope)))
     if scope.channel is not Channel.PROCESSING:
-        told.append((texts("done.still"), words.still_sent(*still_sent(standing, scope))))
+        key = "still_quiet" if choice.kind is ChoiceKind.QUIET_HOURS else "still"
+        told.append((texts(f"done.{key}"), words.still_sent(*still_sent(standing, scope))))
     return told
 
 
