@@ -37,6 +37,8 @@ from heed_server.web.inbound import (
     sources,
 )
 from heed_server.web.public import colours, forms, languages, looks, rendering
+from heed_server.web.rest import changes as rest_changes
+from heed_server.web.rest import events as rest_events
 from heed_server.webhooks import (
     notices,
     order,
@@ -88,6 +90,8 @@ OTHERS = (
     copying,
     web,
     web_limits,
+    rest_changes,
+    rest_events,
     app,
     mailgun,
     notification,

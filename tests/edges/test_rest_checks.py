@@ -103,8 +103,8 @@ async def test_http_is_refused_by_its_own_status(rest: Rest) -> None:
     nowhere = await rest.ask("GET", "/v1/check")
     method = await rest.ask("GET", "/v1/checks")
     options = await rest.ask("OPTIONS", "/v1/checks")
-    kind = await rest.ask("POST", "/v1/checks", b"{}", **{"content-type": "text/plain"})
-    accept = await rest.post("/v1/checks", a_check(), accept="text/html")
+    kind = await rest.ask("POST", "/v1/checks", b"{}", {"content-type": "text/plain"})
+    accept = await rest.post("/v1/checks", a_check(), {"accept": "text/html"})
 
     assert [nowhere.code, method.code, options.code, kind.code, accept.code] == [
         404, 405, 204, 415, 406,

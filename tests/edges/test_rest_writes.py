@@ -38,7 +38,7 @@ async def test_an_opt_out_is_201_with_its_scopes_and_since_when_and_stops(
 ) -> None:
     scopes = [{"channel": "email", "topic": "marketing"}, {"channel": "sms", "topic": ""}]
 
-    answer = await rest.post("/v1/opt-outs", an_opt_out(scopes=scopes), **KEY)
+    answer = await rest.post("/v1/opt-outs", an_opt_out(scopes=scopes), KEY)
     check = await rest.post("/v1/checks", a_check(token=answer.body["position"]["token"]))
 
     assert answer.code == 201
@@ -55,9 +55,9 @@ async def test_an_opt_out_is_201_with_its_scopes_and_since_when_and_stops(
 async def test_the_same_key_is_the_same_answer_and_with_another_body_422(
     server: Running, rest: Rest
 ) -> None:
-    first = await rest.post("/v1/opt-outs", an_opt_out(), **KEY)
-    again = await rest.post("/v1/opt-outs", an_opt_out(), **{"idempotency-key": '"key-1"'})
-    other = await rest.post("/v1/opt-outs", an_opt_out(reach="all"), **KEY)
+    first = await rest.post("/v1/opt-outs", an_opt_out(), KEY)
+    again = await rest.post("/v1/opt-outs", an_opt_out(), {"idempotency-key": '"key-1"'})
+    other = await rest.post("/v1/opt-outs", an_opt_out(reach="all"), KEY)
 
     assert (first.code, again.code, other.code) == (201, 200, 422)
     assert again.body == {**first.body, "replayed": True}
@@ -71,14 +71,14 @@ async def test_a_write_without_a_good_key_is_400_and_changes_nothing(
 ) -> None:
     headers = {} if key is None else {"idempotency-key": key}
 
-    answer = await rest.post("/v1/opt-outs", an_opt_out(), **headers)
+    answer = await rest.post("/v1/opt-outs", an_opt_out(), headers)
 
     assert answer.code == 400
     assert await server.head() == 0
 
 
 async def test_what_stands_is_looked_up_with_who_said_so(rest: Rest) -> None:
-    await rest.post("/v1/opt-outs", an_opt_out(reach="all"), **KEY)
+    await rest.post("/v1/opt-outs", an_opt_out(reach="all"), KEY)
 
     answer = await rest.post("/v1/preferences/lookup", {"subjects": [{"email": ADA}]})
 
@@ -95,12 +95,12 @@ async def test_an_opt_in_lifts_an_opt_out_and_says_what_still_stands(rest: Rest)
     decided = {**ORIGIN, "decided_time": "2026-03-01T12:00:00Z"}
     wider = await rest.post(
         "/v1/opt-outs", an_opt_out(origin={**decided, "decided_time": "2026-02-01T12:00:00Z"}),
-        **{"idempotency-key": "key-0"},
+        {"idempotency-key": "key-0"},
     )  # fmt: skip
     answer = await rest.post(
         "/v1/opt-ins",
         {**an_opt_out(scopes=scopes), "origin": decided, "evidence": EVIDENCE},
-        **KEY,
+        KEY,
     )
     check = await rest.post("/v1/checks", a_check())
 
@@ -112,15 +112,46 @@ async def test_an_opt_in_lifts_an_opt_out_and_says_what_still_stands(rest: Rest)
 
 async def test_a_pause_stops_until_it_is_ended(rest: Rest) -> None:
     until = "2099-01-01T00:00:00Z"
-    paused = await rest.post("/v1/pauses", an_opt_out(end_time=until), **KEY)
+    paused = await rest.post("/v1/pauses", an_opt_out(end_time=until), KEY)
     during = await rest.post("/v1/checks", a_check())
-    ended = await rest.post("/v1/pauses/end", an_opt_out(), **{"idempotency-key": "key-2"})
+    ended = await rest.post("/v1/pauses/end", an_opt_out(), {"idempotency-key": "key-2"})
     after = await rest.post("/v1/checks", a_check())
 
     assert (paused.code, ended.code) == (201, 201)
     assert during.body["reasons"][0]["rule"] == "pause"
     assert during.body["reasons"][0]["until_time"] == until
     assert after.body["verdict"] == "allowed"
+
+
+async def test_quiet_hours_stop_by_the_clock_of_the_person_and_until_they_are_ended(
+    rest: Rest,
+) -> None:
+    always = [{"start": "00:00", "end": "00:00"}]
+    nights = [{"start": "22:00", "end": "08:00", "days": ["monday", "sunday"]}]
+    said = an_opt_out(time_zone="Europe/Vienna", periods=always)
+    quiet = await rest.post("/v1/quiet-hours", said, KEY)
+    during = await rest.post("/v1/checks", a_check())
+    ended = await rest.post("/v1/quiet-hours/end", an_opt_out(), {"idempotency-key": "key-2"})
+    after = await rest.post("/v1/checks", a_check())
+    stored = await rest.post(
+        "/v1/quiet-hours", {**said, "periods": nights}, {"idempotency-key": "key-3"}
+    )
+
+    assert (quiet.code, ended.code) == (201, 201)
+    assert during.body["reasons"][0]["rule"] == "quiet_hours"
+    assert after.body["verdict"] == "allowed"
+    assert stored.body["stored"][0]["record"]["quiet_hours"] == {
+        "time_zone": "Europe/Vienna",
+        "periods": nights,
+    }
+
+
+async def test_until_when_not_to_ask_again_is_kept_beside_an_opt_out(rest: Rest) -> None:
+    until = "2099-01-01T00:00:00Z"
+
+    answer = await rest.post("/v1/opt-outs", an_opt_out(no_ask_until=until), KEY)
+
+    assert answer.body["standing"][0]["no_ask_until"] == until
 
 
 @pytest.mark.parametrize(
@@ -140,6 +171,17 @@ async def test_a_pause_stops_until_it_is_ended(rest: Rest) -> None:
         ("/v1/pauses", {"end_time": "2026-01-01T00:00:00"}, ["/end_time"]),
         ("/v1/pauses", {"end_time": "2099-01-01T00:00:00Z", "reach": "all"}, ["/reach"]),
         ("/v1/pauses/end", {"origin": {"source": "crm", "method": "operator"}}, ["/origin/method"]),
+        ("/v1/quiet-hours", {"time_zone": "Mars", "periods": []}, ["/time_zone", "/periods"]),
+        (
+            "/v1/quiet-hours",
+            {"time_zone": "UTC", "periods": [{"start": "24:00", "end": "8", "days": ["mon"]}]},
+            ["/periods/0/start", "/periods/0/end", "/periods/0/days/0"],
+        ),
+        (
+            "/v1/quiet-hours",
+            {"time_zone": "UTC", "periods": [{"start": "22:00", "end": "08:00", "days": ["monday"] * 2}]},
+            ["/periods/0/days"],
+        ),
         ("/v1/opt-ins", {"evidence": EVIDENCE}, ["/origin/decided_time"]),
         (
             "/v1/opt-ins",
@@ -156,7 +198,7 @@ async def test_a_pause_stops_until_it_is_ended(rest: Rest) -> None:
 async def test_what_is_wrong_with_a_choice_is_named_and_changes_nothing(
     server: Running, rest: Rest, path: str, said: dict[str, object], pointers: list[str]
 ) -> None:
-    answer = await rest.post(path, an_opt_out(**said), **KEY)
+    answer = await rest.post(path, an_opt_out(**said), KEY)
 
     assert (answer.code, answer.reason) == (422, "INVALID_FIELD")
     assert answer.pointers == pointers

@@ -12,7 +12,8 @@ from heed_server.rpc.server import unheard
 from heed_server.service import Service
 from heed_server.web.limits import RestLimits
 from heed_server.web.measures import WebMetrics
-from heed_server.web.rest.app import JSON, RestApp
+from heed_server.web.rest.app import RestApp
+from heed_server.web.rest.exchange import JSON
 from tests.support.web import Answered, ask
 
 ADA = "ada@example.com"
@@ -56,18 +57,33 @@ class Rest:
             unheard,
         )
 
-    async def post(self, path: str, body: object, *, key: str = "", **headers: str) -> Told:
-        """Post a body; `key` is an API key."""
+    async def post(
+        self,
+        path: str,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str = "",
+        state: Mapping[str, object] | None = None,
+    ) -> Told:
+        """Post a body; `key` is an API key, and `state` what a listener says of the connection."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.ask("POST", path, sent, key=key, **{"content-type": JSON, **headers})
+        said = {"content-type": JSON, **(headers or {})}
+        return await self.ask("POST", path, sent, said, key=key, state=state)
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", *, key: str = "", **headers: str
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str = "",
+        state: Mapping[str, object] | None = None,
     ) -> Told:
         """Ask anything."""
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        return told(await ask(self.app, method, path, body, headers=headers))
+        said = {**(headers or {}), **({"authorization": f"Bearer {key}"} if key else {})}
+        return told(await ask(self.app, method, path, body, headers=said, state=state))
 
 
 def told(answered: Answered) -> Told:

@@ -123,8 +123,9 @@ async def ask(
     content_type: str = "",
     headers: Mapping[str, str] | None = None,
     client: str = "192.0.2.1",
+    state: Mapping[str, object] | None = None,
 ) -> Answered:
-    """Ask an application of this process."""
+    """Ask an application of this process; `state` is what a listener says of the connection."""
     path, _, query = path.partition("?")
     sent = dict(headers or {}) | ({"content-type": content_type} if content_type else {})
     scope: dict[str, Any] = {
@@ -140,7 +141,7 @@ async def ask(
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
         "client": (client, 50_000),
         "server": ("news.example.com", 443),
-        "state": {},
+        "state": dict(state or {}),
     }
     told: list[Message] = []
 
@@ -187,6 +188,7 @@ def ask_at(
     body: bytes | None = None,
     *,
     content_type: str = URLENCODED,
+    headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Answered:
     """Ask a server over a connection of its own."""
@@ -195,9 +197,9 @@ def ask_at(
         if tls is None
         else http.client.HTTPSConnection(address, timeout=20, context=tls)
     )
-    headers = {} if body is None else {"Content-Type": content_type}
+    of_body = {} if body is None else {"Content-Type": content_type}
     try:
-        connection.request(method, path, body, headers)
+        connection.request(method, path, body, {**of_body, **(headers or {})})
         answer = connection.getresponse()
         return Answered(
             code=answer.status,

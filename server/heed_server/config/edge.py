@@ -57,8 +57,8 @@ class TlsConfig(Section):
     )
     client_addresses: AnyAddresses = setting(
         (),
-        "Those of `listen.address` where a caller must show a certificate. Empty: all but unix "
-        "sockets.",
+        "Those of `listen.address`, and `rest.address`, where a caller must show a certificate. "
+        "Empty: all but unix sockets, and REST behind a proxy.",
     )
 
     @model_validator(mode="after")

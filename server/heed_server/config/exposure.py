@@ -67,7 +67,10 @@ def keys_are_required(config: Config) -> bool | None:
 
 
 def asks_for_certificates(config: Config, address: str) -> bool:
-    """Whether a caller at one of `listen.address` must show a certificate."""
+    """Whether a caller at one of `listen.address`, or at REST, must show a certificate.
+
+    Behind a proxy, at REST, nobody is asked: the handshake is the proxy's.
+    """
     if config.tls.client_ca_file is None or parse_address(address).path:
         return False
     return not config.tls.client_addresses or address in config.tls.client_addresses
@@ -97,8 +100,10 @@ def _require_tls_at(config: Config, section: str, address: str, *, behind_proxy:
 def _require_asking_addresses(config: Config) -> None:
     for address in config.tls.client_addresses:
         said = ""
-        if address not in config.listen.address:
-            said = f"{address} is none of listen.address; write it as it stands there"
+        if address not in (*config.listen.address, config.rest.address):
+            said = f"{address} is none of listen.address, nor rest.address; write it as there"
+        elif address == config.rest.address and config.rest.behind_proxy:
+            said = f"{address} is behind a proxy, which has the handshake"
         elif parse_address(address).path:
             said = f"{address} is a unix socket, where there is no TLS"
         if said:

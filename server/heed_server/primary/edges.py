@@ -55,9 +55,19 @@ class HttpEdges:
         self._registry = registry
         self._metrics: WebMetrics | None = None
         self._listeners: list[Listener] = []
+        self._serving: list[asyncio.Task[None]] = []
 
-    def serve(self, name: str, section: str, build: Callable[["EdgeMetrics"], "App"]) -> None:
+    def serve(
+        self,
+        name: str,
+        section: str,
+        build: Callable[["EdgeMetrics"], "App"],
+        *,
+        asks_for_certificates: bool = False,
+    ) -> None:
         """Serve what `build` makes from now on, as a section of the settings says.
+
+        `asks_for_certificates`: every caller has to show one, where this server speaks TLS.
 
         Raises:
             InvalidArgumentError: the certificate cannot be used.
@@ -72,7 +82,11 @@ class HttpEdges:
         certificate = None
         tls = self._config.tls
         if not settings.behind_proxy and tls.certificate_file and tls.private_key_file:
-            certificate = EdgeCertificate(tls.certificate_file, tls.private_key_file)
+            certificate = EdgeCertificate(
+                tls.certificate_file,
+                tls.private_key_file,
+                tls.client_ca_file if asks_for_certificates else None,
+            )
         address = parse_address(settings.address)
         if self._metrics is None:
             self._metrics = WebMetrics(self._registry)
@@ -93,11 +107,14 @@ class HttpEdges:
 
         self._opened.push_async_callback(end)
         self._listeners.append(listener)
+        self._serving.append(task)
         served = str(replace(address, port=listener.port))
         _log.info("edge_served", edge=name, address=served, tls=certificate is not None)
 
     async def stop(self, grace_seconds: float | None) -> None:
-        """Tell all to stop, letting what is under way end within so many seconds; None: at once."""
+        """Have all stop, seeing what is under way to its end for so many seconds; None: at once."""
         async with TaskGroup() as group:
             for listener in self._listeners:
                 group.create_task(listener.stop(grace_seconds))
+        if self._serving:
+            await asyncio.wait(self._serving)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from heed_server.auth.credentials import Authenticator
 from heed_server.config import Config
+from heed_server.config.exposure import asks_for_certificates
 from heed_server.primary.edges import HttpEdges
 from heed_server.primary.limits import limits_of
 from heed_server.rpc import Observe
@@ -39,7 +40,9 @@ def open_rest(
             metrics,
             limits_of(RestLimits, config.rest),
             observe,
-            observe_checks=config.telemetry.check_metrics,
+            observes_checks=config.telemetry.check_metrics,
+            with_docs=config.rest.docs,
         )
 
-    edges.serve("rest", "rest", build)
+    asks = asks_for_certificates(config, config.rest.address)
+    edges.serve("rest", "rest", build, asks_for_certificates=asks)

@@ -1,4 +1,4 @@
-"""The certificate of the public edge: the server's own, read anew when its files change.
+"""The certificate of an HTTP edge: the server's own, read anew when its files change.
 
 Law: files that cannot be used never replace good ones.
 """
@@ -18,13 +18,16 @@ _log = structlog.stdlib.get_logger("heed_server.web")
 class EdgeCertificate:
     """A certificate and its key in files. Used by the event loop's handshakes alone."""
 
-    def __init__(self, certificate_file: Path, private_key_file: Path) -> None:
-        """Read the files.
+    def __init__(
+        self, certificate_file: Path, private_key_file: Path, client_ca_file: Path | None = None
+    ) -> None:
+        """Read the files. `client_ca_file`: every caller has to show a certificate of these.
 
         Raises:
             InvalidArgumentError: they cannot be read, or do not belong together.
         """
-        self._files = (certificate_file, private_key_file)
+        self._pair = (certificate_file, private_key_file)
+        self._client_ca_file = client_ca_file
         try:
             self._stamp = self._look()
             self._current = self._read()
@@ -47,12 +50,16 @@ class EdgeCertificate:
         handshake.context = self._current
 
     def _look(self) -> _Stamp:
-        found = (path.stat() for path in self._files)
+        files = [*self._pair, *([] if self._client_ca_file is None else [self._client_ca_file])]
+        found = (path.stat() for path in files)
         return tuple((status.st_mtime_ns, status.st_size) for status in found)
 
     def _read(self) -> ssl.SSLContext:
-        certificate_file, private_key_file = self._files
+        certificate_file, private_key_file = self._pair
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate_file, private_key_file)
+        if self._client_ca_file is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self._client_ca_file)
         return context

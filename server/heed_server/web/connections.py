@@ -10,6 +10,7 @@ Source: RFC 9112, section 6.1.
 """
 
 import asyncio
+import ssl
 from typing import Any, Final, TypeAlias
 
 import uvicorn
@@ -18,6 +19,9 @@ from uvicorn.server import ServerState
 
 from heed_server.web.limits import ListenerLimits
 from heed_server.web.measures import EdgeMetrics
+
+CERTIFICATE: Final = "heed_certificate"
+"""The name in a request's state of the certificate that its caller showed, as PEM; None: none."""
 
 _LENGTHS: Final = {b"content-length", b"transfer-encoding"}
 
@@ -49,6 +53,7 @@ class Connection(H11Protocol):
         # What the system does not take at once waits for the reader, and so for the timer. Not 0:
         # by asyncio's TLS nothing at all is as much as that.
         transport.set_write_buffer_limits(high=1)
+        self.app_state = {CERTIFICATE: _certificate_of(transport)}
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,3 +111,9 @@ class Connection(H11Protocol):
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+
+
+def _certificate_of(transport: asyncio.Transport) -> bytes | None:
+    handshake: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    shown = None if handshake is None else handshake.getpeercert(binary_form=True)
+    return None if shown is None else ssl.DER_cert_to_PEM_cert(shown).encode()

@@ -104,6 +104,8 @@ def record(said: pb.Record) -> told.Record:
         reach=words.REACHES.word(said.reach) if said.reach else UNSET,
         cause=words.CAUSES.word(said.cause) if said.cause else UNSET,
         end_time=time(said.end_time) if said.HasField("end_time") else UNSET,
+        quiet_hours=quiet_hours(said.quiet_hours) if said.HasField("quiet_hours") else UNSET,
+        no_ask_until=time(said.no_ask_until) if said.HasField("no_ask_until") else UNSET,
         commit_time=time(said.commit_time) if said.HasField("commit_time") else UNSET,
         origin=origin(said.origin) if said.HasField("origin") else UNSET,
         evidence=_evidence(said.evidence) if said.HasField("evidence") else UNSET,
@@ -115,6 +117,21 @@ def record(said: pb.Record) -> told.Record:
 def scope(said: pb.Scope) -> told.Scope:
     """Return what something covers."""
     return told.Scope(channel=words.CHANNELS.word(said.channel), topic=said.topic)
+
+
+def quiet_hours(said: pb.QuietHours) -> told.QuietHours:
+    """Return when it is quiet."""
+    return told.QuietHours(
+        time_zone=said.time_zone,
+        periods=[
+            told.QuietPeriod(
+                start=words.clock(one.start_minute),
+                end=words.clock(one.end_minute),
+                days=[words.DAYS.word(day) for day in one.days] or UNSET,
+            )
+            for one in said.periods
+        ],
+    )
 
 
 def hold(said: pb.Hold) -> told.Hold:

@@ -16,8 +16,11 @@ from heed_server.web.rest import words
 from heed_server.web.rest.words import Words
 
 _LABEL: Final = rf"[a-z0-9_-]{{1,{TOPIC_LABEL_CHARACTERS_MAX}}}"
-_TOPIC: Final = rf"^(?:{_LABEL}(?:\.{_LABEL}){{0,{TOPIC_LABELS_MAX - 1}}})?$"
+TOPIC_PATTERN: Final = rf"^(?:{_LABEL}(?:\.{_LABEL}){{0,{TOPIC_LABELS_MAX - 1}}})?$"
 _CONTROL: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_ASCII: Final = r"^[\u0020-\u007e]+$"
+NUMBER_MAX: Final = (1 << 53) - 1
+"""The largest number that every reader of JSON takes as it is."""
 _SAYING: Final = rf"^[^{_CONTROL}]*[^{_CONTROL}\s][^{_CONTROL}]*$"
 """A text that says something."""
 _IDENTIFIER: Final = r"^[^\u0000-\u001f\u007f-\u009f]+$"
@@ -39,8 +42,9 @@ def _saying(meaning: str, example: str) -> Meta:
     return Meta(description=meaning, examples=[example], extra_json_schema=schema)
 
 
-def _several(meaning: str, items_max: int) -> Meta:
-    return Meta(description=meaning, extra_json_schema={"minItems": 1, "maxItems": items_max})
+def _several(meaning: str, items_max: int, **schema: object) -> Meta:
+    bounds = {"minItems": 1, "maxItems": items_max}
+    return Meta(description=meaning, extra_json_schema={**bounds, **schema})
 
 
 def _identifier(meaning: str, example: str, **schema: object) -> Meta:
@@ -60,7 +64,7 @@ Topic = Annotated[
     Meta(
         description="A dotted path of lower-case labels, at most ten. Empty: every topic.",
         examples=["marketing.weekly"],
-        extra_json_schema={"pattern": _TOPIC, "maxLength": TOPIC_CHARACTERS_MAX},
+        extra_json_schema={"pattern": TOPIC_PATTERN, "maxLength": TOPIC_CHARACTERS_MAX},
     ),
 ]
 Token = Annotated[
@@ -104,6 +108,12 @@ Subjects = Annotated[
     _several(
         "Every identifier known of one person. Naming one more never allows more.",
         limits.SUBJECTS_MAX,
+    ),
+]
+DistinctSubjects = Annotated[
+    list[Subject],
+    _several(
+        "Every identifier known of one person, each once.", limits.SUBJECTS_MAX, uniqueItems=True
     ),
 ]
 
@@ -170,7 +180,13 @@ WaitSeconds = Annotated[
 
 
 def _time(meaning: str, example: str) -> Meta:
-    return Meta(description=meaning, examples=[example], extra_json_schema={"format": "date-time"})
+    schema = {"format": "date-time", "pattern": "^(?:19[7-9][0-9]|[2-9][0-9]{3})-"}
+    return Meta(description=meaning, examples=[example], extra_json_schema=schema)
+
+
+def _clock(meaning: str, example: str) -> Meta:
+    schema = {"pattern": "^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"}
+    return Meta(description=meaning, examples=[example], extra_json_schema=schema)
 
 
 class Scope(Body, frozen=True, kw_only=True):
@@ -182,7 +198,11 @@ class Scope(Body, frozen=True, kw_only=True):
 
 Scopes = Annotated[
     list[Scope],
-    _several("What it is about, each scope once. Absent: everything.", limits.CHOICES_MAX),
+    _several(
+        "What it is about, each scope once. Absent: everything.",
+        limits.CHOICES_MAX,
+        uniqueItems=True,
+    ),
 ]
 OptOutReach = Annotated[
     str,
@@ -236,7 +256,7 @@ DecidedTime = Annotated[
     str | UnsetType,
     _time(
         "When the person decided. Absent: when it is committed, which only stops may take.",
-        "2026-11-27T13:05:00Z",
+        "2026-03-01T12:00:00Z",
     ),
 ]
 
@@ -275,7 +295,7 @@ class Decided(Body, frozen=True, kw_only=True):
         str, _one_of(words.PERSONAL_METHODS, "By what act the person said it.", "web_form")
     ]
     decided_time: Annotated[
-        str, _time("When the person decided: not ahead of now.", "2026-11-27T13:05:00Z")
+        str, _time("When the person decided: not ahead of now.", "2026-03-01T12:00:00Z")
     ]
     actor: Actor = ""
     jurisdiction: Jurisdiction = ""
@@ -315,10 +335,18 @@ class Evidence(Body, frozen=True, kw_only=True):
 class OptOuts(Body, frozen=True, kw_only=True):
     """Stops messages to one person, until they opt back in at the same or a narrower scope."""
 
-    subjects: Subjects
+    subjects: DistinctSubjects
     origin: Origin
     scopes: Scopes | UnsetType = UNSET
     reach: OptOutReach = "promotional"
+    no_ask_until: Annotated[
+        str | UnsetType,
+        _time(
+            "Until when the person is not to be asked to opt in again, after the decided time. "
+            "Kept for pages that would ask; it decides nothing.",
+            "2099-01-01T00:00:00Z",
+        ),
+    ] = UNSET
     wait_propagated_seconds: WaitSeconds = UNSET
     tenant: Tenant = UNSET
 
@@ -326,13 +354,13 @@ class OptOuts(Body, frozen=True, kw_only=True):
 class OptIns(Body, frozen=True, kw_only=True):
     """Lets messages through again. It needs evidence, and the right `consent`."""
 
-    subjects: Subjects
+    subjects: DistinctSubjects
     origin: Decided
     evidence: Evidence
     scopes: Scopes | UnsetType = UNSET
     end_time: Annotated[
         str | UnsetType,
-        _time("When the consent ends. Absent: it does not.", "2027-11-27T00:00:00Z"),
+        _time("When the consent ends. Absent: it does not.", "2099-01-01T00:00:00Z"),
     ] = UNSET
     wait_propagated_seconds: WaitSeconds = UNSET
     tenant: Tenant = UNSET
@@ -341,11 +369,58 @@ class OptIns(Body, frozen=True, kw_only=True):
 class Pauses(Body, frozen=True, kw_only=True):
     """Stops messages for a while. It replaces no opt-out."""
 
-    subjects: Subjects
+    subjects: DistinctSubjects
     origin: Origin
-    end_time: Annotated[str, _time("When it ends.", "2026-12-27T00:00:00Z")]
+    end_time: Annotated[str, _time("When it ends.", "2099-01-01T00:00:00Z")]
     scopes: Scopes | UnsetType = UNSET
     reach: PauseReach = "promotional"
+    wait_propagated_seconds: WaitSeconds = UNSET
+    tenant: Tenant = UNSET
+
+
+class QuietPeriod(Body, frozen=True, kw_only=True):
+    """Quiet from one time of a day to another, by the clock of the person's wall."""
+
+    start: Annotated[str, _clock("When it begins.", "22:00")]
+    end: Annotated[
+        str,
+        _clock("When it ends. Not after `start`: on the next day; the same: a day later.", "08:00"),
+    ]
+    days: Annotated[
+        list[Annotated[str, _one_of(words.DAYS, "A day of the week.", "monday")]],
+        Meta(
+            description="The days on which it begins. Empty: every day.",
+            extra_json_schema={"maxItems": len(words.DAYS.all), "uniqueItems": True},
+        ),
+    ] = []
+
+
+class QuietHours(Body, frozen=True, kw_only=True):
+    """Stops messages at some hours of some days. It replaces no opt-out and no pause."""
+
+    subjects: DistinctSubjects
+    origin: Origin
+    time_zone: Annotated[
+        str,
+        Meta(
+            description="The zone of that clock, a name of the IANA database.",
+            examples=["Europe/Vienna"],
+            extra_json_schema={"format": "heed-time-zone"},
+        ),
+    ]
+    periods: Annotated[list[QuietPeriod], _several("When it is quiet.", limits.QUIET_PERIODS_MAX)]
+    scopes: Scopes | UnsetType = UNSET
+    reach: PauseReach = "promotional"
+    wait_propagated_seconds: WaitSeconds = UNSET
+    tenant: Tenant = UNSET
+
+
+class EndedQuietHours(Body, frozen=True, kw_only=True):
+    """Ends, now, the person's own quiet hours at these scopes."""
+
+    subjects: DistinctSubjects
+    origin: Act
+    scopes: Scopes | UnsetType = UNSET
     wait_propagated_seconds: WaitSeconds = UNSET
     tenant: Tenant = UNSET
 
@@ -353,7 +428,7 @@ class Pauses(Body, frozen=True, kw_only=True):
 class EndedPauses(Body, frozen=True, kw_only=True):
     """Ends, now, the person's own pauses at these scopes."""
 
-    subjects: Subjects
+    subjects: DistinctSubjects
     origin: Act
     scopes: Scopes | UnsetType = UNSET
     wait_propagated_seconds: WaitSeconds = UNSET
@@ -363,5 +438,35 @@ class EndedPauses(Body, frozen=True, kw_only=True):
 class Lookup(Body, frozen=True, kw_only=True):
     """Asks what stands for a person."""
 
-    subjects: Subjects
+    subjects: DistinctSubjects
+    tenant: Tenant = UNSET
+
+
+class Applied(Body, frozen=True, kw_only=True):
+    """Says how far the reader of a stream has applied it."""
+
+    stream_id: Annotated[
+        str,
+        Meta(
+            description="That of the event `opened`.",
+            extra_json_schema={"maxLength": limits.STREAM_ID_CHARACTERS_MAX, "pattern": _ASCII},
+        ),
+    ]
+    probe: Annotated[
+        int,
+        Meta(
+            description="Given back by a heartbeat once all was told that was known when it came. "
+            "Ascending, from 1.",
+            examples=[1],
+            extra_json_schema={"minimum": 1, "maximum": NUMBER_MAX},
+        ),
+    ]
+    applied_revision: Annotated[
+        int,
+        Meta(
+            description="The revision that was applied.",
+            examples=[17],
+            extra_json_schema={"minimum": 0, "maximum": NUMBER_MAX},
+        ),
+    ]
     tenant: Tenant = UNSET

@@ -5,11 +5,9 @@ from typing import Final
 
 from starlette.types import Scope
 
-from heed_server.auth.credentials import CALLER_CERTIFICATE, Authenticator
+from heed_server.auth.credentials import CALLER_CERTIFICATE, HANDED_ON, Authenticator
 from heed_server.auth.policy import OPEN, Principal
-
-CERTIFICATE: Final = "heed_certificate"
-"""Where a listener that asks for certificates says, in a request's state, which was shown."""
+from heed_server.web.connections import CERTIFICATE
 
 
 def caller_of(authenticator: Authenticator | None, scope: Scope) -> Principal:
@@ -22,15 +20,19 @@ def caller_of(authenticator: Authenticator | None, scope: Scope) -> Principal:
     if authenticator is None:
         return OPEN
     metadata: list[tuple[str, str | bytes]] = [
-        ("authorization", value.decode("latin-1"))
+        (name.decode(), value.decode("latin-1"))
         for name, value in scope["headers"]
-        if name == b"authorization"
+        if name in _OF_CALLERS
     ]
     pem: bytes | None = scope["state"].get(CERTIFICATE)
     if pem is not None:
         # As a worker tells it, where this is the process that workers ask.
         metadata.append((CALLER_CERTIFICATE, pem))
     return authenticator.principal(metadata, _Shown(pem))
+
+
+_OF_CALLERS: Final = frozenset({b"authorization", HANDED_ON.encode()})
+"""The headers that say who calls. No other one becomes metadata: some of that is believed."""
 
 
 class _Shown:

@@ -1,14 +1,14 @@
 """Bodies to the contract's messages, by which the service is asked as by every caller.
 
 Laws:
-- A message says no more than its body; what is wrong with it says `heed.wire`, whose paths a
-  `Pointer` leads back to the body.
+- A message says no more than its body; what is wrong with it says `heed.wire`, whose paths the
+  `…pointer` of a body leads back.
 - What is said once in a body of several scopes is said of each: they are one call, atomic.
 """
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -18,15 +18,25 @@ from heed.wire.limits import WAIT_PROPAGATED_SECONDS_MAX
 from heed.wire.violations import Violations
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_proto.v1 import watch_service_pb2 as watch
 from heed_server.web.rest import asked, words
-from heed_server.web.rest.words import read_time
+from heed_server.web.rest.words import read_clock, read_time
 
-Pointer = Callable[[str], str]
-"""From a path of a message to the place in the body that it was made of."""
+Chosen = (
+    asked.OptOuts
+    | asked.OptIns
+    | asked.Pauses
+    | asked.EndedPauses
+    | asked.QuietHours
+    | asked.EndedQuietHours
+)
+"""What one person chose, at one scope or several."""
 
 _PART: Final = re.compile(r"[^.\[\]]+")
-_OF_TIME: Final = re.compile(r"(_time)\.(?:seconds|nanos)$")
-_OF_CHOICE: Final = re.compile(r"choices(?:\[(\d+)\])?(?:\.(scope|opt_out|opt_in|pause))?")
+_OF_TIME: Final = re.compile(r"(_time|_until)\.(?:seconds|nanos)$")
+_OF_CHOICE: Final = re.compile(
+    r"choices(?:\[(\d+)\])?(?:\.(scope|opt_out|opt_in|pause|quiet_hours))?"
+)
 
 
 def pointer(path: str) -> str:
@@ -80,6 +90,9 @@ def opt_outs(body: asked.OptOuts, key: str) -> preference.SetPreferenceRequest:
     """Return the message of opt-outs."""
     violations = Violations()
     opt_out = pb.OptOut(reach=_reach(words.REACHES, body.reach, violations))
+    if body.no_ask_until is not UNSET:
+        at = "/no_ask_until"
+        opt_out.no_ask_until.CopyFrom(read_time(body.no_ask_until, at, violations))
     return _chosen(body, pb.Choice(opt_out=opt_out), key, violations)
 
 
@@ -116,6 +129,39 @@ def ended_pauses(body: asked.EndedPauses, key: str) -> preference.SetPreferenceR
     return _chosen(body, pb.Choice(end_pause=pb.EndPause()), key, Violations())
 
 
+def quiet_hours(body: asked.QuietHours, key: str) -> preference.SetPreferenceRequest:
+    """Return the message of quiet hours."""
+    violations = Violations()
+    hours = pb.QuietHours(
+        time_zone=body.time_zone,
+        periods=[
+            _period(one, f"/periods/{index}", violations) for index, one in enumerate(body.periods)
+        ],
+        reach=_reach(words.PAUSE_REACHES, body.reach, violations),
+    )
+    return _chosen(body, pb.Choice(quiet_hours=hours), key, violations)
+
+
+def ended_quiet_hours(body: asked.EndedQuietHours, key: str) -> preference.SetPreferenceRequest:
+    """Return the message that ends quiet hours."""
+    return _chosen(body, pb.Choice(end_quiet_hours=pb.EndQuietHours()), key, Violations())
+
+
+def applied(body: asked.Applied) -> watch.ReportAppliedRequest:
+    """Return the message that says how far a stream's reader is."""
+    violations = Violations()
+    for name in ("applied_revision", "probe"):
+        if abs(getattr(body, name)) > asked.NUMBER_MAX:
+            violations.add(f"/{name}", f"is too large; at most {asked.NUMBER_MAX} is taken")
+    violations.raise_if_any()
+    return watch.ReportAppliedRequest(
+        tenant=_said(body.tenant),
+        stream_id=body.stream_id,
+        applied_revision=body.applied_revision,
+        probe=body.probe,
+    )
+
+
 def choices_pointer(path: str) -> str:
     """Return the place in a body of choices of a path of its message."""
     found = _OF_CHOICE.match(path)
@@ -123,13 +169,14 @@ def choices_pointer(path: str) -> str:
         return pointer(path.replace("wait_propagated", "wait_propagated_seconds"))
     index, part = found.groups()
     left = pointer(path[found.end() :])
+    left = left.removesuffix("_minute")
     if part is None or part == "scope":
         return "/scopes" + ("" if index is None else f"/{index}") + left
     return left
 
 
 def _chosen(
-    body: asked.OptOuts | asked.OptIns | asked.Pauses | asked.EndedPauses,
+    body: Chosen,
     act: pb.Choice,
     key: str,
     violations: Violations,
@@ -170,6 +217,17 @@ def _origin(
     if body.decided_time is not UNSET:
         origin.decided_time.CopyFrom(read_time(body.decided_time, f"{at}/decided_time", violations))
     return origin
+
+
+def _period(body: asked.QuietPeriod, at: str, violations: Violations) -> pb.QuietPeriod:
+    return pb.QuietPeriod(
+        start_minute=read_clock(body.start, f"{at}/start", violations),
+        end_minute=read_clock(body.end, f"{at}/end", violations),
+        days=[
+            pb.DayOfWeek.ValueType(words.DAYS.number(day, f"{at}/days/{index}", violations))
+            for index, day in enumerate(body.days)
+        ],
+    )
 
 
 def _query(body: asked.Query, at: str, violations: Violations) -> pb.Query:

@@ -10,7 +10,7 @@ Laws:
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -19,7 +19,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from heed.errors import ErrorReason, HeedError, InvalidArgumentError
 from heed.wire.status import code_of, retry_ms_of
-from heed_server.web.rest.messages import Pointer
+from heed_server.web.rest.reasons import ADVICE
 
 MEDIA_TYPE: Final = "application/problem+json"
 KEY_HEADER: Final = "Idempotency-Key"
@@ -44,6 +44,8 @@ _STATUS_OF_REASON: Final[Mapping[ErrorReason, HTTPStatus]] = {
 }
 _SAID_BELOW: Final = {"field", "violations"}
 """What the metadata of INVALID_FIELD says is said by the violations, as places in the body."""
+_OTHER_PLACE: Final = re.compile(r"\b(?:subjects|choices)\[\d+\]")
+"""What a violation says of another place: `is the same as subjects[0]`."""
 _WORD: Final = re.compile(r"\b(?:CHANNEL|METHOD|REACH)_([A-Z_]+)\b")
 
 
@@ -81,6 +83,10 @@ class Problem(Struct, frozen=True, kw_only=True):
     violations: list[Violation] | UnsetType = UNSET
 
 
+Place = Callable[[str, str], Violation]
+"""Makes the violation of a path of the contract's message, and of what is wrong there."""
+
+
 class RefusedError(Exception):
     """A request is refused for its HTTP."""
 
@@ -93,20 +99,32 @@ class RefusedError(Exception):
         self.headers = dict(headers or {})
 
 
-def problem_of(error: HeedError, pointer: Pointer) -> tuple[Problem, dict[str, str]]:
-    """Return how a refusal is told, and with which headers.
+def in_body(pointer: Callable[[str], str]) -> Place:
+    """Return where in a body it is that a path of its message leads to.
 
-    `pointer` is from a path of the contract's message to the place in the body. What is a pointer
-    already stays as it is.
+    What is a pointer already stays as it is.
     """
+
+    def place(field: str, detail: str) -> Violation:
+        if field == "idempotency_key":
+            return Violation(header=KEY_HEADER, detail=detail)
+        at = field if not field or field.startswith("/") else pointer(field)
+        said = _OTHER_PLACE.sub(lambda found: pointer(found[0]), detail)
+        return Violation(pointer=at, detail=said)
+
+    return place
+
+
+def problem_of(error: HeedError, place: Place) -> tuple[Problem, dict[str, str]]:
+    """Return how a refusal is told, and with which headers."""
     violations: list[Violation] = []
     if isinstance(error, InvalidArgumentError):
-        told = [_violation(one.field, one.description, pointer) for one in error.violations]
+        told = [place(one.field, _in_words(one.description)) for one in error.violations]
         # What is said once in a body, and by the message once for each scope, is wrong once.
         violations = list(dict.fromkeys(told))
     status = _status_of(error, violations)
     problem = Problem(
-        type=f"/v1/docs#{error.reason.value}",
+        type=f"/v1/docs#{error.reason.value}" if error.reason in ADVICE else "about:blank",
         title=error.reason.value.replace("_", " ").capitalize(),
         status=status,
         detail=_in_words(error.message) if not violations else _told(violations),
@@ -126,14 +144,6 @@ def problem_of_refusal(refusal: RefusedError) -> Problem:
         status=refusal.status,
         detail=refusal.detail,
     )
-
-
-def _violation(field: str, description: str, pointer: Pointer) -> Violation:
-    said = _in_words(description)
-    if field == "idempotency_key":
-        return Violation(header=KEY_HEADER, detail=said)
-    at = field if not field or field.startswith("/") else pointer(field)
-    return Violation(pointer=at, detail=said)
 
 
 def _status_of(error: HeedError, violations: Sequence[Violation]) -> HTTPStatus:

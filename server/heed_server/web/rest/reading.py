@@ -7,16 +7,18 @@ Source: RFC 8259; RFC 6901.
 import difflib
 import functools
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeGuard, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
 from heed.errors import ErrorReason, InvalidArgumentError
 from heed.wire.violations import Violations
-from heed_server.web.rest.asked import Body
+from heed_server.web.rest.asked import NUMBER_MAX, Body
 
 B = TypeVar("B", bound=Body)
+
+_NOT_READ: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 NAME_CHARACTERS_MAX: Final = 40
 """Characters that are told of a name that is not known."""
@@ -30,9 +32,9 @@ def read(kind: type[B], data: bytes) -> B:
     """
     try:
         return cast("B", _decoder(kind).decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Told by what the body holds: the decoder names one mistake, and only in words.
-        raise _refusal(kind, data) from None
+    except _NOT_READ:
+        # Judged by what the body holds: the decoder names one mistake, and only in words.
+        return _read_slowly(kind, data)
 
 
 def pointer(*parts: str | int) -> str:
@@ -45,16 +47,15 @@ def _decoder(kind: type[Body]) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(kind)
 
 
-def _refusal(kind: type[Body], data: bytes) -> InvalidArgumentError:
+def _read_slowly(kind: type[B], data: bytes) -> B:
     try:
         found: object = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return not_json(data)
+    except _NOT_READ:
+        raise not_json(data) from None
     violations = Violations()
-    _judge(inspect.type_info(kind), found, "", violations)
-    if not violations.count:  # it is a body, but not in the decoder's eyes
-        return not_json(data)
-    return violations.as_error()
+    whole = _judge(inspect.type_info(kind), found, "", violations)
+    violations.raise_if_any()
+    return msgspec.convert(whole, kind)
 
 
 def not_json(data: bytes) -> InvalidArgumentError:
@@ -66,37 +67,46 @@ def not_json(data: bytes) -> InvalidArgumentError:
     )
 
 
-def _judge(type_: inspect.Type, found: object, at: str, violations: Violations) -> None:
-    """Note where a value is not of a type."""
+def _judge(type_: inspect.Type, found: object, at: str, violations: Violations) -> object:
+    """Return a value as its type has it, and note where it is not of that type.
+
+    A number without a fraction is a whole one, however it is written: `17.0`.
+    """
     match type_:
         case inspect.Metadata():
-            _judge(type_.type, found, at, violations)
+            return _judge(type_.type, found, at, violations)
         case inspect.StructType() if isinstance(found, dict):
-            _judge_members(type_, cast("Mapping[str, object]", found), at, violations)
+            return _judge_members(type_, cast("Mapping[str, object]", found), at, violations)
         case inspect.ListType() if isinstance(found, list):
-            for index, item in enumerate(cast("list[object]", found)):
+            return [
                 _judge(type_.item_type, item, f"{at}/{index}", violations)
+                for index, item in enumerate(cast("list[object]", found))
+            ]
         case inspect.StrType() if isinstance(found, str):
-            return
+            return found
         case inspect.BoolType() if isinstance(found, bool):
-            return
-        case inspect.IntType() if isinstance(found, int) and not isinstance(found, bool):
-            return
-        case inspect.FloatType() if isinstance(found, int | float) and not isinstance(found, bool):
-            return
+            return found
+        case inspect.IntType() if _is_whole(found):
+            if abs(found) > NUMBER_MAX:
+                violations.add(at, f"is too large; at most {NUMBER_MAX} is taken")
+            return int(found)
+        case inspect.FloatType() if _is_number(found):
+            return found
         case _:
             wanted = _WANTED.get(type(type_), "something else")
             violations.add(at, f"is {_said(found)}, and has to be {wanted}")
+            return found
 
 
 def _judge_members(
     struct: inspect.StructType, found: Mapping[str, object], at: str, violations: Violations
-) -> None:
+) -> Mapping[str, object]:
     known = {field.encode_name: field for field in struct.fields}
+    judged: dict[str, object] = {}
     for name, value in found.items():
         field = known.get(name)
         if field is not None:
-            _judge(field.type, value, at + pointer(name), violations)
+            judged[name] = _judge(field.type, value, at + pointer(name), violations)
             continue
         nearest = difflib.get_close_matches(name[:NAME_CHARACTERS_MAX], known, n=1)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
@@ -107,6 +117,15 @@ def _judge_members(
     for name, field in known.items():
         if field.required and name not in found:
             violations.add(at + pointer(name), "is required")
+    return judged
+
+
+def _is_number(found: object) -> TypeGuard[int | float]:
+    return isinstance(found, int | float) and not isinstance(found, bool)
+
+
+def _is_whole(found: object) -> TypeGuard[int | float]:
+    return _is_number(found) and (isinstance(found, int) or found.is_integer())
 
 
 def _said(found: object) -> str:

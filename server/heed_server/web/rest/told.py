@@ -13,11 +13,13 @@ from heed_server.web.rest.words import Words
 _TIME: Final = {"format": "date-time"}
 
 
-def _word(known: Words, meaning: str) -> Meta:
-    return Meta(description=meaning, extra_json_schema={"enum": list(known.all)})
+def word_meta(known: Words, meaning: str) -> Meta:
+    """Describe a word, and say which there are; what a later version wrote is `unknown`."""
+    return Meta(description=meaning, extra_json_schema={"enum": [*known.all, words.UNKNOWN]})
 
 
-def _time(meaning: str) -> Meta:
+def time_meta(meaning: str) -> Meta:
+    """Describe a time of RFC 3339."""
     return Meta(description=meaning, extra_json_schema=_TIME)
 
 
@@ -28,7 +30,7 @@ class Told(Struct, frozen=True, kw_only=True):
 class Scope(Told, frozen=True, kw_only=True):
     """What something covers: a channel, or every message channel, and a topic with all beneath."""
 
-    channel: Annotated[str, _word(words.CHANNELS, "The channel, or `any`.")]
+    channel: Annotated[str, word_meta(words.CHANNELS, "The channel, or `any`.")]
     topic: Annotated[str, Meta(description="The topic; empty: every topic.")]
 
 
@@ -38,12 +40,12 @@ class Origin(Told, frozen=True, kw_only=True):
     source: str
     actor: str | UnsetType = UNSET
     method: Annotated[
-        str | UnsetType, _word(words.METHODS_TOLD, "By what kind of act. Absent: not said.")
+        str | UnsetType, word_meta(words.METHODS_TOLD, "By what kind of act. Absent: not said.")
     ] = UNSET
     jurisdiction: str | UnsetType = UNSET
     reference: str | UnsetType = UNSET
     decided_time: Annotated[
-        str | UnsetType, _time("When the person decided. Absent: not said.")
+        str | UnsetType, time_meta("When the person decided. Absent: not said.")
     ] = UNSET
 
 
@@ -57,14 +59,38 @@ class Evidence(Told, frozen=True, kw_only=True):
     truncated_ip: str | UnsetType = UNSET
 
 
+class QuietPeriod(Told, frozen=True, kw_only=True):
+    """Quiet from one time of a day to another, by the clock of the person's wall."""
+
+    start: Annotated[str, Meta(description="When it begins.", examples=["22:00"])]
+    end: Annotated[
+        str,
+        Meta(
+            description="When it ends. Not after `start`: on the next day; the same: a day later.",
+            examples=["08:00"],
+        ),
+    ]
+    days: Annotated[
+        list[Annotated[str, word_meta(words.DAYS, "A day of the week.")]] | UnsetType,
+        Meta(description="The days on which it begins. Absent: every day."),
+    ] = UNSET
+
+
+class QuietHours(Told, frozen=True, kw_only=True):
+    """When a person wants quiet."""
+
+    time_zone: Annotated[str, Meta(description="The zone of that clock, of the IANA database.")]
+    periods: list[QuietPeriod]
+
+
 class Record(Told, frozen=True, kw_only=True):
     """One record that stands for a subject."""
 
-    kind: Annotated[str, _word(words.KINDS, "What it is.")]
+    kind: Annotated[str, word_meta(words.KINDS, "What it is.")]
     scope: Scope
     decided_time: Annotated[
         str,
-        _time("Since when: when the person decided, or when a suppression's cause was seen."),
+        time_meta("Since when: when the person decided, or when a suppression's cause was seen."),
     ]
     revision: Annotated[int, Meta(description="The change that last set it.")]
     subject_index: Annotated[
@@ -72,13 +98,27 @@ class Record(Told, frozen=True, kw_only=True):
     ]
     active: Annotated[bool, Meta(description="Whether its end, if it has one, is still ahead.")]
     reach: Annotated[
-        str | UnsetType, _word(words.REACHES, "Which classes of message it stops.")
+        str | UnsetType, word_meta(words.REACHES, "Which classes of message it stops.")
     ] = UNSET
-    cause: Annotated[str | UnsetType, _word(words.CAUSES, "Of a suppression: why it stands.")] = (
-        UNSET
-    )
-    end_time: Annotated[str | UnsetType, _time("When it ends. Absent: not by itself.")] = UNSET
-    commit_time: Annotated[str | UnsetType, _time("When it was committed.")] = UNSET
+    cause: Annotated[
+        str | UnsetType, word_meta(words.CAUSES, "Of a suppression: why it stands.")
+    ] = UNSET
+    end_time: Annotated[str | UnsetType, time_meta("When it ends. Absent: not by itself.")] = UNSET
+    quiet_hours: Annotated[
+        QuietHours | UnsetType,
+        Meta(
+            description="Of quiet hours: when it is quiet. Absent there though active: at hours "
+            "that are not known here, so take every hour for quiet."
+        ),
+    ] = UNSET
+    no_ask_until: Annotated[
+        str | UnsetType,
+        time_meta(
+            "Of an opt-out: until when the person is not to be asked to opt in again. It decides "
+            "nothing."
+        ),
+    ] = UNSET
+    commit_time: Annotated[str | UnsetType, time_meta("When it was committed.")] = UNSET
     origin: Origin | UnsetType = UNSET
     evidence: Evidence | UnsetType = UNSET
     reason: Annotated[
@@ -96,27 +136,31 @@ class Hold(Told, frozen=True, kw_only=True):
     hold_id: str
     reason: str
     revision: int
-    channel: Annotated[str | UnsetType, _word(words.CHANNELS, "Absent: every channel.")] = UNSET
+    channel: Annotated[str | UnsetType, word_meta(words.CHANNELS, "Absent: every channel.")] = UNSET
     topic: str | UnsetType = UNSET
     campaign: str | UnsetType = UNSET
-    end_time: Annotated[str | UnsetType, _time("When it ends. Absent: when it is lifted.")] = UNSET
+    end_time: Annotated[str | UnsetType, time_meta("When it ends. Absent: when it is lifted.")] = (
+        UNSET
+    )
     spares_mandatory: bool | UnsetType = UNSET
 
 
 class Reason(Told, frozen=True, kw_only=True):
     """Why a verdict is what it is."""
 
-    rule: Annotated[str, _word(words.RULES, "The rule that spoke.")]
+    rule: Annotated[str, word_meta(words.RULES, "The rule that spoke.")]
     record: Record | UnsetType = UNSET
     hold: Hold | UnsetType = UNSET
-    until_time: Annotated[str | UnsetType, _time("Until when it speaks, if that is known.")] = UNSET
+    until_time: Annotated[str | UnsetType, time_meta("Until when it speaks, if that is known.")] = (
+        UNSET
+    )
 
 
 class Position(Told, frozen=True, kw_only=True):
     """Where in the log, and when, an answer was true."""
 
     revision: Annotated[int, Meta(description="The last change that the answer knows.")]
-    now: Annotated[str, _time("The instant that the answer used as now.")]
+    now: Annotated[str, time_meta("The instant that the answer used as now.")]
     rule_version: Annotated[int, Meta(description="The version of the decision's rules.")]
     token: Annotated[
         str,
@@ -127,9 +171,11 @@ class Position(Told, frozen=True, kw_only=True):
 class Decision(Told, frozen=True, kw_only=True):
     """Whether one message may be sent: on `allowed`, and on nothing else."""
 
-    verdict: Annotated[str, _word(words.VERDICTS, "Send on `allowed` only.")]
+    verdict: Annotated[str, word_meta(words.VERDICTS, "Send on `allowed` only.")]
     reasons: list[Reason]
-    topic_class: Annotated[str, _word(words.CLASSES, "The class of message that it was judged by.")]
+    topic_class: Annotated[
+        str, word_meta(words.CLASSES, "The class of message that it was judged by.")
+    ]
     undeclared_topic: Annotated[
         bool,
         Meta(description="Whether the topic is undeclared, and was judged as what is above it."),
@@ -159,7 +205,9 @@ class Stored(Told, frozen=True, kw_only=True):
     record: Record
     effect: Annotated[
         str,
-        _word(words.EFFECTS, "`applied`: it stands. `superseded`: what was decided later does."),
+        word_meta(
+            words.EFFECTS, "`applied`: it stands. `superseded`: what was decided later does."
+        ),
     ]
 
 
@@ -167,7 +215,7 @@ class Chosen(Told, frozen=True, kw_only=True):
     """What was recorded, and what stands by it."""
 
     scopes: Annotated[list[Scope], Meta(description="What the choice covers, each scope once.")]
-    effective_time: Annotated[str, _time("Since when all of it counts.")]
+    effective_time: Annotated[str, time_meta("Since when all of it counts.")]
     stored: Annotated[
         list[Stored],
         Meta(description="Each choice as stored: for each subject in order, each scope in order."),
@@ -180,13 +228,8 @@ class Chosen(Told, frozen=True, kw_only=True):
         ),
     ]
     still_sent: Annotated[
-        list[str],
-        Meta(
-            description="The classes of message that are still let through within these scopes.",
-            extra_json_schema={
-                "items": {"type": "string", "enum": list(words.CLASSES.all)},
-            },
-        ),
+        list[Annotated[str, word_meta(words.CLASSES, "A class of message.")]],
+        Meta(description="The classes of message that are still let through within these scopes."),
     ]
     still_sent_mandatory_topics: Annotated[
         list[str],

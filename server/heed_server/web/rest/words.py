@@ -13,6 +13,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from heed.hours import DAY_MINUTES, DayOfWeek
 from heed.model import (
     ACTS_OF_THE_PERSON,
     Cause,
@@ -28,7 +29,21 @@ from heed.model import (
 from heed.names import word_of
 from heed.wire.violations import Violations
 
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+UNKNOWN: Final = "unknown"
+"""The word of a number that a later version wrote: to be taken on the protective side."""
+
+
+class ResetReason(enum.IntEnum):
+    """Why a stream of changes begins anew; the contract's ResyncReason."""
+
+    NEW = 1
+    EPOCH_CHANGED = 2
+    HISTORY_CHANGED = 3
+    BEHIND = 4
 
 
 class Words:
@@ -56,7 +71,7 @@ class Words:
 
     def word(self, number: int) -> str:
         """Return the word of a number that an answer of ours has."""
-        return self._word_of[number]
+        return self._word_of.get(number, UNKNOWN)
 
 
 CHANNELS: Final = Words(Channel)
@@ -71,7 +86,9 @@ CLASSES: Final = Words(TopicClass)
 KINDS: Final = Words(RecordKind)
 RULES: Final = Words(Rule)
 VERDICTS: Final = Words(Verdict)
+DAYS: Final = Words(DayOfWeek)
 EFFECTS: Final = Words(Effect)
+RESETS: Final = Words(ResetReason)
 
 
 def read_time(written: str, pointer: str, violations: Violations) -> Timestamp:
@@ -80,10 +97,26 @@ def read_time(written: str, pointer: str, violations: Violations) -> Timestamp:
     try:
         read.FromJsonString(written if _TIME.fullmatch(written) else "")
     except ValueError:
-        violations.add(pointer, "is no time of RFC 3339 with its zone: `2026-11-27T13:05:00Z`")
+        violations.add(pointer, "is no time of RFC 3339 with its zone: `2026-03-01T12:00:00Z`")
     return read
 
 
 def time(said: Timestamp) -> str:
     """Return a time as an answer has it."""
     return said.ToJsonString()
+
+
+def read_clock(written: str, pointer: str, violations: Violations) -> int:
+    """Return the minute of a day that a clock shows; of what is none 0, and a violation."""
+    found = _CLOCK.fullmatch(written)
+    if found is None:
+        violations.add(pointer, "is no time of a day: write 00:00 to 23:59, as 22:00")
+        return 0
+    hours, minutes = found.groups()
+    return int(hours) * 60 + int(minutes)
+
+
+def clock(minute: int) -> str:
+    """Return what a clock shows at a minute of a day."""
+    hours, minutes = divmod(minute % DAY_MINUTES, 60)
+    return f"{hours:02}:{minutes:02}"
