@@ -9,7 +9,9 @@ import pytest
 import structlog
 
 import heed
+from heed.model import Instant, Revision
 from heed_proto.v1 import types_pb2 as pb
+from heed_server.webhook_store import DeadLetter, Lane, Note, Place, Position
 from tests.support import requests as asks
 from tests.support.api_keys import Keys
 from tests.support.dashboard import Person, app_of, form_token
@@ -160,3 +162,31 @@ async def test_checkpoints_are_shown_and_verified_at_a_press(server: Running, ke
     assert (verified["checkpoints"], verified["broken"]) == (1, 0)
     assert [row["state"] for row in tables["links"]["rows"]] == ["signed"]
     assert tables["chain"]["rows"][0]["size"] == 1
+
+
+async def test_webhooks_tell_where_a_target_stands_and_what_was_given_up(
+    server: Running, keys: Keys
+) -> None:
+    (context,) = server.tenants.all()
+    place = Place(context.tenant_id, "billing")
+    begin = Position(server.store.epoch, Revision(0), bytes(32))
+    opened = await server.store.webhooks.open_target(place, begin)
+    given_up = DeadLetter(
+        letter_id="letter-1",
+        lane=Lane(bytes(16)),
+        revision=Revision(1),
+        event="preference.changed",
+        dead_time=Instant(2),
+        first_time=Instant(1),
+        attempts=9,
+        failure="it answered 500",
+        replay=0,
+    )
+    await server.store.webhooks.note(place, opened.version, Note(position=begin, dead=(given_up,)))
+    person = await signed_in(server, keys, "operate")
+
+    (target,) = await rows_of(person, "webhooks", "targets")
+    (letter,) = await rows_of(person, "webhooks", "letters")
+
+    assert (target["target"], target["dead_letters"]) == ("billing", 1)
+    assert (letter["letter"], letter["target"], letter["attempts"]) == ("letter-1", "billing", 9)

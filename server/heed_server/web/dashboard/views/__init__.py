@@ -9,7 +9,21 @@ from types import MappingProxyType
 from typing import Final
 
 from heed_server.web.dashboard.view import View
-from heed_server.web.dashboard.views import batches, checkpoints, history, propagation, topics
+from heed_server.web.dashboard.views import (
+    batches,
+    checkpoints,
+    history,
+    propagation,
+    topics,
+    webhooks,
+)
 
-VIEWS: Final = (propagation.VIEW, topics.VIEW, batches.VIEW, history.VIEW, checkpoints.VIEW)
+VIEWS: Final = (
+    propagation.VIEW,
+    topics.VIEW,
+    batches.VIEW,
+    webhooks.VIEW,
+    history.VIEW,
+    checkpoints.VIEW,
+)
 BY_NAME: Final[Mapping[str, View]] = MappingProxyType({view.name: view for view in VIEWS})
