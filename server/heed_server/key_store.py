@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from heed.model import Instant
-from heed_server.secrets.states import LookupState, RootState
+from heed_server.secrets.states import LinkKeyState, LookupState, RootState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,19 @@ class KeyRotations(Protocol):
 
     async def lookup_state(self) -> Sequence[LookupState]:
         """Return the lookup keys of every tenant, and how many subjects stand under each."""
+        ...
+
+    async def rotate_links(self, tenant: str) -> Sequence[str]:
+        """Seal a tenant's links, empty: every tenant's, under a new key; return which tenants.
+
+        Every node opens what the key seals before any seals by it. Old keys go on opening.
+
+        Raises NotFoundError TENANT_UNKNOWN.
+        """
+        ...
+
+    async def link_key_state(self) -> Sequence[LinkKeyState]:
+        """Return the keys of links of every tenant."""
         ...
 
     async def rotate_addresses(self, tenant: str) -> Sequence[str]:

@@ -36,7 +36,7 @@ class OpenedLink:
     reference: str
     """What its use is asked about by, as the log has it with what was chosen: 16 characters."""
     use: str
-    """32 characters that nobody without the key can tell; the same for the same target."""
+    """32 characters that nobody without the key can tell; the same for the same link."""
 
 
 def open_link(opener: SealOpener, token: str) -> OpenedLink | None:

@@ -41,6 +41,8 @@ class OpenedPageLink:
     """What its use is asked about by, as the log has it with what was chosen: 16 characters."""
     use: str
     """32 characters that nobody without the key can tell; the same for the same link."""
+    is_of_newest_key: bool
+    """One of a key that was replaced stops, and does nothing else: the key may have leaked."""
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
@@ -70,6 +72,7 @@ def open_page_link(opener: SealOpener, token: str) -> OpenedPageLink | None:
         made_at=Instant(said.made_at),
         reference=found.reference,
         use=found.name,
+        is_of_newest_key=found.is_of_newest_key,
     )
 
 

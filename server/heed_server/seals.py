@@ -5,7 +5,8 @@
 Laws:
 - What is sealed is sealed for a tenant and a use: what was made to be pressed opens no page, under
   the same key. The tag has 128 bits.
-- Sealing is deterministic, and nothing is stored: the same content is the same text.
+- Sealing is deterministic, and nothing is stored: the same content is the same text, and has the
+  same name for as long as its key opens, whichever key seals by then.
 
 Source: ADR 0043, ADR 0046.
 """
@@ -42,7 +43,9 @@ class Opened(NamedTuple):
     tenant_id: TenantId
     content: bytes
     name: str
-    """32 characters that nobody without the key can tell; the same for the same content."""
+    """32 characters that nobody without the key can tell; the same for the same text."""
+    is_of_newest_key: bool
+    """Whether the key that sealed it is the one that seals now."""
 
     @property
     def reference(self) -> str:
@@ -78,8 +81,8 @@ class SealOpener:
         for tenant_id, keyset in keysets:
             content = keyset.open(key_id, sealed, _associated(use.value, tenant_id))
             if content is not None:
-                name = _name_of(keyset, tenant_id, use, content)
-                return Opened(tenant_id, content, name)
+                name = _name_of(keyset, key_id, _associated(_NAME[use], tenant_id), content)
+                return Opened(tenant_id, content, name, key_id == keyset.primary_id)
         return None
 
 
@@ -93,9 +96,8 @@ def _text_of(sealed: bytes) -> str:
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
-def _name_of(keyset: SealingKeyset, tenant_id: TenantId, use: Use, content: bytes) -> str:
-    named = keyset.seal(content, _associated(_NAME[use], tenant_id))
-    return sha256(named).hexdigest()[:32]
+def _name_of(keyset: SealingKeyset, key_id: int, associated: bytes, content: bytes) -> str:
+    return sha256(keyset.seal(content, associated, key_id)).hexdigest()[:32]
 
 
 def _associated(what: bytes, tenant_id: TenantId) -> bytes:

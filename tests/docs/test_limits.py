@@ -19,8 +19,9 @@ from heed_server.backup import file
 from heed_server.config import web
 from heed_server.deadlines import reading
 from heed_server.deadlines import watch as deadline_watch
-from heed_server.primary import lookup_keys
+from heed_server.primary import lookup_keys, rotations
 from heed_server.rpc import check_streams
+from heed_server.secrets import sealing
 from heed_server.service import admission, capped, checks, clocks, links, node
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
@@ -79,6 +80,8 @@ OTHERS = (
     spiffe,
     operations,
     lookup_keys,
+    rotations,
+    sealing,
     node,
     clock,
     approvals,

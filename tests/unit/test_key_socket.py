@@ -14,7 +14,7 @@ from heed.errors import ErrorReason, NotFoundError, UnavailableError
 from heed_server.auth.key_socket import KeySocket, is_served, serve_key_socket
 from heed_server.auth.policy import Right
 from heed_server.key_store import ApiKey
-from heed_server.secrets.states import LookupState, RootState
+from heed_server.secrets.states import LinkKeyState, LookupState, RootState
 from tests.support.kept_keys import NOW, KeptKeys, new_key
 
 
@@ -44,6 +44,13 @@ class Asked:
     async def lookup_state(self) -> Sequence[LookupState]:
         return [LookupState(tenant="shop", key_id=2, is_newest=True, readable=3, erased=1)]
 
+    async def rotate_links(self, tenant: str) -> Sequence[str]:
+        self.asked.append(f"links {tenant}")
+        return ["shop"]
+
+    async def link_key_state(self) -> Sequence[LinkKeyState]:
+        return [LinkKeyState(tenant="shop", key_ids=(3, 9), primary_id=9)]
+
     async def rotate_addresses(self, tenant: str) -> Sequence[str]:
         if tenant == "nowhere":
             raise NotFoundError("there is no tenant 'nowhere'")
@@ -65,6 +72,8 @@ async def test_rotations_are_asked_for_through_the_socket(tmp_path: Path) -> Non
         names = await client.rotate_addresses("shop")
         key_id = await client.replace_lookup("shop", "laptop stolen")
         lookup = await client.lookup_state()
+        linked = await client.rotate_links("shop")
+        links = await client.link_key_state()
         states = await client.root_state()
         with pytest.raises(NotFoundError):
             await client.rotate_addresses("nowhere")
@@ -75,7 +84,10 @@ async def test_rotations_are_asked_for_through_the_socket(tmp_path: Path) -> Non
         ("addresses",),
         "shop",
         "replace shop laptop stolen",
+        "links shop",
     ]
+    assert list(linked) == ["shop"]
+    assert list(links) == list(await rotations.link_key_state())
     assert (count, list(names), key_id) == (3, ["shop"], 2)
     assert list(lookup) == list(await rotations.lookup_state())
     assert list(states) == list(await rotations.root_state())

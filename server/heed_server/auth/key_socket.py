@@ -27,7 +27,7 @@ import structlog
 from heed.errors import ErrorReason, HeedError, NotFoundError, UnavailableError
 from heed.model import Instant
 from heed_server.key_store import ApiKey, KeyRotations, KeyStore
-from heed_server.secrets.states import LookupState, RootState
+from heed_server.secrets.states import LinkKeyState, LookupState, RootState
 
 LINE_BYTES_MAX = 4 << 20
 """The longest request or answer: about 10,000 keys."""
@@ -67,8 +67,11 @@ class _Revoke(msgspec.Struct, frozen=True, tag="revoke", tag_field="ask"):
     at: int
 
 
+_Rotated: TypeAlias = Literal["stage", "root", "addresses", "links"]
+
+
 class _Rotate(msgspec.Struct, frozen=True, tag="rotate", tag_field="ask"):
-    what: Literal["stage", "root", "addresses"]
+    what: _Rotated
     tenant: str = ""
 
 
@@ -89,8 +92,12 @@ class _ShowLookup(msgspec.Struct, frozen=True, tag="lookup", tag_field="ask"):
     pass
 
 
+class _ShowLinks(msgspec.Struct, frozen=True, tag="links", tag_field="ask"):
+    pass
+
+
 _Request: TypeAlias = (
-    _Put | _List | _Revoke | _Rotate | _Destroy | _Show | _ReplaceLookup | _ShowLookup
+    _Put | _List | _Revoke | _Rotate | _Destroy | _Show | _ReplaceLookup | _ShowLookup | _ShowLinks
 )
 
 
@@ -106,6 +113,7 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     tenants: tuple[str, ...] = ()
     root: tuple[RootState, ...] = ()
     lookup: tuple[LookupState, ...] = ()
+    links: tuple[LinkKeyState, ...] = ()
     refused: _Refused | None = None
 
 
@@ -207,6 +215,14 @@ class KeySocket:
     async def rotate_addresses(self, tenant: str) -> Sequence[str]:
         """Begin to put addresses under a new key; the server goes on with it by itself."""
         return (await self._ask(_Rotate("addresses", tenant))).tenants
+
+    async def rotate_links(self, tenant: str) -> Sequence[str]:
+        """Seal links under a new key, once every node opens by it."""
+        return (await self._ask(_Rotate("links", tenant))).tenants
+
+    async def link_key_state(self) -> Sequence[LinkKeyState]:
+        """Return the keys of links of every tenant."""
+        return (await self._ask(_ShowLinks())).links
 
     async def replace_lookup(self, tenant: str, reason: str) -> int:
         """Begin another lookup key of a tenant; the server goes on with it by itself."""
@@ -323,15 +339,15 @@ async def _answer_to(
                 return _Answer(count=newest)
             case _ShowLookup():
                 return _Answer(lookup=tuple(await rotations.lookup_state()))
+            case _ShowLinks():
+                return _Answer(links=tuple(await rotations.link_key_state()))
             case _Rotate(what, tenant):
                 return await _rotated(what, tenant, rotations)
     except HeedError as error:
         return _Answer(refused=_Refused(error.reason, error.message))
 
 
-async def _rotated(
-    what: Literal["stage", "root", "addresses"], tenant: str, rotations: KeyRotations
-) -> _Answer:
+async def _rotated(what: _Rotated, tenant: str, rotations: KeyRotations) -> _Answer:
     if what == "stage":
         await rotations.stage_root()
         return _Answer()
@@ -339,6 +355,10 @@ async def _rotated(
         count = await rotations.rotate_root()
         _log.info("root_keys_rotated", count=count)
         return _Answer(count=count)
+    if what == "links":
+        names = await rotations.rotate_links(tenant)
+        _log.warning("link_keys_rotated", tenants=names)
+        return _Answer(tenants=tuple(names))
     names = await rotations.rotate_addresses(tenant)
     _log.info("address_keys_rotated", tenants=names)
     return _Answer(tenants=tuple(names))

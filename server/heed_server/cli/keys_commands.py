@@ -13,7 +13,7 @@ import typer
 from heed.errors import invalid_field
 from heed.model import Instant
 from heed_server.auth.policy import EVERY_TENANT, Right
-from heed_server.cli import lookup_commands, root_commands
+from heed_server.cli import link_commands, lookup_commands, root_commands
 from heed_server.cli.exits import Exit, errors_as_exits
 from heed_server.cli.flags import (
     ACCEPTS_SETTINGS,
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(root_commands.app, name="root")
 app.add_typer(lookup_commands.app, name="lookup")
+app.add_typer(link_commands.app, name="links")
 
 
 @app.command(context_settings=ACCEPTS_SETTINGS, epilog=SETTINGS_EPILOG)

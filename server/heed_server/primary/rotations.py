@@ -1,12 +1,20 @@
 """Rotations of keys as an operator asks for them, by tenants' names."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from heed.errors import NotFoundError
 from heed_server.primary.lookup_keys import move_subjects, replace_lookup_key
-from heed_server.secrets.states import LookupState, RootState
+from heed_server.secrets.sealing import SealingKeyset
+from heed_server.secrets.states import LinkKeyState, LookupState, RootState
+from heed_server.service import LEARN_SECONDS
 from heed_server.storage import SqlStore
 from heed_server.store import Tenant
+
+LINK_KEY_WAITS_SECONDS: Final = 2 * LEARN_SECONDS + 1
+"""How long a new key of links waits until it seals: every node looks for keys twice meanwhile.
+Lower: a node that is slow answers 404 to the first links that are sealed by it."""
 
 
 class Rotations:
@@ -47,6 +55,31 @@ class Rotations:
         if self._renew_soon is not None:
             self._renew_soon()
         return [one.name for one in asked]
+
+    async def rotate_links(self, tenant: str) -> Sequence[str]:
+        """Seal links under a new key, once every node opens by it; a crash meanwhile leaves it.
+
+        The next rotation takes a key that was left so.
+
+        Raises:
+            NotFoundError: TENANT_UNKNOWN.
+        """
+        asked = await self._asked(tenant)
+        for one in asked:
+            await self._store.rotation.add_link_key(one.tenant_id)
+        await asyncio.sleep(LINK_KEY_WAITS_SECONDS)
+        for one in asked:
+            await self._store.rotation.seal_by_last_link_key(one.tenant_id)
+        return [one.name for one in asked]
+
+    async def link_key_state(self) -> Sequence[LinkKeyState]:
+        """Return the keys of links of every tenant."""
+        tenants = [one for one in await self._store.tenants() if one.link_keyset]
+        keysets = [SealingKeyset(one.link_keyset) for one in tenants]
+        return [
+            LinkKeyState(tenant=one.name, key_ids=keyset.key_ids, primary_id=keyset.primary_id)
+            for one, keyset in zip(tenants, keysets, strict=True)
+        ]
 
     async def replace_lookup(self, tenant: str, reason: str) -> int:
         """Begin another lookup key of a tenant; where no server runs here, move all under it.

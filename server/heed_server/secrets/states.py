@@ -1,4 +1,4 @@
-"""What may be shown of root keys: their ids, and how much each wraps."""
+"""What may be shown of keys: their ids, and what each is for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,17 @@ class RootState:
     """The one that wraps today; those after it wait, and open already."""
     wrapped: Mapping[int, int]
     """How many secrets each key wraps, by its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkKeyState:
+    """The keys under which a tenant's links are sealed."""
+
+    tenant: str
+    key_ids: tuple[int, ...]
+    """In the order in which they were added; all of them open."""
+    primary_id: int
+    """The one that seals; those after it wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

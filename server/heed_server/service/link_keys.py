@@ -30,8 +30,8 @@ class LinkKeys:
         self._keysets: dict[TenantId, tuple[bytes, SealingKeyset]] = {}
         self._contexts: dict[TenantId, TenantContext] = {}
         self._opener = SealOpener(())
-        self._opens: list[bytes] = []
-        """The keysets that the opener has."""
+        self._taken = 0
+        """How many of the tenants' keysets the opener was made after."""
 
     def keyset(self, context: TenantContext) -> SealingKeyset | None:
         """Return what seals a tenant's links; None: an earlier heed made the tenant meanwhile."""
@@ -50,19 +50,15 @@ class LinkKeys:
 
         `read` opens that kind: `open_link`.
         """
+        if self._taken != self._tenants.link_keysets_taken:
+            self._learn()
         link = read(self._opener, token)
-        if link is None and self._has_learned():
-            link = read(self._opener, token)
         return None if link is None else (self._contexts[link.tenant_id], link)
 
-    def _has_learned(self) -> bool:
-        """Take keysets that came since; only an invalid link pays for looking."""
+    def _learn(self) -> None:
+        """Take the keysets as they are: by a new key an older one may seal no more."""
+        self._taken = self._tenants.link_keysets_taken
         contexts = self._tenants.all()
-        known = [one.link_keyset for one in contexts]
-        if known == self._opens:
-            return False
         self._contexts = {one.tenant_id: one for one in contexts}
         keysets = ((one.tenant_id, self.keyset(one)) for one in contexts)
         self._opener = SealOpener([(number, one) for number, one in keysets if one is not None])
-        self._opens = known
-        return True

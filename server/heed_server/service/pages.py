@@ -3,7 +3,8 @@
 Laws:
 - Whoever may make a page link may record, and read, all that it gives the power to: `consent` and
   `write`.
-- A page link is good for so many hours; from then on it stops and does nothing else. That it was
+- A page link is good for so many hours, and until its key is replaced; from then on it stops and
+  does nothing else. That it was
   good is judged by the wall clock and by the boot clock: one that is set back makes none young.
 - What weakens a protection names the newest revision that stood when the person decided. If
   anything was written since, it is not recorded: a form that is sent again reverses nothing.
@@ -133,6 +134,8 @@ class Pages(Links):
 
     def is_good(self, page: OpenedPage) -> bool:
         """Whether a page link still opens its page, and does more than stop."""
+        if not page.link.is_of_newest_key:
+            return False
         now, made_at = self.now(), page.link.made_at
         doubted = self.doubted(now)
         return all(

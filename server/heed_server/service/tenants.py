@@ -83,6 +83,8 @@ class Tenants:
 
     def __init__(self, follow: Callable[[Tenant], Awaitable[Follower]]) -> None:
         """`follow` starts the follower of a tenant and returns once it can answer."""
+        self.link_keysets_taken = 0
+        """How often a keyset of links was new: whoever keeps them looks again when it is more."""
         self._follow = follow
         self._by_name: dict[str, TenantContext] = {}
         self._only: TenantContext | None = None
@@ -124,7 +126,9 @@ class Tenants:
                 self._by_name[tenant.name] = found
                 self._only = found if len(self._by_name) == 1 else None
             # An earlier heed makes a tenant without; the next node that starts adds it.
-            found.link_keyset = tenant.link_keyset or found.link_keyset
+            if tenant.link_keyset and tenant.link_keyset != found.link_keyset:
+                found.link_keyset = tenant.link_keyset
+                self.link_keysets_taken += 1
             return found
 
     async def learn(self, tenants: Sequence[Tenant]) -> None:

@@ -96,6 +96,18 @@ class KeyRotation:
     ) -> Callable[[Connection], tuple[int, bytes | None]]:
         return lambda c: rotation.encrypt_again(c, self._dialect, self._keyring, tenant_id, after)
 
+    async def add_link_key(self, tenant_id: TenantId) -> None:
+        """Have a tenant's links opened by a new key; one that waits already is kept."""
+        now = self._now()
+        await self._write(lambda c: rotation.add_link_key(c, self._keyring, tenant_id, now))
+
+    async def seal_by_last_link_key(self, tenant_id: TenantId) -> None:
+        """Have a tenant's links sealed by the key that was added last."""
+        now = self._now()
+        await self._write(
+            lambda c: rotation.seal_by_last_link_key(c, self._keyring, tenant_id, now)
+        )
+
     async def stage_root(self) -> None:
         """Add root keys to the file that open and do not wrap yet, so that all servers get them."""
         await self._change_root(_with_one_that_waits)

@@ -25,9 +25,11 @@ from heed_server.secrets.names import (
     SECRETS,
     address_keyset_name,
     check_name,
+    link_keyset_name,
     purpose_of,
 )
 from heed_server.secrets.root import RootKeys
+from heed_server.secrets.sealing import SealingKeyset
 from heed_server.secrets.states import RootState
 from heed_server.storage.keyring import Keyring, decrypt_address, encrypt_address
 from heed_server.storage.schema import addresses, encrypted_addresses, heads, secrets
@@ -40,6 +42,7 @@ from heed_server.storage.statements import (
 )
 from heed_server.storage.wrapped import (
     ensure_address_keyset,
+    ensure_link_keyset,
     move_check,
     read_secret,
     read_wrapped,
@@ -160,6 +163,25 @@ def drop_old_address_keys(
         _replace_keyset(connection, keyring, tenant_id, keyset.without_old_keys())
 
 
+def add_link_key(
+    connection: Connection, keyring: Keyring, tenant_id: TenantId, now: Instant
+) -> None:
+    """Have a tenant's links opened by a new key, which seals none yet; one that waits is kept."""
+    keyset = SealingKeyset(ensure_link_keyset(connection, keyring, tenant_id, now))
+    if keyset.key_ids[-1] == keyset.primary_id:
+        name = link_keyset_name(tenant_id)
+        _replace_secret(connection, keyring, name, keyset.with_new_key().to_bytes())
+
+
+def seal_by_last_link_key(
+    connection: Connection, keyring: Keyring, tenant_id: TenantId, now: Instant
+) -> None:
+    """Have a tenant's links sealed by the key that was added last."""
+    keyset = SealingKeyset(ensure_link_keyset(connection, keyring, tenant_id, now))
+    name = link_keyset_name(tenant_id)
+    _replace_secret(connection, keyring, name, keyset.with_last_as_primary().to_bytes())
+
+
 def _lock_head(connection: Connection, tenant_id: TenantId) -> None:
     connection.execute(
         select(heads.c.tenant_id).where(heads.c.tenant_id == tenant_id).with_for_update()
@@ -186,10 +208,13 @@ def _keyset(connection: Connection, keyring: Keyring, tenant_id: TenantId) -> Ke
 def _replace_keyset(
     connection: Connection, keyring: Keyring, tenant_id: TenantId, keyset: Keyset
 ) -> None:
-    name = address_keyset_name(tenant_id)
+    _replace_secret(connection, keyring, address_keyset_name(tenant_id), keyset.to_bytes())
+
+
+def _replace_secret(connection: Connection, keyring: Keyring, name: str, secret: bytes) -> None:
     root = keyring.root()
     move_check(connection, root, purpose_of(name), keyring)
-    wrapped = root.wrap(name, keyset.to_bytes())
+    wrapped = root.wrap(name, secret)
     connection.execute(update(secrets).where(secrets.c.name == name).values(wrapped=wrapped))
 
 
