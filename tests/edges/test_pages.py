@@ -18,7 +18,7 @@ from heed_proto.v1 import types_pb2 as pb
 from heed_server import links, page_links
 from heed_server.service import Service
 from heed_server.service.caps import CapLimits, Caps
-from heed_server.web.limits import BODY_BYTES_MAX
+from heed_server.web.limits import BODY_BYTES_MAX, PageLimits
 from tests.support import requests as asks
 from tests.support.api_keys import Keys
 from tests.support.servers import Running, running_server
@@ -301,7 +301,8 @@ async def test_a_form_of_an_opt_in_that_is_sent_again_undoes_no_later_stop(
 
 
 async def test_a_reload_of_an_opt_in_is_one_change(running: Running) -> None:
-    app, path = app_of(running.service), await page_for(running)
+    app = app_of(running.service, page_limits=PageLimits(choices_per_minute_max=100))
+    path = await page_for(running)
     await choose(app, path, act="stop", scope="email/news")
     asked = await consent_to(running, path, "email/news")
     head = await running.head()
@@ -597,6 +598,51 @@ async def test_what_is_no_form_of_the_page_is_400_and_changes_nothing(running: R
 
         assert answer.code == 400, body
     assert await running.head() == head
+
+
+async def test_a_form_about_what_there_is_not_is_400(running: Running) -> None:
+    """So nobody fills the log by one page link; what there was, retired since, can be stopped."""
+    retire = admin.RetireTopicRequest(name="offers", reason="it is over")
+    retire.idempotency_key = "retire"
+    retire.origin.CopyFrom(asks.origin())
+    await running.call("RetireTopic", retire)
+    app, path, head = app_of(running.service), await page_for(running), await running.head()
+
+    refused = [
+        (await choose(app, path, act="stop", scope=scope)).code
+        for scope in ("email/none", "any/news.none", "email/", "push/")
+    ]
+    retired = await choose(app, path, act="stop", scope="email/offers")
+
+    assert (refused, retired.code) == ([400] * 4, 200)
+    assert await running.head() == head + 1
+
+
+async def test_a_person_has_a_rate_for_all_but_stops_however_many_page_links(
+    running: Running,
+) -> None:
+    limits = PageLimits(choices_per_minute_max=4, opt_ins_per_hour_max=2)
+    app, codes = app_of(running.service, page_limits=limits), list[int]()
+    paths = [await page_for(running) for _ in range(3)]
+
+    for path in paths:
+        stopped = await choose(app, path, act="stop", scope="email/news")
+        started = await choose(app, path, await consent_to(running, path, "email/news"))
+        codes += [stopped.code, started.code]
+    path = paths[0]
+    quiet = await choose(app, path, VIENNA)
+    paused = await choose(app, path, act="pause", scope="any/", until="never")
+    over = await choose(app, path, act="end-quiet", scope="any/", stood="0")
+    stopped = await choose(app, path, act="stop", scope="any/")
+    other = await page_for(running, "bob@example.com")
+
+    assert codes == [200, 200, 200, 200, 200, 429]
+    assert quiet.code == 200
+    assert paused.code == 400
+    assert over.code == 429
+    assert int(over.headers["retry-after"]) >= 1
+    assert stopped.code == 200
+    assert (await choose(app, other, VIENNA)).code == 200
 
 
 async def test_a_form_that_is_too_large_is_413(running: Running) -> None:

@@ -125,6 +125,11 @@ def test_a_language_that_lacks_texts_is_refused_and_they_are_named(tmp_path: Pat
         ("[tenants.shop]\nname = '" + "x" * 101 + "'", "tenants.shop.name"),
         ("[tenants.shop.texts.en.choices]\nheading = 'x'", "choices.heading: there is no such"),
         ("[tenants.shop.texts.en.choices]\ntitle = '{who}'", "title: has who in braces"),
+        (
+            "[tenants.shop.texts.en.consent]\nstatement = '" + "x" * 101 + "'",
+            "consent.statement: is longer than 100 characters",
+        ),
+        ("[tenants.shop]\ntime_zones = ['Europe/Atlantis']", "is no time zone"),
         ("[languages]\nfr = 'nowhere.toml'", "cannot be read"),
         ("[tenants.shop]\nlogo_file = 'nowhere.png'", "logo_file"),
         ("not toml", "cannot be read"),

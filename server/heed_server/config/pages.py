@@ -24,10 +24,27 @@ class PagesConfig(Section):
     )
     reads_per_second_max: float = setting(
         2.0,
-        "How often one page may be read, and sixty times as often at once; more is 429. What is "
-        "chosen on it is never refused for its rate.",
+        "How often the page of one person may be read, and sixty times as often at once; more is "
+        "429.",
         higher="whoever has a page link keeps the database busier",
         lower="people who go back and forth are told to wait",
         ge=0.1,
         le=1_000,
+    )
+    choices_per_minute_max: float = setting(
+        10.0,
+        "What one person may choose on their page, but for stops, which are never refused for "
+        "their rate; more is 429.",
+        higher="whoever has a page link can write more into the log",
+        lower="people who try out what there is are told to wait",
+        ge=1,
+        le=10_000,
+    )
+    opt_ins_per_hour_max: float = setting(
+        20.0,
+        "Opt-ins of one person on their page; more are 429.",
+        higher="one person can use up more of the consents an hour of who had the page links made",
+        lower="people who agree to many things, one after the other, are told to wait",
+        ge=1,
+        le=10_000,
     )

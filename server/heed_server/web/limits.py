@@ -38,11 +38,14 @@ class ListenerLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLimits:
-    """What whoever has a page link may take of the public edge, as the settings say."""
+    """What one person may take of the public edge by their page links, as the settings say."""
 
     reads_per_second_max: float = 2.0
-    """How often one page is read, from the database; what is chosen on it is never refused for its
-    rate."""
+    """How often their page is read, from the database."""
+    choices_per_minute_max: float = 10.0
+    """What they choose but for stops, which are never refused for their rate."""
+    opt_ins_per_hour_max: float = 20.0
+    """Opt-ins; those of everybody are under the cap of who had the page links made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,12 @@ TEXTS_BYTES_MAX: Final = 1 << 18
 TEXT_CHARACTERS_MAX: Final = 600
 """Characters of one text, before anything is put into it."""
 
+SHORT_TEXT_CHARACTERS_MAX: Final = 100
+"""Characters of one text of those that an evidence is put together of, which has to hold them."""
+
+_SHORT: Final = re.compile(
+    r"channel\..+|what\.(?:topic_.+|processing_topic)|consent\.(?:statement.*|button)"
+)
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _TAG: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3}")
 ACCEPTED_KEPT_MAX: Final = 512
@@ -172,8 +178,9 @@ def _checked(
         if key in known and not fields <= allowed:
             names = ", ".join(sorted(fields - allowed))
             wrong.append(f"{key}: has {names} in braces, which nothing stands for")
-        if len(text) > TEXT_CHARACTERS_MAX:
-            wrong.append(f"{key}: is longer than {TEXT_CHARACTERS_MAX} characters")
+        most = SHORT_TEXT_CHARACTERS_MAX if _SHORT.fullmatch(key) else TEXT_CHARACTERS_MAX
+        if len(text) > most:
+            wrong.append(f"{key}: is longer than {most} characters")
     if wrong:
         raise _wrong(where, wrong)
     return words

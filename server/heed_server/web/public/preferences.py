@@ -12,7 +12,6 @@ Source: ADR 0046.
 
 import asyncio
 import re
-import time
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -21,18 +20,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heed.errors import ExhaustedError, HeedError
-from heed.model import Choice, ChoiceKind, Evidence, Revision, Scope
-from heed_server.auth.policy import Principal
-from heed_server.rates import Rate
-from heed_server.service.links import EVERYTHING
+from heed.model import TOPIC_ROOT, Choice, ChoiceKind, Evidence, Revision, Scope
+from heed.topics import TopicTable
+from heed_server.service.links import EVERYTHING, SIGNALLED
 from heed_server.service.pages import Chosen, OpenedPage, Refusal
 from heed_server.service.personal import PersonalStanding
-from heed_server.web.limits import INVALID_BURST_SECONDS, WRITE_SECONDS_MAX, PageLimits
+from heed_server.web.limits import WRITE_SECONDS_MAX, PageLimits
 from heed_server.web.public.confirming import done_page, stopped_page
 from heed_server.web.public.forms import Form, FormError, read_form, read_scope, said_of
 from heed_server.web.public.looks import PAGE_TOPICS_MAX, Look
 from heed_server.web.public.measures import LinkMetrics
 from heed_server.web.public.notices import notice_of
+from heed_server.web.public.page_rates import PageRates
 from heed_server.web.public.rendering import Face
 from heed_server.web.public.serving import (
     NOT_DONE,
@@ -52,12 +51,7 @@ class PageRequests:
     def __init__(self, edge: Edge, presses: LinkMetrics, limits: PageLimits) -> None:
         self._edge = edge
         self._presses = presses
-        self._reads = Rate(
-            "reads_per_second_max",
-            limits.reads_per_second_max,
-            INVALID_BURST_SECONDS,
-            time.monotonic,
-        )
+        self._rates = PageRates(limits)
 
     async def respond(self, request: Request) -> Response:
         """Answer one."""
@@ -71,7 +65,7 @@ class PageRequests:
         if not edge.service.is_good(page):
             return self._show_expired(face)
         try:
-            self._reads.take(Principal(name=page.link.use, rights=frozenset()))
+            self._rates.read(page)
             return await self._show(request, face, page)
         except ExhaustedError as error:
             return face.problem("often", 429, title="busy", headers=seconds_of(error))
@@ -156,6 +150,10 @@ class PageRequests:
         except FormError:
             self._presses.chosen("refused")
             return face.problem("form", 400)
+        except ExhaustedError as error:
+            _log.info("choice_refused", tenant=page.context.name, reason=error.reason)
+            self._presses.chosen("refused")
+            return face.problem("often", 429, title="busy", headers=seconds_of(error))
         except (HeedError, TimeoutError) as error:
             reason = error.reason if isinstance(error, HeedError) else "TIMEOUT"
             _log.warning("choice_failed", tenant=page.context.name, reason=reason)
@@ -164,6 +162,8 @@ class PageRequests:
 
     async def _choose(self, request: Request, face: Face, page: OpenedPage, form: Form) -> Response:
         service, choice = self._edge.service, form.choice
+        if not _is_offered(choice.scope, service.declared_topics(page.context), face.look):
+            raise FormError
         if not service.is_good(page) and choice.kind is not ChoiceKind.OPT_OUT:
             return self._show_expired(face, code=403)
         if form.problem or choice.kind is ChoiceKind.OPT_IN:
@@ -172,6 +172,7 @@ class PageRequests:
             if again is not None:
                 return again
             choice = replace(choice, evidence=self._evidence_of(request, face, standing, choice))
+        self._rates.choose(page, choice)
         became = await service.choose(
             page, choice, stood=form.stood, has_signal=has_signal(request)
         )
@@ -257,6 +258,17 @@ class PageRequests:
         if proven is None:
             return face.problem("nowhere", 404)
         return face.file(f"receipt-{said}.txt", proven.text)
+
+
+def _is_offered(scope: Scope, declared: TopicTable, look: Look) -> bool:
+    """Whether a page of a tenant may have a form about a scope: about everything, or a topic that
+    there is, retired ones too. So nobody fills the log with topics that there are not.
+    """
+    if scope.topic == TOPIC_ROOT:
+        return scope in {EVERYTHING, SIGNALLED}
+    return declared.get(scope.topic) is not None or any(
+        one.topic == scope.topic for one in look.topics
+    )
 
 
 def _is_shown(scope: Scope, standing: PersonalStanding, look: Look) -> bool:
