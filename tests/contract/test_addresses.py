@@ -1,7 +1,7 @@
 """An address stands in one table, as ciphertext, and in nothing that the log refers to."""
 
 from heed.model import Cause, Topic
-from heed_server.storage.schema import metadata
+from heed_server.storage.tables import metadata
 from tests.support.stores import (
     Database,
     FakeClock,

@@ -17,7 +17,7 @@ from heed_server.backup.taking import Taken, take_backup
 from heed_server.storage import copying, placing
 from heed_server.storage.copying import NOT_COPIED, copied_tables
 from heed_server.storage.restoring import Copy
-from heed_server.storage.schema import metadata
+from heed_server.storage.tables import metadata
 from heed_server.store import LogDamagedError
 from tests.support.backed_up import LIMITS, NOW, SECURITY, Kept, fill, restore, root_of
 from tests.support.stores import (

@@ -25,7 +25,7 @@ from heed.past import Past
 from heed.proof import commit_content, commit_subject, leaf_hash, residues_hash, running_hash
 from heed.records import in_order, remove, replace
 from heed_server.storage import SqlStore
-from heed_server.storage.schema import metadata
+from heed_server.storage.tables import metadata
 from heed_server.store import RecordFilter, Standing
 from tests.support.erased import CANARY, LIST, SMS, snapshot_of, told_everything
 from tests.support.stores import (

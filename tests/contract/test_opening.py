@@ -12,8 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from heed.errors import InvalidArgumentError, UnavailableError
 from heed_server.storage import SchemaError, apsw_driver, migrate, open_store
-from heed_server.storage.schema import SCHEMA_VERSION, metadata
+from heed_server.storage.schema import SCHEMA_VERSION
 from heed_server.storage.sqlite import SqliteBackend, is_safe_engine
+from heed_server.storage.tables import metadata
 from heed_server.store import LogDamagedError
 from tests.support.postgres import Postgres
 from tests.support.roots import root_file_for, shared_root_file

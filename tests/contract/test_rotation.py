@@ -317,7 +317,7 @@ async def test_addresses_are_not_forgotten_by_root_keys_of_another_database(
 
 
 async def put_back(database: Database, tables: dict[str, list[dict[str, object]]]) -> None:
-    from heed_server.storage.schema import metadata
+    from heed_server.storage.tables import metadata
 
     def put(connection: Connection) -> None:
         for table, rows in tables.items():

@@ -16,8 +16,9 @@ from heed_server.secrets.keysets import Keyset
 from heed_server.secrets.names import PURPOSES, address_keyset_name, lookup_key_name
 from heed_server.secrets.root_file import RootFile
 from heed_server.storage import SqlStore, migrate, migrations, open_store
-from heed_server.storage.schema import heads, metadata, tenants
+from heed_server.storage.schema import heads, tenants
 from heed_server.storage.sqlite_dialect import new_engine
+from heed_server.storage.tables import metadata
 from heed_server.store import RecordFilter
 from tests.support.postgres import Postgres
 from tests.support.roots import root_file_for

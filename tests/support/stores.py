@@ -60,7 +60,7 @@ from heed_server.storage import (
     migrate,
     open_store,
 )
-from heed_server.storage.schema import metadata
+from heed_server.storage.tables import metadata
 from heed_server.writes import Appended, Write
 from tests.support.postgres import Postgres
 from tests.support.roots import root_file_for

@@ -17,8 +17,9 @@ from sqlalchemy.types import BigInteger
 
 from heed.model import Instant, Revision, TenantId
 from heed_server.storage.migrations import schema_version
-from heed_server.storage.schema import heads, metadata, store, tenants
+from heed_server.storage.schema import heads, store, tenants
 from heed_server.storage.statements import Dialect, Row, Statement, parameter
+from heed_server.storage.tables import metadata
 
 NOT_COPIED: Final = {
     "compatibility": "is what the code that migrates says",

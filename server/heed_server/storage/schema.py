@@ -22,15 +22,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
     false,
     literal_column,
     select,
 )
+
+import heed_server.storage.webhook_tables  # noqa: F401 - all tables are of one metadata
+from heed_server.storage.tables import metadata
+from heed_server.storage.tables import text as _text
 
 SCHEMA_VERSION = 17
 """The number of the last migration."""
@@ -46,12 +48,6 @@ LOOKUP_KEYS_SINCE = 12
 
 QUIET_HOURS_SINCE = 14
 """The least whose code may open one in which quiet hours stood, or a time not to ask before."""
-
-metadata = MetaData(
-    naming_convention={"pk": "%(table_name)s_pk", "uq": "%(table_name)s_%(column_0_name)s_uq"}
-)
-
-_text = Text().with_variant(Text(collation="C"), "postgresql")
 
 compatibility = Table(
     "compatibility",
@@ -467,60 +463,3 @@ applied_by_all = Table(
     sqlite_with_rowid=False,
 )
 """When everybody who counts was seen to have applied a revision, a row a look at most."""
-
-webhook_targets = Table(
-    "webhook_targets",
-    metadata,
-    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("target", _text, primary_key=True),
-    Column("epoch", LargeBinary, nullable=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("running_hash", LargeBinary, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("asked", BigInteger, nullable=False),
-    Column("delivered_time", BigInteger),
-    Column("failing_since", BigInteger),
-    Column("failure", _text, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""How far of each log webhooks were sent to each target (ADR 0049). `version` is who may write
-here; `asked` rises with what others have asked for."""
-
-webhook_late = Table(
-    "webhook_late",
-    metadata,
-    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("target", _text, primary_key=True),
-    Column("lane", LargeBinary, primary_key=True),
-    Column("revision", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("first_time", BigInteger),
-    Column("next_time", BigInteger, nullable=False),
-    Column("failure", _text, nullable=False),
-    Column("replay", Integer, nullable=False),
-    Column("behind", LargeBinary),
-    Column("notice", _text, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Lanes of targets that are behind their position: from which change on, and when it is tried."""
-
-webhook_dead = Table(
-    "webhook_dead",
-    metadata,
-    Column("tenant_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("target", _text, primary_key=True),
-    Column("letter_id", _text, primary_key=True),
-    Column("lane", LargeBinary, nullable=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("event", _text, nullable=False),
-    Column("dead_time", BigInteger, nullable=False),
-    Column("first_time", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("failure", _text, nullable=False),
-    Column("replay", Integer, nullable=False),
-    Column("notice", _text, nullable=False),
-    Column("is_asked", Boolean, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Events that were given up, until an operator has them sent anew or discards them. `is_asked`:
-they are to be sent anew, and the node that delivers has not begun."""

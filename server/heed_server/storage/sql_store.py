@@ -1,6 +1,6 @@
 """The store over either database: `heed_server.store.Store`, made by `open_store`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Self, TypeVar
@@ -8,7 +8,6 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from heed.audit.tiles import FullTile, Tile
 from heed.errors import ConflictError, OutcomeUnknownError, UnavailableError
 from heed.keys import LookupKey
 from heed.model import (
@@ -37,7 +36,6 @@ from heed_server.storage import (
     moving,
     past_reads,
     subscribers,
-    trees,
     undoing,
     wrapped,
 )
@@ -51,6 +49,7 @@ from heed_server.storage.moving import MoveReader
 from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.snapshots import SqlSnapshot, batches
+from heed_server.storage.sql_trees import SqlTrees
 from heed_server.storage.touched import GroupStatements
 from heed_server.storage.undoing import UndoingStatements
 from heed_server.storage.webhooks import WebhookTables
@@ -67,7 +66,6 @@ from heed_server.store import (
     Subscriber,
     Tenant,
 )
-from heed_server.tree_store import Hashes, KeptCheckpoint, Leaf, LoggedChange, Signed
 from heed_server.writes import Appended, Committed, Write
 
 T = TypeVar("T")
@@ -80,7 +78,7 @@ LAST_REVISION = Revision(2**63 - 1)
 """No log gets there: up to the head."""
 
 
-class SqlStore:
+class SqlStore(SqlTrees):
     """A store on SQLite or PostgreSQL. Close it, or use it in `async with`."""
 
     def __init__(self, backend: Backend, rules: GroupRules, limits: StorageLimits) -> None:
@@ -376,39 +374,6 @@ class SqlStore:
         if gone:
             await self._write(lambda c: subscribers.delete_same(c, gone))
 
-    async def leaves(self, tenant_id: TenantId, after: Revision, limit: int) -> Sequence[Leaf]:
-        """Return up to `limit` leaves after a revision (see `TreeStore.leaves`)."""
-        return await self._read(lambda c: trees.read_leaves(c, tenant_id, after, limit))
-
-    async def logged_change(self, tenant_id: TenantId, revision: Revision) -> LoggedChange | None:
-        """Return one change; None: there is none."""
-        return await self._read(lambda c: trees.read_change(c, tenant_id, revision))
-
-    async def logged_changes(
-        self, tenant_id: TenantId, after: Revision, limit: int
-    ) -> Sequence[LoggedChange]:
-        """Return up to `limit` changes after a revision (see `TreeStore.logged_changes`)."""
-        return await self._read(lambda c: trees.read_changes(c, tenant_id, after, limit))
-
-    async def signed(self, tenant_id: TenantId) -> Signed | None:
-        """Return the last signed checkpoint; None: there is none yet."""
-        return await self._read(lambda c: trees.read_signed(c, tenant_id))
-
-    async def tiles(self, tenant_id: TenantId, wanted: Sequence[Tile]) -> Mapping[Tile, Hashes]:
-        """Return the hashes of tiles of a tree that was signed (see `TreeStore.tiles`)."""
-        return await self._read(lambda c: trees.read_tiles(c, tenant_id, wanted))
-
-    async def put_signed(
-        self, signed: Signed, full: Sequence[FullTile], instead_of: Signed | None
-    ) -> bool:
-        """Put a checkpoint in the place of the one it was grown from (see `TreeStore`)."""
-        now = self._rules.clock.now()
-        return await self._write(lambda c: trees.put_signed(c, signed, full, instead_of, now))
-
-    async def kept_checkpoints(self, tenant_id: TenantId, limit: int) -> Sequence[KeptCheckpoint]:
-        """Return the last checkpoints that were kept (see `TreeStore`)."""
-        return await self._read(lambda c: trees.read_kept(c, tenant_id, limit))
-
     async def take_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take a lease, or hold it for longer; False if another has it."""
         now = self._rules.clock.now()
@@ -489,6 +454,9 @@ class SqlStore:
         if self._is_closed:
             raise draining()
         return self._backend.reading(is_stream=is_stream)
+
+    def _now(self) -> Instant:
+        return self._rules.clock.now()
 
     async def _write(
         self,

@@ -25,13 +25,8 @@ from sqlalchemy import tuple_ as row_of
 from heed.model import Instant, Revision, TenantId
 from heed_server.storage.errors import unknown_cursor
 from heed_server.storage.moving import Run
-from heed_server.storage.schema import (
-    changes,
-    moved_subjects,
-    webhook_dead,
-    webhook_late,
-    webhook_targets,
-)
+from heed_server.storage.schema import changes, moved_subjects
+from heed_server.storage.webhook_tables import webhook_dead, webhook_late, webhook_targets
 from heed_server.webhook_store import (
     Asked,
     DeadLetter,
