@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.spec import A, MethodSpec, Q
 from heed.importing import ImportPlan, opened_source, prepare, send
 from heed_proto.v1 import admin_service_pb2 as admin
 from tests.support.imported import options

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 
 from heed.connection.calls import AsyncUnaryCalls
-from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.spec import A, MethodSpec, Q
 from heed.importing import ImportPlan, ImportSummary, RejectedEntry, prepare, send
 from heed.testing import FakeClient, FakeService
 from heed_proto.v1 import admin_service_pb2 as admin

@@ -8,7 +8,8 @@ from google.protobuf.message import Message
 
 import heed
 from heed.connection.failures import failure
-from heed.connection.methods import CHECK, GET_PREFERENCES, SET_PREFERENCE, MethodSpec
+from heed.connection.methods import CHECK, GET_PREFERENCES, SET_PREFERENCE
+from heed.connection.spec import MethodSpec
 from heed.wire.status import DETAILS_METADATA_KEY, to_status
 
 

@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from heed.connection import options
-from heed.connection.methods import FOLLOWING, METHODS, Kind
+from heed.connection.methods import FOLLOWING, METHODS
+from heed.connection.spec import Kind
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import audit_service_pb2 as audit
 from heed_proto.v1 import preference_service_pb2 as preference

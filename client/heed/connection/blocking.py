@@ -14,9 +14,9 @@ import grpc
 from heed.connection.blocking_conversation import GrpcConversation
 from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import Failed, decoded, failure
-from heed.connection.methods import A, MethodSpec, Q
 from heed.connection.options import CONNECT_SECONDS_MAX, CONNECTING, channel_options
 from heed.connection.patience import seconds_until_retry
+from heed.connection.spec import A, MethodSpec, Q
 from heed.connection.target import Target, pem
 from heed.errors import SAFE_ANSWER, ErrorReason, UnavailableError
 from heed.requests import require_seconds

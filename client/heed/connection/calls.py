@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol, TypeAlias
 
 from heed.answers import CheckAnswer
-from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.spec import A, MethodSpec, Q
 from heed_proto.v1 import preference_service_pb2 as preference
 
 CheckStreamSpec: TypeAlias = MethodSpec[

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
-from heed.connection.methods import A, Kind, MethodSpec, Q
+from heed.connection.spec import A, Kind, MethodSpec, Q
 from heed.errors import (
     SAFE_ANSWER,
     ErrorReason,

@@ -13,7 +13,8 @@ from typing import Final
 import grpc
 from google.protobuf.message import Message
 
-from heed.connection.methods import METHODS, Kind, MethodSpec
+from heed.connection.methods import METHODS
+from heed.connection.spec import Kind, MethodSpec
 from heed.connection.target import Target
 
 KEEPALIVE_MILLISECONDS: Final = 20_000

@@ -26,11 +26,9 @@ from heed.connection.methods import (
     OFFER_RECORDS,
     REPORT_APPLIED,
     WATCH_CHANGES,
-    A,
-    MethodSpec,
-    Q,
 )
 from heed.connection.options import channel_options
+from heed.connection.spec import A, MethodSpec, Q
 from heed.connection.target import Target
 from heed.errors import HeedError
 from heed.replica.upstream import Stream

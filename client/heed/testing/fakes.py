@@ -7,7 +7,7 @@ from heed.answers import CheckAnswer
 from heed.client import Client
 from heed.connection.calls import CheckStreamSpec
 from heed.connection.failures import advised, unreachable
-from heed.connection.methods import A, MethodSpec, Q
+from heed.connection.spec import A, MethodSpec, Q
 from heed.errors import HeedError
 from heed.requests import require_seconds
 from heed.sync_client import SyncClient
