@@ -1,6 +1,7 @@
 """How calls end that nobody foresaw, that are cancelled, and that ask for too much at a time."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from heed_server.follow import Follower
 from heed_server.rpc import RpcLimits
 from heed_server.service.link_keys import LinkKeys
 from heed_server.storage import SqlStore
+from heed_server.storage.webhooks import WebhookTables
 from heed_server.watch import Watches
 from tests.support import requests as ask
 from tests.support.servers import METHODS, Running, running_server
@@ -28,7 +30,17 @@ WRITES_WITHOUT_A_KEY = {
     "WithdrawSubscriber",
     "GrantApproval",
     "RejectApproval",
+    "ReplayDeadLetters",
+    "DiscardDeadLetters",
 }
+
+ASKED = [
+    (store, name)
+    for store in (SqlStore, WebhookTables)
+    for name, _ in inspect.getmembers(store, inspect.isfunction)
+    if not name.startswith("_") and name not in {"close", "on_commit"}
+]
+"""All that a store is asked."""
 
 
 @pytest.fixture
@@ -46,22 +58,8 @@ def broken(*_: object, **__: object) -> Any:
 async def test_a_mistake_of_ours_is_unavailable_and_tells_no_address(
     server: Running, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for method in (
-        "append",
-        "standing",
-        "tenants",
-        "create_tenant",
-        "list_suppressions",
-        "export",
-        "subscribers",
-        "put_subscribers",
-        "forget_subscribers",
-        "changes_of",
-        "find_batch",
-        "approval",
-        "approvals",
-    ):
-        monkeypatch.setattr(SqlStore, method, broken)
+    for store, method in ASKED:
+        monkeypatch.setattr(store, method, broken)
     for method in ("checkpoint", "receipt", "claimed_receipt", "consistency", "tile"):
         monkeypatch.setattr(Prover, method, broken)
     monkeypatch.setattr(Follower, "source_age_seconds", broken)
