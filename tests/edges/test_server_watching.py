@@ -27,7 +27,10 @@ OF_OTHER_SERVERS = {
     "heed_worker_restarts_total",  # workers have it
     *("heed_grants", "heed_grants_age_seconds", "heed_jwks_age_seconds"),  # with a grants file
     *("heed_web_requests_total", "heed_web_presses_total", "heed_web_press_seconds"),  # web.address
-    *("heed_web_connections", "heed_web_connections_refused_total"),
+    *("heed_web_connections", "heed_web_connections_refused_total", "heed_web_choices_total"),
+    # With inbound.address.
+    *("heed_inbound_notifications_total", "heed_inbound_events_total", "heed_inbound_seconds"),
+    *("heed_inbound_not_verified_total", "heed_inbound_sources_in_force"),
 }
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
