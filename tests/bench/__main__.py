@@ -15,7 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import agents, calls, floods, following, proofs, scale, soak, versions, workers
+from tests.bench import (
+    agents,
+    calls,
+    edges,
+    floods,
+    following,
+    proofs,
+    scale,
+    soak,
+    versions,
+    workers,
+)
 from tests.bench.figures import Figure, print_table, write_results
 
 WORK = Path("bench/work")
@@ -81,6 +92,8 @@ def _chosen(asked: argparse.Namespace) -> list[Measurement]:
         Measurement(gives=("secure_check_over_bare",), run=calls.measure_checks_secure),
         Measurement(gives=("set_over_bare", "batch_set_over_set"), run=calls.measure_sets),
         Measurement(gives=("set_over_bare_postgres",), run=calls.measure_sets_postgres),
+        Measurement(gives=edges.PRESS_FIGURES, run=edges.measure_presses),
+        Measurement(gives=edges.REST_FIGURES, run=edges.measure_rest),
         Measurement(gives=proofs.FIGURES, run=proofs.measure_audited),
         Measurement(
             gives=(proofs.VERIFIED, "verify_million_seconds"),

@@ -30,9 +30,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tests.bench.hpack import literals, text
+from tests.bench.http1 import Http1Connection
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -73,6 +74,8 @@ class LoadSpec:
     core: int | None = None
     is_stream: bool = False
     """Whether each connection makes one call for all its requests, answered in their order."""
+    is_http1: bool = False
+    """Whether requests are HTTP/1.1 as they go on the wire, one under way on each connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +111,7 @@ class Connection:
     """One HTTP/2 connection that makes one kind of call."""
 
     def __init__(self, spec: LoadSpec) -> None:
-        raw = socket.create_connection(("127.0.0.1", spec.port))
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = _with_tls(raw, spec.certificate, spec.shown) if spec.certificate else raw
-        self.socket.setblocking(False)
+        self.socket = _connected(spec, "h2")
         self.begun: dict[int, float] = {}
         self.ended: list[tuple[float, float]] = []
         """(when the call began or was due, when it ended)"""
@@ -148,6 +148,11 @@ class Connection:
             self._windows[stream] = self._stream_window
             self._unsent.append((stream, memoryview(body)))
             self._send_unsent()
+
+    @property
+    def made(self) -> int:
+        """How many calls it was given."""
+        return self._stream // 2
 
     @property
     def has_output(self) -> bool:
@@ -312,11 +317,13 @@ class StreamConnection(Connection):
             self.ended.append((self.begun.pop(oldest), time.perf_counter()))
 
 
+AnyConnection: TypeAlias = Connection | Http1Connection
+
+
 def run(spec: LoadSpec) -> LoadResult:
     """Make the load and say what came of it. Fails if the server ends a connection."""
     requests = _requests(spec)
-    make = StreamConnection if spec.is_stream else Connection
-    connections = [make(spec) for _ in range(spec.connections)]
+    connections = [_connection(spec) for _ in range(spec.connections)]
     selector = selectors.DefaultSelector()
     for connection in connections:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -344,7 +351,7 @@ def run(spec: LoadSpec) -> LoadResult:
 
 def _full(
     spec: LoadSpec,
-    connections: list[Connection],
+    connections: list[AnyConnection],
     requests: Iterator[bytes],
     now: float,
     begun: float,
@@ -362,14 +369,14 @@ def _full(
 
 def _paced(
     spec: LoadSpec,
-    connections: list[Connection],
+    connections: list[AnyConnection],
     requests: Iterator[bytes],
     now: float,
     begun: float,
 ) -> bool:
     """Begin the calls that have become due."""
     rate = spec.rate or 0.0
-    made = sum(connection._stream // 2 for connection in connections)
+    made = sum(connection.made for connection in connections)
     for number in range(made, int((now - begun) * rate)):
         message = next(requests, None)
         if message is None:
@@ -379,7 +386,10 @@ def _paced(
 
 
 def _result(
-    spec: LoadSpec, connections: list[Connection], measured: tuple[float, float], idle_share: float
+    spec: LoadSpec,
+    connections: list[AnyConnection],
+    measured: tuple[float, float],
+    idle_share: float,
 ) -> LoadResult:
     start, stop = measured
     ended = [end for connection in connections for end in connection.ended]
@@ -421,6 +431,22 @@ def _requests(spec: LoadSpec) -> Iterator[bytes]:
             return
 
 
+def _connection(spec: LoadSpec) -> AnyConnection:
+    if spec.is_http1:
+        return Http1Connection(_connected(spec, "http/1.1"))
+    return StreamConnection(spec) if spec.is_stream else Connection(spec)
+
+
+def _connected(spec: LoadSpec, protocol: str) -> socket.socket:
+    raw = socket.create_connection(("127.0.0.1", spec.port))
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected = raw
+    if spec.certificate:
+        connected = _with_tls(raw, spec.certificate, spec.shown, protocol)
+    connected.setblocking(False)
+    return connected
+
+
 def _header_blocks(spec: LoadSpec) -> tuple[bytes, bytes]:
     """The headers of the first call, which teach the server their indexes, and of all others."""
     fields = {
@@ -441,11 +467,13 @@ def _header_blocks(spec: LoadSpec) -> tuple[bytes, bytes]:
     return method_and_scheme + literals, method_and_scheme + indexes
 
 
-def _with_tls(raw: socket.socket, certificate: str, shown: tuple[str, str] | None) -> ssl.SSLSocket:
+def _with_tls(
+    raw: socket.socket, certificate: str, shown: tuple[str, str] | None, protocol: str
+) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=certificate)
     if shown is not None:
         context.load_cert_chain(*shown)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     return context.wrap_socket(raw, server_hostname="localhost")
 
 

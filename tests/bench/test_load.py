@@ -1,12 +1,16 @@
 """The load counts what was answered, and nothing else."""
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from tests.bench import http1
 from tests.bench.figures import Figure, median_of
 from tests.bench.load import LoadSpec, run, write_requests
 from tests.bench.nodes import bare_server
@@ -81,3 +85,49 @@ def test_a_figure_says_whether_its_target_is_met() -> None:
     assert missed.is_met is False
     assert Figure(name="index_bytes_per_record", value=99, unit="b", against="x").is_met is True
     assert Figure(name="something_else", value=1, unit="b", against="x").is_met is None
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """200 with the body that came, and 503 where that is `fail`."""
+
+    protocol_version = "HTTP/1.1"
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.bodies.append(body)
+        self.send_response(503 if body == b"fail" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_over_http_an_answer_that_is_no_success_is_a_failure(tmp_path: Path) -> None:
+    bodies = [b"%d" % number for number in range(60)] + [b"fail"] * 3
+    requests = [http1.request("/", body, {"Content-Type": "text/plain"}) for body in bodies]
+    write_requests(tmp_path / "requests", requests)
+    _Answers.bodies.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        spec = LoadSpec(
+            port=server.server_port,
+            method="POST /",
+            requests=str(tmp_path / "requests"),
+            repeats=False,
+            connections=4,
+            in_flight=4,
+            warm_seconds=0,
+            seconds=10.0,
+            is_http1=True,
+        )
+        result = run(spec)
+        server.shutdown()
+        serving.join()
+
+    assert sorted(_Answers.bodies) == sorted(bodies)
+    assert (result.all_calls, result.failures) == (60, {"503": 3})
+    assert {bytes.fromhex(one) for one in result.replies} == set(bodies) - {b"fail"}
