@@ -103,6 +103,66 @@ def test_a_shorter_pause_needs_the_person(client: FakeSyncClient) -> None:
         client.pause(email=ADA, end_time=START + timedelta(days=1), source="tests")
 
 
+def test_quiet_hours_stop_at_night_until_the_person_ends_them(client: FakeSyncClient) -> None:
+    """The clock begins at nine in the morning, UTC; it is ten in Vienna."""
+    client.quiet_hours(
+        email=ADA, time_zone="Europe/Vienna", periods=["22:00-08:00"], source="tests"
+    )
+    assert allowed(client)
+
+    client.clock.advance(timedelta(hours=13))
+    answer = client.check(email=ADA, channel="email")
+    assert answer.rule is heed.Rule.QUIET_HOURS
+    assert answer.reasons[0].until_time == START + timedelta(hours=22)
+    assert client.explain(email=ADA, channel="email").reasons[0].rule is heed.Rule.QUIET_HOURS
+    (record,) = client.get_preferences(email=ADA).records
+    assert record.kind is heed.RecordKind.QUIET_HOURS
+    assert str(record.quiet_hours) == "Europe/Vienna: 22:00-08:00"
+
+    client.end_quiet_hours(email=ADA, method="web_form", source="tests")
+    assert allowed(client)
+    assert [one.active for one in client.get_preferences(email=ADA).records] == [False]
+
+
+def test_less_quiet_needs_the_person(client: FakeSyncClient) -> None:
+    night = heed.QuietHours(
+        time_zone="Europe/Vienna", periods=[heed.QuietPeriod(start_minute=1320, end_minute=480)]
+    )
+    client.set_preference(choices=[night], email=ADA, origin=ORIGIN)
+    client.clock.advance(timedelta(seconds=1))
+
+    for zone, period in (("Europe/Vienna", "23:00-08:00"), ("Europe/London", "21:00-09:00")):
+        with pytest.raises(heed.ConflictError) as refused:
+            client.quiet_hours(email=ADA, time_zone=zone, periods=[period], source="tests")
+        assert refused.value.reason is heed.ErrorReason.CONSENT_REQUIRED
+
+    client.quiet_hours(
+        email=ADA, time_zone="Europe/Vienna", periods=["21:00-09:00"], source="tests"
+    )
+    client.quiet_hours(
+        email=ADA,
+        time_zone="Europe/London",
+        periods=["23:00-08:00"],
+        method="web_form",
+        source="tests",
+    )
+
+
+def test_until_when_not_to_ask_is_kept_beside_an_opt_out_and_never_made_earlier(
+    client: FakeSyncClient,
+) -> None:
+    year = START + timedelta(days=365)
+    client.opt_out(email=ADA, no_ask_until=year, source="tests")
+    client.clock.advance(timedelta(days=1))
+
+    answer = client.opt_out(email=ADA, no_ask_until=START + timedelta(days=30), source="tests")
+
+    assert [one.no_ask_until for one in answer.standing] == [year]
+    assert client.check(email=ADA, channel="email").reasons[0].until_time is None
+    (record,) = client.get_preferences(email=ADA).records
+    assert (record.no_ask_until, record.active, record.end_time) == (year, True, None)
+
+
 def test_a_hold_stops_what_it_names_until_it_is_lifted(client: FakeSyncClient) -> None:
     placed = client.place_hold(topic="news", reason="wrong template", origin=ORIGIN)
     assert client.check(email=ADA, channel="email", topic="news").rule is heed.Rule.HOLD

@@ -57,6 +57,7 @@ def test_what_means_not_said_is_no_word() -> None:
         lambda: heed.Origin(source="s", decided_time=NAIVE),
         lambda: heed.OptIn(channel="email", topic="t", evidence=EVIDENCE, end_time=NAIVE),
         lambda: heed.Pause(end_time=NAIVE),
+        lambda: heed.OptOut(no_ask_until=NAIVE),
         lambda: heed.Suppression(subject=heed.user("u"), cause="bounce", end_time=NAIVE),
         lambda: heed.ImportRow(
             row=1, protection=heed.ImportedOptOut(subject=heed.user("u")), decided_time=NAIVE
@@ -72,7 +73,7 @@ def test_what_means_not_said_is_no_word() -> None:
             origin=heed.Origin(source="s"),
         ),
     ],
-    ids=["origin", "opt-in", "pause", "suppression", "row", "hold"],
+    ids=["origin", "opt-in", "pause", "no ask", "suppression", "row", "hold"],
 )
 def test_a_time_without_a_zone_is_refused_with_what_to_do(make: object) -> None:
     assert callable(make)
@@ -329,3 +330,28 @@ def test_a_number_of_seconds_may_be_whole(seconds: float) -> None:
         answer = client.opt_out(user="u", source="s", wait_propagated=seconds, timeout=seconds)
 
     assert answer.propagated
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "periods"),
+    [
+        ("Europe/Vienna", ["at night"]),
+        ("Europe/Vienna", "22:00-08:00"),
+        ("half past ten", ["22:00-08:00"]),
+    ],
+)
+def test_quiet_hours_that_nobody_can_read_are_refused_with_what_to_write(
+    time_zone: str, periods: Any
+) -> None:
+    with pytest.raises(heed.InvalidArgumentError, match=r"write|give"):
+        heed.QuietHours(time_zone=time_zone, periods=periods)
+
+
+def test_quiet_hours_of_an_answer_that_nobody_can_read_are_every_hour() -> None:
+    told = pb.Record(
+        kind=pb.RECORD_KIND_QUIET_HOURS,
+        quiet_hours=pb.QuietHours(time_zone="UTC", periods=[pb.QuietPeriod(start_minute=-1)]),
+        active=True,
+    )
+
+    assert heard.record(told).quiet_hours is None

@@ -7,6 +7,7 @@ import pytest
 
 from heed.acts import Outcome, StoredRecord
 from heed.audit.claims import ReceiptClaim
+from heed.hours import NO_HOURS, hours_of
 from heed.model import (
     Cause,
     Channel,
@@ -64,6 +65,17 @@ PAUSE = Record(
     end_time=Instant(NOW + 1),
     revision=Revision(2**40),
 )
+QUIET = Record(
+    kind=RecordKind.QUIET_HOURS,
+    cause=Cause.NONE,
+    reach=Reach.PROMOTIONAL,
+    channel=Channel.ANY,
+    topic="news",
+    decided_time=Instant(1),
+    end_time=None,
+    revision=Revision(9),
+    quiet_hours=hours_of("Europe/Vienna: 22:00-08:00; sat,sun 23:00-10:00"),
+)
 OPT_IN = Record(
     kind=RecordKind.OPT_IN,
     cause=Cause.NONE,
@@ -118,6 +130,18 @@ ANSWERED: dict[str, encoded.Answered] = {
         (1, 7),
     ),
     "pause": (decision(Reason(Rule.PAUSE, 0, PAUSE)), (0,)),
+    "quiet hours": (decision(Reason(Rule.QUIET_HOURS, 0, QUIET, until=Instant(NOW + 5))), (0,)),
+    "quiet hours without an end": (
+        decision(
+            Reason(Rule.QUIET_HOURS, 0, replace(QUIET, quiet_hours=None)),
+            Reason(Rule.QUIET_HOURS, 1, replace(QUIET, quiet_hours=NO_HOURS, end_time=NOW)),
+        ),
+        (0, 1),
+    ),
+    "opt-out that says until when not to ask": (
+        decision(Reason(Rule.OPT_OUT, 0, replace(RECORD, no_ask_until=Instant(NOW + 7)))),
+        (0,),
+    ),
     "bounce": (decision(Reason(Rule.SUPPRESSION, 2, BOUNCE)), (2,)),
     "opt-in": (
         Decision(Verdict.ALLOWED, (Reason(Rule.OPT_IN, 0, OPT_IN),), topic_class=TopicClass.TRANSACTIONAL),
@@ -328,7 +352,7 @@ def test_the_answer_to_a_write_is_the_message_of_its_parts(
         commit_time=NOW,
         stored=tuple(
             StoredRecord(item=0, subject_index=index, record=record, effect=effect)
-            for index, record in enumerate((RECORD, PAUSE, OPT_IN))
+            for index, record in enumerate((RECORD, PAUSE, OPT_IN, QUIET))
         ),
         standing=((0, 0, RECORD), (0, 1, PAUSE), (0, 2, BOUNCE), (0, 3, RECORD)),
         claim=claim if is_claimed else None,

@@ -115,6 +115,35 @@ def test_a_pause_and_its_end_are_read_as_they_were_asked() -> None:
     assert end.kind is ChoiceKind.END_PAUSE
 
 
+def test_quiet_hours_and_their_end_are_read_as_they_were_asked() -> None:
+    hours = pb.QuietHours(
+        time_zone="Europe/Vienna",
+        periods=[
+            pb.QuietPeriod(start_minute=1320, end_minute=480),
+            pb.QuietPeriod(days=[pb.DAY_OF_WEEK_SUNDAY], start_minute=480, end_minute=600),
+        ],
+        reach=pb.REACH_TRANSACTIONAL,
+    )
+    ends = pb.Choice(scope=pb.Scope(topic="news"), end_quiet_hours=pb.EndQuietHours())
+    asked = ask.set_preference(pb.Choice(quiet_hours=hours), ends)
+
+    quiet, end = parse.set_preference(asked.SerializeToString()).people[0].choices
+
+    assert (quiet.kind, quiet.reach) == (ChoiceKind.QUIET_HOURS, Reach.TRANSACTIONAL)
+    assert str(quiet.quiet_hours) == "Europe/Vienna: sun 08:00-10:00; 22:00-08:00"
+    assert (end.kind, end.quiet_hours) == (ChoiceKind.END_QUIET_HOURS, None)
+
+
+def test_an_opt_out_says_until_when_not_to_ask() -> None:
+    asked = ask.set_preference(
+        pb.Choice(opt_out=pb.OptOut(no_ask_until=ask.timestamp(ask.DECIDED + timedelta(days=365))))
+    )
+
+    (choice,) = parse.set_preference(asked.SerializeToString()).people[0].choices
+
+    assert choice.no_ask_until == (ask.DECIDED + timedelta(days=365)).timestamp() * 1_000_000
+
+
 def test_times_lose_what_is_finer_than_a_microsecond() -> None:
     asked = ask.set_preference()
     asked.origin.decided_time.CopyFrom(Timestamp(seconds=7, nanos=1_999))
@@ -256,8 +285,55 @@ def test_a_pause_needs_an_end_and_never_stops_mandatory_messages() -> None:
     }
 
 
-def test_ending_a_pause_needs_a_method() -> None:
-    asked = ask.set_preference(pb.Choice(end_pause=pb.EndPause()))
+def test_quiet_hours_name_a_zone_and_periods_that_there_are() -> None:
+    none = pb.QuietHours(time_zone="Europe/Viena", reach=pb.REACH_ALL)
+    odd = pb.QuietHours(
+        time_zone="x" * 10_000,
+        periods=[
+            pb.QuietPeriod(start_minute=-1, end_minute=1440),
+            pb.QuietPeriod(days=[1, 8]),
+            pb.QuietPeriod(days=[2, 2]),
+            pb.QuietPeriod(days=[1] * 10_000),
+        ],
+    )
+    many = pb.QuietHours(time_zone="UTC", periods=[pb.QuietPeriod(end_minute=1)] * 8)
+    asked = ask.set_preference(
+        *(
+            pb.Choice(scope=pb.Scope(topic=topic), quiet_hours=hours)
+            for topic, hours in (("a", none), ("b", odd), ("c", many))
+        )
+    )
+
+    found = violations_of(parse.set_preference, asked)
+
+    assert found.keys() == {
+        "choices[0].quiet_hours.time_zone",
+        "choices[0].quiet_hours.periods",
+        "choices[0].quiet_hours.reach",
+        "choices[1].quiet_hours.time_zone",
+        "choices[1].quiet_hours.periods[0].start_minute",
+        "choices[1].quiet_hours.periods[0].end_minute",
+        "choices[1].quiet_hours.periods[1].days[1]",
+        "choices[1].quiet_hours.periods[2].days",
+        "choices[1].quiet_hours.periods[3].days",
+        "choices[2].quiet_hours.periods",
+    }
+    assert "did you mean `Europe/Vienna`?" in found["choices[0].quiet_hours.time_zone"]
+    assert "write `Europe/Vienna`" in found["choices[1].quiet_hours.time_zone"]
+
+
+def test_asking_again_is_put_off_until_after_the_decision() -> None:
+    asked = ask.set_preference(pb.Choice(opt_out=pb.OptOut(no_ask_until=ask.timestamp())))
+    asked.origin.decided_time.CopyFrom(ask.timestamp())
+
+    assert violations_of(parse.set_preference, asked).keys() == {"choices[0].opt_out.no_ask_until"}
+
+
+@pytest.mark.parametrize(
+    "ends", [pb.Choice(end_quiet_hours=pb.EndQuietHours()), pb.Choice(end_pause=pb.EndPause())]
+)
+def test_ending_quiet_hours_or_a_pause_needs_a_method(ends: pb.Choice) -> None:
+    asked = ask.set_preference(ends)
     asked.origin.ClearField("method")
 
     assert violations_of(parse.set_preference, asked).keys() == {"origin.method"}

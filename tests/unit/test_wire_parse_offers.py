@@ -6,6 +6,7 @@ import pytest
 
 from heed.acts import Outcome, Tally
 from heed.errors import ErrorReason, InvalidArgumentError
+from heed.hours import hours_of
 from heed.model import (
     Cause,
     Channel,
@@ -51,6 +52,28 @@ RECORDS = (
         None,
         Revision(0),
     ),
+    Record(
+        RecordKind.QUIET_HOURS,
+        Cause.NONE,
+        Reach.TRANSACTIONAL,
+        Channel.ANY,
+        "news",
+        Instant(8),
+        None,
+        Revision(0),
+        quiet_hours=hours_of("Europe/Vienna: mon 22:00-08:00"),
+    ),
+    Record(
+        RecordKind.OPT_OUT,
+        Cause.NONE,
+        Reach.PROMOTIONAL,
+        Channel.EMAIL,
+        "news",
+        Instant(8),
+        None,
+        Revision(0),
+        no_ask_until=Instant(99),
+    ),
 )
 
 
@@ -78,7 +101,7 @@ def test_what_a_follower_holds_is_read_as_it_is() -> None:
 
     assert (read.call.tenant, read.call.idempotency_key) == ("shop", "offer-1")
     assert (read.subscriber, read.epoch) == ("mailer-1", b"12345678")
-    assert [one.key for one in read.offered] == [SubjectKey(KEY)] * 3
+    assert [one.key for one in read.offered] == [SubjectKey(KEY)] * len(RECORDS)
     assert tuple(one.record for one in read.offered) == RECORDS
     assert read.holds == (hold, Hold(hold_id="hold-8", reason="all"))
 
@@ -109,6 +132,19 @@ def test_every_wrong_field_is_named() -> None:
                         reach=types.REACH_ALL,
                         channel=types.CHANNEL_EMAIL,
                     ),
+                    pb.WatchedRecord(
+                        kind=types.RECORD_KIND_QUIET_HOURS,
+                        reach=types.REACH_ALL,
+                        channel=types.CHANNEL_EMAIL,
+                        quiet_hours=types.QuietHours(time_zone="half past"),
+                        no_ask_until_us=-1,
+                    ),
+                    pb.WatchedRecord(
+                        kind=types.RECORD_KIND_PAUSE,
+                        reach=types.REACH_PROMOTIONAL,
+                        channel=types.CHANNEL_EMAIL,
+                        quiet_hours=types.QuietHours(time_zone="UTC"),
+                    ),
                 ],
             )
         ],
@@ -132,6 +168,10 @@ def test_every_wrong_field_is_named() -> None:
         "subjects[0].records[1].end_time_us",
         "subjects[0].records[2].reach",
         "subjects[0].records[3].cause",
+        "subjects[0].records[4].reach",
+        "subjects[0].records[4].quiet_hours",
+        "subjects[0].records[4].no_ask_until_us",
+        "subjects[0].records[5].quiet_hours",
         "holds[0].spares_mandatory",
         "holds[1].reason",
         "holds",

@@ -164,6 +164,13 @@ def spoilt_record(field: str) -> Callable[[], object]:
     return read
 
 
+def quiet_record(period: types.QuietPeriod) -> pb.WatchedRecord:
+    message = record_to(SOME)
+    message.kind = types.RECORD_KIND_QUIET_HOURS
+    message.quiet_hours.CopyFrom(types.QuietHours(time_zone="UTC", periods=[period]))
+    return message
+
+
 SOME = next(change.record for change in logged() if change.record is not None)
 LATER: dict[str, Callable[[], object]] = {
     "kind": spoilt_record("kind"),
@@ -193,6 +200,12 @@ LATER: dict[str, Callable[[], object]] = {
         pb.SnapshotRecords(subjects=[pb.SubjectRecords(subject_key=b"short")]).SerializeToString()
     ),
     "bytes of a chunk": lambda: subjects_from(b"\xff"),
+    "minute of quiet hours": lambda: record_from(
+        quiet_record(types.QuietPeriod(start_minute=1440))
+    ),
+    "day of quiet hours": lambda: record_from(
+        quiet_record(types.QuietPeriod(days=[types.DayOfWeek.ValueType(8)]))
+    ),
 }
 
 

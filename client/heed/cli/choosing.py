@@ -32,7 +32,16 @@ from heed.cli.output import RECORD_COLUMNS, print_json, print_table, record_of, 
 from heed.errors import invalid_field
 from heed.model import Evidence, Reach
 from heed.names import word_of, words_of
-from heed.requests import Choice, EndPause, OptIn, OptOut, Origin, Pause
+from heed.requests import (
+    Choice,
+    EndPause,
+    EndQuietHours,
+    OptIn,
+    OptOut,
+    Origin,
+    Pause,
+    QuietHours,
+)
 
 app = typer.Typer(help="Record what a person chooses.", no_args_is_help=True)
 
@@ -58,6 +67,9 @@ def opt_out(
     jurisdiction: Jurisdiction = "",
     reference: Reference = "",
     decided_time: DecidedTime = None,
+    no_ask_until: Annotated[
+        str | None, typer.Option(help="Not to be asked again before: 2027-12-01T00:00:00Z")
+    ] = None,
     wait_propagated: Annotated[
         float | None,
         typer.Option(min=0, max=30, help="Wait so many seconds until every subscriber has it"),
@@ -71,7 +83,12 @@ def opt_out(
     """
     _set(
         session,
-        OptOut(channel=channel, topic=topic, reach=reach),
+        OptOut(
+            channel=channel,
+            topic=topic,
+            reach=reach,
+            no_ask_until=time_named(no_ask_until, "no_ask_until"),
+        ),
         origin_named(
             source=source,
             actor=actor,
@@ -209,6 +226,88 @@ def end_pause(
     _set(
         session,
         EndPause(channel=channel, topic=topic),
+        origin_named(
+            source=source,
+            actor=actor,
+            method=method,
+            jurisdiction=jurisdiction,
+            reference=reference,
+            decided_time=decided_time,
+        ),
+        emails,
+        phones,
+        users,
+        devices,
+        idempotency_key,
+    )
+
+
+@app.command("quiet-hours")
+@connected
+def quiet_hours(
+    session: Session,
+    time_zone: Annotated[str, typer.Option(help="By whose clock: Europe/Vienna")],
+    hours: Annotated[
+        list[str],
+        typer.Option(help="22:00-08:00, or sat,sun 22:00-10:00; may be given again"),
+    ],
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+    channel: ScopeChannel = "any",
+    topic: Topic = "",
+    reach: ReachWord = "promotional",
+    source: Source = DEFAULT_SOURCE,
+    actor: Actor = "",
+    method: MethodWord = None,
+    jurisdiction: Jurisdiction = "",
+    reference: Reference = "",
+    decided_time: DecidedTime = None,
+    idempotency_key: IdempotencyKey = None,
+) -> None:
+    """Stop messages to a person at some hours; at one scope the latest replace the earlier."""
+    _set(
+        session,
+        QuietHours(channel=channel, topic=topic, reach=reach, time_zone=time_zone, periods=hours),
+        origin_named(
+            source=source,
+            actor=actor,
+            method=method,
+            jurisdiction=jurisdiction,
+            reference=reference,
+            decided_time=decided_time,
+        ),
+        emails,
+        phones,
+        users,
+        devices,
+        idempotency_key,
+    )
+
+
+@app.command("end-quiet-hours")
+@connected
+def end_quiet_hours(
+    session: Session,
+    method: MethodWord,
+    emails: Emails = None,
+    phones: Phones = None,
+    users: Users = None,
+    devices: Devices = None,
+    channel: ScopeChannel = "any",
+    topic: Topic = "",
+    source: Source = DEFAULT_SOURCE,
+    actor: Actor = "",
+    jurisdiction: Jurisdiction = "",
+    reference: Reference = "",
+    decided_time: DecidedTime = None,
+    idempotency_key: IdempotencyKey = None,
+) -> None:
+    """End a person's own quiet hours, at exactly this scope."""
+    _set(
+        session,
+        EndQuietHours(channel=channel, topic=topic),
         origin_named(
             source=source,
             actor=actor,

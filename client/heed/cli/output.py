@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from heed.answers import CheckAnswer, Hold, Reason, Record, SubjectRecord
 from heed.audit.claims import ReceiptClaim
+from heed.hours import Hours
 from heed.model import Channel, RecordKind, Rule, Scope, Subject
 from heed.names import word_of
 
@@ -116,7 +117,9 @@ def reason_of(reason: Reason) -> str:
     if reason.hold is not None:
         return hold_of(reason.hold)
     if reason.record is not None:
-        return record_of(reason.record)
+        is_quiet = reason.rule is Rule.QUIET_HOURS and reason.until_time is not None
+        until = f"; quiet until {time_of(reason.until_time)}" if is_quiet else ""
+        return record_of(reason.record) + until
     if reason.rule is None:
         return "a rule that this version does not know"
     return _WORDS_OF_RULE.get(reason.rule, word_of(reason.rule))
@@ -128,12 +131,23 @@ def record_of(record: Record) -> str:
     what = word_of(record.cause) if is_suppression else word_of(record.kind)
     reach = "" if record.kind is RecordKind.OPT_IN else f", reach {word_of(record.reach)}"
     until = f", until {time_of(record.end_time)}" if record.end_time is not None else ""
+    if record.kind is RecordKind.QUIET_HOURS:
+        until = f", {hours_of(record.quiet_hours)}{until}"
+    if record.no_ask_until is not None:
+        until += f", not to be asked before {time_of(record.no_ask_until)}"
     ended = "" if record.active else " (ended)"
     source = f", said by {record.origin.source}" if record.origin is not None else ""
     return (
         f"{what} at {scope_of(record.scope)}{reach}, of {time_of(record.decided_time)}"
         f"{until}{ended}{source}, revision {record.revision}"
     )
+
+
+def hours_of(hours: Hours | None) -> str:
+    """Return when it is quiet, for people."""
+    if hours is None:
+        return "at every hour"
+    return str(hours) or "never"
 
 
 def hold_of(hold: Hold) -> str:
@@ -158,12 +172,17 @@ def record_row(value: SubjectRecord | Record) -> list[str]:
         "" if record.kind is RecordKind.OPT_IN else word_of(record.reach),
         time_of(record.decided_time),
         time_of(record.end_time) + ("" if record.active else " (ended)"),
+        hours_of(record.quiet_hours) if record.kind is RecordKind.QUIET_HOURS else "",
+        time_of(record.no_ask_until),
         record.origin.source if record.origin is not None else "",
         str(record.revision),
     ]
 
 
-RECORD_COLUMNS = ("kind", "cause", "scope", "reach", "decided", "until", "said by", "revision")
+RECORD_COLUMNS = (
+    *("kind", "cause", "scope", "reach", "decided", "until", "quiet at", "ask again from"),
+    *("said by", "revision"),
+)
 WIDTH_OF_PIPES = 200
 """Columns of a table whose width no terminal says."""
 _WIDTH_OF_ALL = 1_000_000

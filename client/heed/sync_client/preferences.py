@@ -6,11 +6,13 @@ from datetime import datetime
 
 from heed.answers import BatchSetAnswer, CheckAnswer, Preferences, SetAnswer
 from heed.connection import methods
+from heed.hours import QuietPeriod
 from heed.model import TOPIC_ROOT, Channel, Evidence, Method, Reach, Subject
 from heed.names import named
 from heed.requests import (
     Choice,
     EndPause,
+    EndQuietHours,
     Identifiers,
     OptIn,
     OptOut,
@@ -18,6 +20,7 @@ from heed.requests import (
     Pause,
     PersonChoices,
     Query,
+    QuietHours,
     subjects_of,
 )
 from heed.sync_client.cached import CachedCalling
@@ -184,6 +187,7 @@ class PreferenceMethods(CachedCalling):
         jurisdiction: str = "",
         reference: str = "",
         decided_time: datetime | None = None,
+        no_ask_until: datetime | None = None,
         wait_propagated: float | None = None,
         idempotency_key: str | None = None,
         tenant: str | None = None,
@@ -192,10 +196,11 @@ class PreferenceMethods(CachedCalling):
         """Record that the person wants no more of this; `set_preference` with one `OptOut`.
 
         Without channel and topic it is "unsubscribe from all": every message channel, every topic.
-        Without `decided_time` it counts from its commit.
+        Without `decided_time` it counts from its commit. `no_ask_until`: until then the person is
+        not to be asked to opt in again; it is kept for pages that would ask.
         """
         return self.set_preference(
-            choices=[OptOut(channel=channel, topic=topic, reach=reach)],
+            choices=[OptOut(channel=channel, topic=topic, reach=reach, no_ask_until=no_ask_until)],
             origin=Origin(
                 source=source,
                 actor=actor,
@@ -332,6 +337,99 @@ class PreferenceMethods(CachedCalling):
         """Record that the person ends their own pause at exactly this scope; one `EndPause`."""
         return self.set_preference(
             choices=[EndPause(channel=channel, topic=topic)],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    def quiet_hours(
+        self,
+        *,
+        source: str,
+        time_zone: str,
+        periods: Sequence[QuietPeriod | str],
+        channel: Channel | str = Channel.ANY,
+        topic: str = TOPIC_ROOT,
+        reach: Reach | str = Reach.PROMOTIONAL,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        method: Method | str = Method.UNSPECIFIED,
+        jurisdiction: str = "",
+        reference: str = "",
+        decided_time: datetime | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record at which hours the person wants none of this; one `QuietHours`.
+
+        `periods` are by the clock of `time_zone`: `["22:00-08:00", "sat,sun 08:00-10:00"]`. At one
+        scope the latest replaces the earlier; what leaves an hour free needs `method`.
+        """
+        return self.set_preference(
+            choices=[
+                QuietHours(
+                    channel=channel, topic=topic, reach=reach, time_zone=time_zone, periods=periods
+                )
+            ],
+            origin=Origin(
+                source=source,
+                actor=actor,
+                method=named(Method, method, "method"),
+                jurisdiction=jurisdiction,
+                reference=reference,
+                decided_time=decided_time,
+            ),
+            email=email,
+            phone=phone,
+            user=user,
+            device=device,
+            subjects=subjects,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            timeout=timeout,
+        )
+
+    def end_quiet_hours(
+        self,
+        *,
+        source: str,
+        method: Method | str,
+        channel: Channel | str = Channel.ANY,
+        topic: str = TOPIC_ROOT,
+        email: Identifiers = None,
+        phone: Identifiers = None,
+        user: Identifiers = None,
+        device: Identifiers = None,
+        subjects: Sequence[Subject] = (),
+        actor: str = "",
+        jurisdiction: str = "",
+        reference: str = "",
+        decided_time: datetime | None = None,
+        idempotency_key: str | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> SetAnswer:
+        """Record that the person ends their own quiet hours at exactly this scope."""
+        return self.set_preference(
+            choices=[EndQuietHours(channel=channel, topic=topic)],
             origin=Origin(
                 source=source,
                 actor=actor,

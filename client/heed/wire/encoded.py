@@ -10,10 +10,12 @@ Seconds and nanoseconds are varints of five bytes, whatever they are, so that le
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from heed.audit.claims import ReceiptClaim
 from heed.errors import HeedError
+from heed.hours import HOURS_REMEMBERED_MAX, Hours
 from heed.model import (
     RULE_VERSION,
     Decision,
@@ -136,7 +138,7 @@ def record(value: Record, subject_index: int, now: Instant) -> bytes:
     if end_time is None or now < end_time:
         encoded += b"\x58\x01"
     if value.quiet_hours is not None:
-        encoded += field(b"\x7a", told.quiet_hours(value.quiet_hours).SerializeToString())
+        encoded += _quiet_hours(value.quiet_hours)
     if value.no_ask_until is not None:
         encoded += b"\x82\x01" + _instant(value.no_ask_until)
     return encoded
@@ -174,6 +176,12 @@ def claim(value: ReceiptClaim) -> bytes:
 def field(tag: bytes, content: bytes) -> bytes:
     """Return a message, a text or bytes after its tag and length."""
     return tag + varint(len(content)) + content
+
+
+@lru_cache(maxsize=HOURS_REMEMBERED_MAX)
+def _quiet_hours(hours: Hours) -> bytes:
+    """When it is quiet, after its tag and length."""
+    return field(b"\x7a", told.quiet_hours(hours).SerializeToString())
 
 
 def _stream_part(answer: bytes) -> bytes:
