@@ -1,24 +1,25 @@
 """Which moment of a log a question is about, and what must hold of it to be answered.
 
-Law: a past decision is given back as it was, or refused; never one of another history, of other
-rules, or of a moment that is not there yet.
+Law: a past decision is given back as it was, by the rules of then, or refused; never one of another
+history, or of a moment that is not there yet.
 """
 
+from heed.decide import KINDS_OF_RULES
 from heed.errors import ConflictError, ErrorReason, NotFoundError, invalid_field
 from heed.model import RULE_VERSION, Head, Instant, Revision, TenantId
 from heed.tokens import TOKEN_HASH_BYTES, decode_token
 
 
-def require_rules(rule_version: int) -> None:
-    """Return if decisions by these rules can be made here; 0 is whichever there are.
+def rules_of(rule_version: int) -> int:
+    """Return the version of the rules that a decision is asked for by; 0 names the newest.
 
     Raises:
         NotFoundError: RULES_UNKNOWN.
     """
-    if rule_version in {0, RULE_VERSION}:
-        return
+    if not rule_version or rule_version in KINDS_OF_RULES:
+        return rule_version or RULE_VERSION
     raise NotFoundError(
-        f"the rules here are of version {RULE_VERSION}, not {rule_version}; "
+        f"the rules here are of version {RULE_VERSION} and before, not {rule_version}; "
         "ask a server that has those",
         reason=ErrorReason.RULES_UNKNOWN,
         metadata={"rule_version": str(rule_version), "rule_version_max": str(RULE_VERSION)},

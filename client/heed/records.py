@@ -27,11 +27,24 @@ from zlib import crc32
 
 from heed.errors import UnavailableError
 from heed.hours import hours_of, union
-from heed.model import OF_ONE_SLOT, Cause, Channel, Instant, Reach, Record, RecordKind, Scope
+from heed.model import (
+    OF_ONE_SLOT,
+    Cause,
+    Change,
+    Channel,
+    Effect,
+    Instant,
+    Reach,
+    Record,
+    RecordKind,
+    Scope,
+)
 
 Slot = tuple[RecordKind, Cause, Reach, Channel, str]
 
 REVISION_MAX = 2**48 - 1
+RULES_OF_QUIET_HOURS: Final = 2
+"""The version of the rules since which quiet hours are decided by."""
 
 _VERSION: Final = 1
 _VERSION_OF_MORE: Final = 2
@@ -89,6 +102,21 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
 def remove(records: tuple[Record, ...], slot: Slot) -> tuple[Record, ...]:
     """Return a subject's records without the one in a slot."""
     return tuple(one for one in records if one.slot != slot)
+
+
+def rules_needed(records: Iterable[Record]) -> int:
+    """Return the least version of the rules that decides by all of these records."""
+    kind = RecordKind.QUIET_HOURS
+    return RULES_OF_QUIET_HOURS if any(one.kind == kind for one in records) else 1
+
+
+def rules_needed_after(change: Change) -> int:
+    """Return the least version that decides by what a change leaves."""
+    if change.effect is not Effect.APPLIED:
+        return 1
+    if change.erasure is not None:
+        return rules_needed(change.erasure.standing)
+    return 1 if change.record is None else rules_needed((change.record,))
 
 
 def without_quiet_hours(records: Iterable[Record]) -> tuple[Record, ...]:

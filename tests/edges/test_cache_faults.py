@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import heed
-from heed.model import Topic
+from heed.model import RULE_VERSION, Topic
 from heed.wire import format as told
 from heed_proto.v1 import watch_service_pb2 as pb
 from tests.support.caches import BootClock, CachedSyncClient, wait_until
@@ -346,7 +346,7 @@ def test_a_later_rule_version_serves_what_is_suppressed_and_allows_nothing(
     change = pb.Change(
         revision=revision + 1,
         set_topic=told.topic(Topic(name="orders")),
-        rule_version=2,
+        rule_version=RULE_VERSION + 1,
         commit_time_us=1,
     )
 
@@ -369,7 +369,7 @@ def test_a_stream_that_needs_a_later_version_allows_nothing(
     stream.end()
     again = server.stream()
     again.position = server.memory.revision
-    again.opened(**{version: 2})
+    again.opened(**{version: RULE_VERSION + 1})
     again.heartbeat(probe_after(server, client, timedelta(seconds=2)))
     wait_until(lambda: source_of(client, BOB) == (True, "server"))
 

@@ -226,10 +226,10 @@ async def test_rules_of_another_version_are_unknown(shop: tuple[heed.Client, Fak
     client, _ = shop
 
     with pytest.raises(heed.NotFoundError) as refused:
-        await ask(client, heed.Position(revision=0, rule_version=2))
+        await ask(client, heed.Position(revision=0, rule_version=3))
 
     assert refused.value.reason is heed.ErrorReason.RULES_UNKNOWN
-    assert refused.value.metadata == {"rule_version": "2", "rule_version_max": "1"}
+    assert refused.value.metadata == {"rule_version": "3", "rule_version_max": "2"}
 
 
 async def test_an_instant_ahead_of_the_clock_is_refused(

@@ -35,7 +35,7 @@ async def test_nothing_stands_in_the_way_of_a_message_nobody_opted_out_of(server
     assert answer.decision.topic_class == pb.TOPIC_CLASS_PROMOTIONAL
     assert answer.decision.undeclared_topic
     assert answer.position.revision == 0
-    assert answer.position.rule_version == 1
+    assert answer.position.rule_version == 2
     assert abs(answer.position.now.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
 
 

@@ -291,9 +291,9 @@ def test_quiet_hours_name_a_zone_and_periods_that_there_are() -> None:
         time_zone="x" * 10_000,
         periods=[
             pb.QuietPeriod(start_minute=-1, end_minute=1440),
-            pb.QuietPeriod(days=[1, 8]),
-            pb.QuietPeriod(days=[2, 2]),
-            pb.QuietPeriod(days=[1] * 10_000),
+            pb.QuietPeriod(days=[pb.DAY_OF_WEEK_MONDAY, pb.DayOfWeek.ValueType(8)]),
+            pb.QuietPeriod(days=[pb.DAY_OF_WEEK_TUESDAY] * 2),
+            pb.QuietPeriod(days=[pb.DAY_OF_WEEK_MONDAY] * 10_000),
         ],
     )
     many = pb.QuietHours(time_zone="UTC", periods=[pb.QuietPeriod(end_minute=1)] * 8)

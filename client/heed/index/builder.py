@@ -7,6 +7,7 @@ rebuilds again.
 
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from heed.index.index import MAP_BYTES_MAX, Index
 from heed.index.meta import META_KEY, IndexMeta
 from heed.index.stops import encode_hold, encode_topic, hold_entry_key, topic_entry_key
 from heed.model import Head, Hold, Record, SubjectKey, TenantId, Topic
-from heed.records import encode_records
+from heed.records import encode_records, rules_needed
 
 if TYPE_CHECKING:
     import lmdb
@@ -52,6 +53,7 @@ class IndexBuilder:
             revision=head.revision,
             running_hash=head.running_hash,
             stops_revision=head.revision,
+            rule_version=1,
         )
         self._topics = tuple(topics)
         self._holds = tuple(holds)
@@ -114,6 +116,9 @@ class IndexBuilder:
             return
         try:
             self._entries.append((self._key, encode_records(self._records)))
+            needed = rules_needed(self._records)
+            if needed > self._meta.rule_version:
+                self._meta = replace(self._meta, rule_version=needed)
         except ValueError as error:
             raise IndexUnusableError(
                 Fault.REFUSED, f"a record cannot be encoded: {error}"

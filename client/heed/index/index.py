@@ -33,7 +33,7 @@ from heed.model import (
     TenantId,
     Topic,
 )
-from heed.records import DamagedRecordError, decode_each
+from heed.records import DamagedRecordError, decode_each, rules_needed_after
 from heed.topics import TopicTable
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Index:
         "holds",
         "is_unusable",
         "revision",
+        "rule_version",
         "running_hash",
         "tenant_id",
         "topics",
@@ -91,6 +92,8 @@ class Index:
         self.revision = meta.revision
         self.running_hash = meta.running_hash
         self._stops_revision = meta.stops_revision
+        self.rule_version = meta.rule_version
+        """The least version of the rules that decides by all that was ever in it."""
         self.topics = TopicTable(self._topics.values())
         self.holds = in_order(self._holds.values())
         self.is_unusable = False
@@ -159,12 +162,14 @@ class Index:
         self._require_next(changes)
         last = changes[-1]
         stops_revision = _stops_revision(changes, self._stops_revision)
+        rule_version = max(self.rule_version, *map(rules_needed_after, changes))
         meta = IndexMeta(
             tenant_id=self.tenant_id,
             epoch=self.epoch,
             revision=last.revision,
             running_hash=last.running_hash,
             stops_revision=stops_revision,
+            rule_version=rule_version,
         ).encode()
 
         def write(txn: "lmdb.Transaction[bytes]") -> None:
@@ -183,7 +188,7 @@ class Index:
             self.is_unusable = True
             raise
         self._meta = meta
-        self._stops_revision = stops_revision
+        self._stops_revision, self.rule_version = stops_revision, rule_version
         self._move_to(changes)
 
     def hash_at(self, revision: Revision) -> bytes | None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from heed.index.faults import Fault, IndexUnusableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Revision, TenantId
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The version of everything inside an index but the records' own encoding, which has its own."""
 
 META_KEY = b"meta"
 """The key of the one entry of the database `meta`."""
 
 _VERSIONS = struct.Struct(">4sHHH")
-_PLACE = struct.Struct(">qqq8s32s")
+_PLACE = struct.Struct(">qqq8s32sH")
 _MAGIC = b"heed"
 
 
@@ -32,13 +32,20 @@ class IndexMeta:
     stops_revision: Revision
     """The last revision that changed a topic or a hold; until it moves, a reader need not read
     them again."""
+    rule_version: int
+    """The least version of the rules that decides by all that was ever in it."""
 
     def encode(self) -> bytes:
         """Return the bytes that stand in the index, with the versions of this code before them."""
         return _VERSIONS.pack(
             _MAGIC, FORMAT_VERSION, RULE_VERSION, NORMALISER_VERSION
         ) + _PLACE.pack(
-            self.tenant_id, self.revision, self.stops_revision, self.epoch, self.running_hash
+            self.tenant_id,
+            self.revision,
+            self.stops_revision,
+            self.epoch,
+            self.running_hash,
+            self.rule_version,
         )
 
 
@@ -60,7 +67,7 @@ def decode_meta(encoded: bytes) -> IndexMeta:
             Fault.VERSION, f"the index is of versions {versions}, this code of {wanted}"
         )
     try:
-        tenant_id, revision, stops_revision, epoch, running_hash = _PLACE.unpack(
+        tenant_id, revision, stops_revision, epoch, running_hash, rule_version = _PLACE.unpack(
             encoded[_VERSIONS.size :]
         )
     except struct.error as error:
@@ -71,4 +78,5 @@ def decode_meta(encoded: bytes) -> IndexMeta:
         revision=Revision(revision),
         running_hash=running_hash,
         stops_revision=Revision(stops_revision),
+        rule_version=rule_version,
     )

@@ -12,8 +12,9 @@ from typing import Any, Final, cast
 from heed.index.faults import Fault, IndexUnusableError
 from heed.model import NORMALISER_VERSION, RULE_VERSION, Revision, TenantId
 
-SHARED_FORMAT_VERSION: Final = 1
-"""The version of everything in a cache's folder."""
+SHARED_FORMAT_VERSION: Final = 2
+"""The version of everything in a cache's folder. One that was made by earlier rules lacks the
+records that only later ones decide by, so that other rules are another version of it."""
 
 PLACE_KEY: Final = b"place"
 SOURCE_KEY: Final = b"source"

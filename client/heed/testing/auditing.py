@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from heed.as_of import require_history, require_past, require_rules, revision_unknown
+from heed.as_of import require_history, require_past, revision_unknown, rules_of
 from heed.decide import explain
-from heed.model import Channel, Instant, Query, Revision, SubjectKey
+from heed.model import RULE_VERSION, Channel, Instant, Query, Revision, SubjectKey
 from heed.past import Past
 from heed.testing.memory import LOOKUP, Memory
 from heed.testing.reading import ReadMethod, hold_in_full, in_full, told_of
@@ -20,6 +20,9 @@ from heed_proto.v1 import types_pb2 as pb
 
 def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
     keys = [LOOKUP.key(subject) for subject in asked.subjects]
+    rule_version = RULE_VERSION
+    if isinstance(asked.as_of, AsOfPosition):
+        rule_version = rules_of(asked.as_of.rule_version)
     if asked.as_of is None:
         revision, facts = memory.revision, memory.facts(keys)
     else:
@@ -27,7 +30,7 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
         past = Past()
         past.take(memory.changes(revision))
         facts = past.facts(keys)
-    decision = explain(facts, asked.query, now)
+    decision = explain(facts, asked.query, now, rule_version=rule_version)
     explained = told_of(decision, facts.records, now)
     for reason, voice in zip(explained.reasons, decision.reasons, strict=True):
         if voice.record is not None:
@@ -35,7 +38,8 @@ def _explain(memory: Memory, asked: ExplainAsked, now: Instant) -> bytes:
         if voice.hold is not None:
             reason.hold.CopyFrom(hold_in_full(memory, voice.hold))
     return audit.ExplainResponse(
-        decision=explained, position=told.position(revision, memory.token(revision), now)
+        decision=explained,
+        position=told.position(revision, memory.token(revision), now, rule_version),
     ).SerializeToString()
 
 
@@ -98,7 +102,6 @@ def _moment(memory: Memory, as_of: AsOf, now: Instant) -> tuple[Revision, Instan
         require_past(as_of, now)
         times = [change.commit_time for change in memory.log]
         return Revision(sum(time <= as_of for time in times)), as_of
-    require_rules(as_of.rule_version)
     if as_of.revision > memory.revision:
         raise revision_unknown(as_of.revision, memory.revision)
     head = memory.head_at(as_of.revision)

@@ -42,10 +42,12 @@ SHAPES_REMEMBERED_MAX = 8_192
 """So many different (kind, cause, reach, channel, topic) of records are remembered. Some 4 MiB."""
 
 
-def position(revision: Revision, token: str, now: Instant) -> pb.Position:
-    """Return where in the log, and when, an answer is true."""
+def position(
+    revision: Revision, token: str, now: Instant, rule_version: int = RULE_VERSION
+) -> pb.Position:
+    """Return where in the log, and when, an answer is true, and by which rules."""
     return pb.Position(
-        revision=revision, now=timestamp(now), rule_version=RULE_VERSION, token=token
+        revision=revision, now=timestamp(now), rule_version=rule_version, token=token
     )
 
 

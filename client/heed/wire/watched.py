@@ -36,6 +36,7 @@ from heed.model import (
     Topic,
     TopicClass,
 )
+from heed.records import rules_needed_after
 from heed.wire import format as told
 from heed.wire.encoded import varint
 from heed.wire.heard import quiet_hours
@@ -154,6 +155,9 @@ def change_to(value: Change) -> pb.Change | None:
             message.rekey.previous_subject_key = value.rekey.previous or b""
         case _:
             raise ValueError(f"change {value.revision} lacks what its kind must carry")
+    needed = rules_needed_after(value)
+    if needed > 1:
+        message.rule_version = needed
     return message
 
 

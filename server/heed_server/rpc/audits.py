@@ -40,7 +40,7 @@ async def explain(service: Service, principal: Principal, data: bytes) -> bytes:
             hold = holds[voice.hold.hold_id]
             reason.hold.CopyFrom(told.hold_in_full(hold.hold, hold.commit_time, hold.origin))
     return audit.ExplainResponse(
-        decision=explained, position=position(context, standing.head, now)
+        decision=explained, position=position(context, standing.head, now, done.rule_version)
     ).SerializeToString()
 
 

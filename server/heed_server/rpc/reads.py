@@ -5,7 +5,7 @@ A record told here is told in full: who said so, when, and why.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from heed.model import Head, Instant, RecordKind, Subject, SubjectKey
+from heed.model import RULE_VERSION, Head, Instant, RecordKind, Subject, SubjectKey
 from heed.wire import format as told
 from heed.wire import parse, parse_admin, parse_ways_back
 from heed_proto.v1 import admin_service_pb2 as admin
@@ -124,10 +124,12 @@ def in_full(one: StandingRecord, subject_index: int, now: Instant) -> pb.Record:
     )
 
 
-def position(context: TenantContext, head: Head, now: Instant) -> pb.Position:
-    """Return where in the log, and when, an answer is true."""
+def position(
+    context: TenantContext, head: Head, now: Instant, rule_version: int = RULE_VERSION
+) -> pb.Position:
+    """Return where in the log, and when, an answer is true, and by which rules."""
     at = place(context.tenant.tenant_id, head.epoch, head.revision, head.running_hash)
-    return told.position(at.revision, at.token, now)
+    return told.position(at.revision, at.token, now, rule_version)
 
 
 def _places(context: TenantContext, subjects: Sequence[Subject]) -> Mapping[SubjectKey, int]:

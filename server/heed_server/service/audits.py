@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from heed.as_of import require_history, require_past, require_rules, revision_unknown
+from heed.as_of import require_history, require_past, revision_unknown, rules_of
 from heed.model import (
+    RULE_VERSION,
     Change,
     Decision,
     Head,
@@ -43,6 +44,7 @@ class Explained:
     standing: Standing
     decision: Decision
     now: Instant
+    rule_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,9 @@ class Audits(Node):
         people = context.keys_of(asked.subjects)
         keys = [key for keys in people for key in keys]
         tenant_id = context.tenant.tenant_id
+        rule_version = RULE_VERSION
+        if isinstance(asked.as_of, AsOfPosition):
+            rule_version = rules_of(asked.as_of.rule_version)
         if asked.as_of is None:
             standing = await self.store.standing(tenant_id, keys)
             now = self.now()
@@ -79,8 +84,15 @@ class Audits(Node):
             head, now = await self._moment(context, asked.as_of)
             standing = await self._stood(tenant_id, keys, head)
             other = None
-        decision = explain_by(facts_of(standing, people), asked.query, now, other)
-        return Explained(context=context, standing=standing, decision=decision, now=now)
+        facts = facts_of(standing, people)
+        decision = explain_by(facts, asked.query, now, other, rule_version)
+        return Explained(
+            context=context,
+            standing=standing,
+            decision=decision,
+            now=now,
+            rule_version=rule_version,
+        )
 
     async def get_history(self, principal: Principal, asked: HistoryAsked) -> History:
         """Return the next of a person's changes, oldest first. Who asks is a line of the log.
@@ -114,7 +126,6 @@ class Audits(Node):
             require_past(as_of, self.now())
             revision = await self.store.revision_at(tenant_id, as_of)
             return await self._head_at(tenant_id, revision), as_of
-        require_rules(as_of.rule_version)
         head = await self._head_at(tenant_id, as_of.revision)
         require_history(as_of.token, tenant_id, head)
         if as_of.now is not None:

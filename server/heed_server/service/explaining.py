@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from heed.decide import Facts, explain
-from heed.model import Decision, Instant, Query, SubjectKey, Verdict
+from heed.model import RULE_VERSION, Decision, Instant, Query, SubjectKey, Verdict
 from heed.records import in_order
 from heed.topics import TopicTable
 from heed_server.store import Standing
@@ -20,12 +20,18 @@ def facts_of(standing: Standing, people: Sequence[Sequence[SubjectKey]]) -> Fact
     )
 
 
-def explain_by(facts: Facts, query: Query, now: Instant, other: Instant | None) -> Decision:
+def explain_by(
+    facts: Facts,
+    query: Query,
+    now: Instant,
+    other: Instant | None,
+    rule_version: int = RULE_VERSION,
+) -> Decision:
     """Decide by both times that it may be, `other` being None while `now` is believed.
 
     Allowed is only what both allow, as of a Check.
     """
-    decision = explain(facts, query, now)
+    decision = explain(facts, query, now, rule_version=rule_version)
     if decision.verdict is Verdict.ALLOWED and other is not None:
-        return explain(facts, query, other)
+        return explain(facts, query, other, rule_version=rule_version)
     return decision

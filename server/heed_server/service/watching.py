@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from heed.model import Instant
+from heed.model import RULE_VERSION, Instant
 from heed.wire.asked import AppliedAsked, WatchAsked
 from heed_server.auth.policy import Principal, Right, require
 from heed_server.service.answering import INDEX_WAIT_SECONDS_MAX
@@ -89,5 +89,7 @@ class Watching(Node):
 
 
 def _filter(asked: WatchAsked) -> WatchFilter:
-    wanted = WatchFilter(channels=asked.channels, topics=asked.topics)
+    # Who decides by no rules (0) is told of everything, and so is who knows later ones than these.
+    rule_version = min(asked.rule_version or RULE_VERSION, RULE_VERSION)
+    wanted = WatchFilter(channels=asked.channels, topics=asked.topics, rule_version=rule_version)
     return EVERYTHING if wanted.leaves_nothing_out else wanted

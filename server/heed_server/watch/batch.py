@@ -6,9 +6,11 @@ Laws:
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
-from heed.model import Change, Record, Revision, TenantId
+from heed.model import RULE_VERSION, Change, Record, Revision, TenantId
+from heed.records import rules_needed_after, without_quiet_hours
 from heed.tokens import TOKEN_HASH_BYTES, encode_token
 from heed.wire.watched import change_part, changes_message
 from heed_server.watch.filter import EVERYTHING, WatchFilter
@@ -29,6 +31,7 @@ class Batch:
         "_messages",
         "_parts",
         "_records",
+        "_spared",
         "after",
         "cost_bytes",
         "token",
@@ -51,6 +54,12 @@ class Batch:
             running_hash=changes[-1].running_hash,
         )
         self._parts = [change_part(change) for change in changes]
+        self._spared = {
+            at: change_part(_by_rules_of_1(change))
+            for at, change in enumerate(changes)
+            if change.erasure is not None and rules_needed_after(change) > 1
+        }
+        """Erasures that leave what readers of earlier rules cannot read, as those are told."""
         self._records: list[Record | None] = [
             change.slot_record if change.subject is not None else None for change in changes
         ]
@@ -97,10 +106,15 @@ class Batch:
         return zip(self._parts, self._hashes, strict=True)
 
     def wanted(self, filter_: WatchFilter) -> list[bool]:
-        """Return of each change whether a filter wants it."""
+        """Return of each change whether a filter wants it as it is."""
         if filter_ is EVERYTHING:
             return [True] * len(self._records)
-        return [record is None or filter_.wants(record) for record in self._records]
+        is_told_all = filter_.knows(RULE_VERSION)
+        return [
+            (record is None and (is_told_all or at not in self._spared))
+            or (record is not None and filter_.wants(record))
+            for at, record in enumerate(self._records)
+        ]
 
     def forget_messages(self) -> None:
         """Give the memory of the messages back."""
@@ -112,9 +126,12 @@ class Batch:
         first = position - self.after
         parts = self._parts[first:]
         if filter_ is not EVERYTHING:
+            spared = {} if filter_.knows(RULE_VERSION) else self._spared
             parts = [
-                part
-                for part, record in zip(parts, self._records[first:], strict=True)
+                spared.get(at, part)
+                for at, (part, record) in enumerate(
+                    zip(parts, self._records[first:], strict=True), first
+                )
                 if record is None or filter_.wants(record)
             ]
         joined = b"".join(parts)
@@ -123,6 +140,14 @@ class Batch:
         return changes_message(
             told, self.through, joined, token=self.token, running_hash=self.running_hash
         )
+
+
+def _by_rules_of_1(change: Change) -> Change:
+    """An erasure that leaves only what every reader can read."""
+    erasure = change.erasure
+    if erasure is None:
+        return change
+    return replace(change, erasure=replace(erasure, standing=without_quiet_hours(erasure.standing)))
 
 
 _UNKNOWN: Final = b"unknown"

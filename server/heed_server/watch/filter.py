@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from heed.model import Channel, Record
+from heed.model import RULE_VERSION, Channel, Record
+from heed.records import rules_needed
 from heed.topics import covers_topic
 
 
@@ -16,14 +17,23 @@ class WatchFilter:
 
     channels: frozenset[Channel] = frozenset()
     topics: tuple[str, ...] = ()
+    rule_version: int = RULE_VERSION
+    """What only later rules decide by is left out: its reader could not read it, and allows nothing
+    anyway, once it is told that later rules are needed."""
 
     @property
     def leaves_nothing_out(self) -> bool:
         """Whether every record is wanted."""
-        return not self.channels and not self.topics
+        return not self.channels and not self.topics and self.knows(RULE_VERSION)
+
+    def knows(self, rule_version: int) -> bool:
+        """Whether its reader decides by rules of a version."""
+        return rule_version <= self.rule_version
 
     def wants(self, record: Record) -> bool:
         """Whether a record may bear on a message of these channels and topics."""
+        if not self.knows(rules_needed((record,))):
+            return False
         # A channel that this version does not know may cover any.
         if self.channels and record.channel in _NARROW - self.channels:
             return False

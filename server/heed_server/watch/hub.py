@@ -78,6 +78,11 @@ class Hub:
         """The tenant's number."""
         return self.tenant.tenant_id
 
+    @property
+    def rule_version(self) -> int:
+        """The version of the rules that is needed by what the log has had; 1 without an index."""
+        return self.follower.index.rule_version if self.follower.is_usable else 1
+
     def join(self, member: Member) -> None:
         """Wake a stream from now on."""
         self.members.add(member)

@@ -18,8 +18,8 @@ from typing import Final, Protocol
 
 from heed.audit.snapshots import Vouched, filter_hash, keys_hash, snapshot_line, stops_hash
 from heed.errors import HeedError, UnavailableError
-from heed.model import Head, Hold, Record, SubjectKey, TenantId, Topic
-from heed.records import in_order
+from heed.model import RULE_VERSION, Head, Hold, Record, SubjectKey, TenantId, Topic
+from heed.records import in_order, rules_needed
 from heed.wire import format as told
 from heed.wire.limits import SNAPSHOT_CHUNK_BYTES_MAX
 from heed.wire.watched import chunk_message, serialised, subjects_to
@@ -63,6 +63,8 @@ class SharedSnapshot:
         self.topics: tuple[Topic, ...] = ()
         self.holds: tuple[Hold, ...] = ()
         self.record_count = 0
+        self.rule_version = 1
+        """The version of the rules that what was left out for earlier ones needs."""
         self.checksum = b""
         self.is_whole = False
         self.failure: HeedError | None = None
@@ -133,7 +135,7 @@ class SharedSnapshot:
     async def _write_all(self, snapshot: Snapshot, filter_: WatchFilter) -> None:
         chunk: list[bytes] = []
         chunk_bytes = 0
-        async for subjects in _by_subject(snapshot, filter_):
+        async for subjects in self._by_subject(snapshot, filter_):
             for start in range(0, len(subjects), SUBJECTS_A_TURN):
                 piece = subjects[start : start + SUBJECTS_A_TURN]
                 self.record_count += sum(len(records) for _, records in piece)
@@ -147,6 +149,31 @@ class SharedSnapshot:
         if chunk:
             await self._write(b"".join(chunk))
 
+    async def _by_subject(
+        self, snapshot: Snapshot, filter_: WatchFilter
+    ) -> AsyncIterator[Subjects]:
+        """Yield the subjects that have records which are wanted, ascending by key, each once."""
+        batches = aiter(snapshot.records())
+        begun: Subjects = []  # the last subject of a batch may go on in the next
+        while (batch := await within(READ_SECONDS_MAX, anext(batches, None))) is not None:
+            found = begun
+            for key, record in batch if filter_ is EVERYTHING else self._wanted(batch, filter_):
+                if found and found[-1][0] == key:
+                    found[-1] = (key, (*found[-1][1], record))
+                else:
+                    found.append((key, (record,)))
+            begun = found[-1:]
+            yield [_sorted(one) for one in found[:-1]]
+        yield [_sorted(one) for one in begun]
+
+    def _wanted(
+        self, batch: Sequence[tuple[SubjectKey, Record]], filter_: WatchFilter
+    ) -> Iterable[tuple[SubjectKey, Record]]:
+        if not filter_.knows(RULE_VERSION):
+            needed = rules_needed(record for _, record in batch)
+            self.rule_version = max(self.rule_version, needed)
+        return ((key, record) for key, record in batch if filter_.wants(record))
+
     async def _write(self, records: bytes) -> None:
         message = chunk_message(records)
         self._hash.update(records)
@@ -159,28 +186,6 @@ class SharedSnapshot:
     def _wake(self) -> None:
         for reader in self.readers:
             reader.wake()
-
-
-async def _by_subject(snapshot: Snapshot, filter_: WatchFilter) -> AsyncIterator[Subjects]:
-    """Yield the subjects that have records which are wanted, ascending by key, each once."""
-    batches = aiter(snapshot.records())
-    begun: Subjects = []  # the last subject of a batch may go on in the next
-    while (batch := await within(READ_SECONDS_MAX, anext(batches, None))) is not None:
-        found = begun
-        for key, record in batch if filter_ is EVERYTHING else _wanted(batch, filter_):
-            if found and found[-1][0] == key:
-                found[-1] = (key, (*found[-1][1], record))
-            else:
-                found.append((key, (record,)))
-        begun = found[-1:]
-        yield [_sorted(one) for one in found[:-1]]
-    yield [_sorted(one) for one in begun]
-
-
-def _wanted(
-    batch: Iterable[tuple[SubjectKey, Record]], filter_: WatchFilter
-) -> Iterable[tuple[SubjectKey, Record]]:
-    return ((key, record) for key, record in batch if filter_.wants(record))
 
 
 def _sorted(one: tuple[SubjectKey, Sequence[Record]]) -> tuple[SubjectKey, Sequence[Record]]:

@@ -8,7 +8,8 @@ Laws:
 - What a filter leaves out moves the position silently; before the next heartbeat one message
   without changes tells the reader, so that it never resumes from far behind.
 - Nobody is told of what may stand under a lookup key that `Opened` did not name: a stream that was
-  opened before ends, and its reader comes back.
+  opened before ends, and its reader comes back. So it is with rules that the reader does not know:
+  it stands nowhere beyond a change that needs them before it was told so.
 - While the node's own knowledge is old, heartbeats go on and say so by the age of the probe.
 """
 
@@ -23,7 +24,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from heed.audit.snapshots import Vouched
 from heed.errors import ExhaustedError, UnavailableError
-from heed.model import NORMALISER_VERSION, RULE_VERSION, Head, Instant, Revision
+from heed.model import NORMALISER_VERSION, Head, Instant, Revision
 from heed.tokens import TOKEN_HASH_BYTES
 from heed.wire import format as told
 from heed.wire.watched import changes_message
@@ -129,6 +130,7 @@ class Stream:
         self._is_placed = start.resync is None
         self._epoch, self._generation = hub.epoch, hub.generation
         self._keys = hub.tenant.lookup_keys
+        self._rule_version = hub.rule_version
         self._probes: deque[Probe] = deque()
         self._last_probe = 0
         self._echoed = Probe(0, Revision(0), 0)
@@ -202,7 +204,7 @@ class Stream:
         """Do the next thing there is to do, or wait for one."""
         self._require_may_watch()
         hub = self.hub
-        if self._keys != hub.tenant.lookup_keys:
+        if self._keys != hub.tenant.lookup_keys or self._lacks_rules(hub.rule_version):
             self._end_now()
         elif self._heartbeat_is_due():
             await self._tell_heartbeat()
@@ -214,6 +216,10 @@ class Stream:
                 await self._tell_batch(batch)
         else:
             await self._wait()
+
+    def _lacks_rules(self, needed: int) -> bool:
+        """Whether rules are needed that its reader neither knows nor was told of."""
+        return needed > self._rule_version and not self.reader.filter.knows(needed)
 
     async def _find_place(self) -> None:
         """See whether the log is still the one that the reader was told of."""
@@ -335,6 +341,8 @@ class Stream:
             else:
                 _require_made(snapshot)
                 await self._wait_alive()
+        if self._lacks_rules(snapshot.rule_version):
+            raise UnavailableError("later rules are needed since; open another stream")
         vouched = await self._vouched(snapshot) if self.reader.is_verifiable else _UNVOUCHED
         self._token = token_of(self.hub.tenant_id, head)
         self._running_hash, self._hash = head.running_hash, head.running_hash[:TOKEN_HASH_BYTES]
@@ -423,7 +431,7 @@ class Stream:
             stream_id=self.stream_id,
             epoch=self._epoch,
             lookup_keys=[pb.LookupKey(key_id=one.key_id, key=one.key) for one in self._keys],
-            rule_version=RULE_VERSION,
+            rule_version=self._rule_version,
             normaliser_version=NORMALISER_VERSION,
             heartbeat_interval=_duration(self._heartbeat_seconds),
             tenant=hub.tenant.name,
