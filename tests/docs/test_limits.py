@@ -20,9 +20,19 @@ from heed_server.config import web
 from heed_server.deadlines import reading
 from heed_server.deadlines import watch as deadline_watch
 from heed_server.primary import lookup_keys, rotations
+from heed_server.propagation import trails
 from heed_server.rpc import check_streams
 from heed_server.secrets import sealing
-from heed_server.service import admission, capped, checks, clocks, links, node
+from heed_server.service import (
+    activity,
+    admission,
+    capped,
+    checks,
+    clocks,
+    links,
+    node,
+    opt_outs,
+)
 from heed_server.storage import clock, copying, writer
 from heed_server.watch import verifiable
 from heed_server.web import limits as web_limits
@@ -104,6 +114,9 @@ OTHERS = (
     sns_certificates,
     sources,
     dashboard_limits,
+    activity,
+    opt_outs,
+    trails,
     links,
     page_links,
     colours,

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from heed_server.auth.credentials import Authenticator
-from heed_server.storage import SystemClock
+from heed_server.storage import Clock, SystemClock
 from heed_server.web.dashboard.app import DashboardApp, Reached
 from heed_server.web.dashboard.limits import DashboardLimits
 from heed_server.web.dashboard.sessions import Sessions
@@ -32,7 +32,7 @@ def app_of(
     keys: Keys | Authenticator,
     limits: DashboardLimits | None = None,
     *,
-    boot_seconds: SystemClock | None = None,
+    boot_seconds: Clock | None = None,
     is_secure: bool = True,
     takes_nothing: bool = False,
 ) -> DashboardApp:
@@ -85,10 +85,15 @@ class Person:
         """Sign in with a key."""
         return await self.post("/sign-in", {"credential": key})
 
-    async def send(self, path: str, form: Mapping[str, str] | None = None) -> Answered:
-        """Send a form as the page has it, with what only the session's pages know."""
-        page = await self.get(path.partition("?")[0].partition(".")[0])
-        return await self.post(path, {"form_token": form_token(page), **(form or {})})
+    async def send(
+        self, path: str, form: Mapping[str, str] | None = None, *, page: str = ""
+    ) -> Answered:
+        """Send a form of a page, of the view's own unless another is named.
+
+        It carries what only the session's pages know.
+        """
+        token = form_token(await self.get(page or path.partition("?")[0].partition(".")[0]))
+        return await self.post(path, {"form_token": token, **(form or {})})
 
     async def _ask(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None

@@ -6,7 +6,7 @@ import pytest
 
 from heed.model import Channel, Rule, TenantId
 from heed_server.primary.workers.folder import RunFolder
-from heed_server.primary.workers.tallies import WorkerTallies, read_tally
+from heed_server.primary.workers.tallies import WorkerTallies, read_tallies
 from heed_server.service.tally import Tally, Volume
 
 TENANT = TenantId(1)
@@ -33,11 +33,11 @@ def test_the_owner_reads_what_all_workers_answered(folder: RunFolder) -> None:
     WorkerTallies(folder, 1, lambda: {TENANT: one}).write()
     WorkerTallies(folder, 2, lambda: {TENANT: two}).write()
 
-    told = read_tally(folder, TENANT)
+    told = read_tallies(folder).get(TENANT, Tally())
 
     assert (told.by_rule[Rule.DEFAULT], told.by_rule[Rule.OPT_OUT], told.answers) == (3, 2, 5)
     assert told.mandatory == {LOGIN: Volume(7, 3)}
-    assert read_tally(folder, TenantId(2)).answers == 0
+    assert read_tallies(folder).get(TenantId(2), Tally()).answers == 0
 
 
 def test_a_worker_that_was_started_again_goes_on_from_what_it_wrote(folder: RunFolder) -> None:
@@ -45,11 +45,11 @@ def test_a_worker_that_was_started_again_goes_on_from_what_it_wrote(folder: RunF
 
     WorkerTallies(folder, 1, lambda: {TENANT: answered(Rule.DEFAULT, 4)}).write()
 
-    assert read_tally(folder, TENANT).by_rule[Rule.DEFAULT] == 7
+    assert read_tallies(folder).get(TENANT, Tally()).by_rule[Rule.DEFAULT] == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"run": "AA==", "tenants": {}}'])
 def test_what_is_of_another_run_or_broken_says_nothing(folder: RunFolder, content: bytes) -> None:
     (folder.path / "tally-1").write_bytes(content)
 
-    assert read_tally(folder, TENANT) == Tally()
+    assert read_tallies(folder).get(TENANT, Tally()) == Tally()

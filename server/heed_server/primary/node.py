@@ -62,7 +62,7 @@ from heed_server.primary.signing import checkpoint_key, prover_of, signer_of
 from heed_server.primary.stopping import Stop, drain
 from heed_server.primary.webhooks import notices_of, targets_of, webhooks_of
 from heed_server.primary.workers.folder import RunFolder
-from heed_server.primary.workers.tallies import read_tally
+from heed_server.primary.workers.tallies import read_tallies
 from heed_server.primary.workers.telling import Teller
 from heed_server.propagation import Registry
 from heed_server.rpc import (
@@ -327,6 +327,7 @@ def _start_loops(
     keep("subscribers", parts.subscribers.run())
     keep("checkpoints", parts.signer.run())
     keep("deadlines", parts.deadlines.run())
+    keep("activity", parts.service.activity.run())
     if parts.wake_ups is not None:
         keep("wake-ups", parts.wake_ups.run())
     if parts.outbox is not None:
@@ -457,7 +458,7 @@ def _service(
         public_url=config.web.public_url,
         page_link_hours=config.pages.link_hours,
         rules=rules,
-        tally_of_workers=None if owning is None else partial(read_tally, owning.folder),
+        tallies_of_workers=None if owning is None else partial(read_tallies, owning.folder),
     )
     if isinstance(service, LoggedService) and decisions is not None:
         service.decisions = decisions

@@ -49,10 +49,22 @@ def progress_of(
     seen: Iterable[Seen], revision: Revision, boot_seconds: float
 ) -> tuple[Progress, ...]:
     """Return how far each subscriber is towards a revision, by name."""
-    by_name: dict[str, list[Seen]] = {}
-    for one in seen:
-        by_name.setdefault(one.subscriber.name, []).append(one)
+    by_name = _by_name(seen)
     return tuple(_progress(name, by_name[name], revision, boot_seconds) for name in sorted(by_name))
+
+
+def counting_by_name(seen: Iterable[Seen], boot_seconds: float) -> dict[str, list[Subscriber]]:
+    """Return the streams that count of each subscriber that does, or should, by name.
+
+    Who is missing has none; who is gone is left out.
+    """
+    found: dict[str, list[Subscriber]] = {}
+    for name, rows in sorted(_by_name(seen).items()):
+        streams = [one for one in rows if one.subscriber.stream_id]
+        counting = _counting(streams, boot_seconds)
+        if counting or len(streams) < len(rows):
+            found[name] = counting
+    return found
 
 
 def is_propagated(progress: Iterable[Progress]) -> bool:
@@ -69,6 +81,13 @@ def is_heard(one: Seen, boot_seconds: float) -> bool:
 def latest(one: Seen) -> tuple[float, Instant, str]:
     """Order streams by when they were last heard of, and then by their opening."""
     return one.seen_boot_seconds, one.subscriber.open_time, one.subscriber.stream_id
+
+
+def _by_name(seen: Iterable[Seen]) -> dict[str, list[Seen]]:
+    by_name: dict[str, list[Seen]] = {}
+    for one in seen:
+        by_name.setdefault(one.subscriber.name, []).append(one)
+    return by_name
 
 
 def _progress(name: str, rows: Sequence[Seen], revision: Revision, boot_seconds: float) -> Progress:

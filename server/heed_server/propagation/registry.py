@@ -31,6 +31,8 @@ from heed_server.propagation.progress import (
     latest,
     progress_of,
 )
+from heed_server.propagation.spread import Spread, spread_of
+from heed_server.propagation.trails import Trails
 from heed_server.store import Subscriber, SubscriberStore
 
 WRITE_SECONDS = 1.0
@@ -74,6 +76,7 @@ class Registry:
         """
         self._store = store
         self._run_name = run
+        self._own_name = f"node/{node}"
         self._standing = standing
         self._max_staleness_seconds = max_staleness_seconds
         self._node = node
@@ -88,6 +91,7 @@ class Registry:
         self._aged_at: dict[TenantId, float] = {}
         """When a tenant's rows were last read; so far those of others have aged."""
         self._moved = asyncio.Event()
+        self._trails = Trails()
 
     def open(
         self,
@@ -143,6 +147,11 @@ class Registry:
             ended = replace(known.subscriber, close_time=self._now())
             self._mine[stream_id] = Seen(ended, known.seen_boot_seconds)
 
+    def applied_here(self, tenant_id: TenantId, revision: Revision) -> None:
+        """Note that this node's own index has just taken a revision; `stand` says so to others."""
+        own = tenant_id, self._own_name, self._run_name
+        self._trails.add(own, revision, self._now())
+
     def stand(self) -> None:
         """Note where this node's own indexes stand."""
         for tenant_id, revision in self._standing():
@@ -152,7 +161,7 @@ class Registry:
             else:
                 self.open(
                     tenant_id,
-                    f"node/{self._node}",
+                    self._own_name,
                     stream_id,
                     instance=self._run_name,
                     max_staleness_seconds=self._max_staleness_seconds,
@@ -172,6 +181,18 @@ class Registry:
         self.stand()
         await self._read(tenant_id)
         return self._progress(tenant_id, revision)
+
+    async def spread(self, tenant_id: TenantId, revisions: Sequence[Revision]) -> list[Spread]:
+        """Return how far each of these revisions has spread, in their order.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        self.stand()
+        await self._read(tenant_id)
+        boot_seconds = self._boot_seconds()
+        seen = self._seen(tenant_id, boot_seconds)
+        return spread_of(seen, revisions, boot_seconds, self._trails.at)
 
     async def propagated(
         self, tenant_id: TenantId, revision: Revision, limit_seconds: float
@@ -222,9 +243,18 @@ class Registry:
 
     def _keep(self, stream: Subscriber) -> None:
         self._mine[stream.stream_id] = Seen(stream, self._boot_seconds())
+        self._step(stream)
+
+    def _step(self, stream: Subscriber) -> None:
+        reader = stream.tenant_id, stream.name, stream.instance
+        self._trails.add(reader, stream.applied_revision, stream.applied_time)
 
     def _progress(self, tenant_id: TenantId, revision: Revision) -> tuple[Progress, ...]:
         boot_seconds = self._boot_seconds()
+        return progress_of(self._seen(tenant_id, boot_seconds), revision, boot_seconds)
+
+    def _seen(self, tenant_id: TenantId, boot_seconds: float) -> tuple[Seen, ...]:
+        """The rows of a tenant; those of others are as old as they were when they were read."""
         unread_seconds = boot_seconds - self._aged_at.get(tenant_id, boot_seconds)
         mine = [one for one in self._mine.values() if one.subscriber.tenant_id == tenant_id]
         others = [
@@ -232,7 +262,7 @@ class Registry:
             for one in self._others.values()
             if one.subscriber.tenant_id == tenant_id
         ]
-        return progress_of((*mine, *others), revision, boot_seconds)
+        return (*mine, *others)
 
     async def _read(self, tenant_id: TenantId, *, at_least_every: float = READ_SECONDS_MIN) -> None:
         """Read what the other nodes wrote, unless that was done a moment ago."""
@@ -247,6 +277,8 @@ class Registry:
             key = (row.tenant_id, row.name, row.stream_id)
             if row.stream_id in self._mine:
                 continue
+            if row.stream_id:
+                self._step(row)
             known = self._others.get(key)
             is_same = known is not None and known.subscriber.probe_time == row.probe_time
             others[key] = (

@@ -45,6 +45,17 @@ class ClockPage(NamedTuple):
     now: Instant
 
 
+class WaitingPage(NamedTuple):
+    """Opt-outs that somebody has not applied, the earliest deadline first."""
+
+    opt_outs: tuple[Reached, ...]
+    known: int
+    """How many there are, as far as the log was looked at."""
+    unread: int
+    """Revisions that nobody looked at yet: what is waited for is more than is told."""
+    now: Instant
+
+
 class Clocks(Node):
     """Tells by when opt-outs must have reached everyone."""
 
@@ -68,6 +79,31 @@ class Clocks(Node):
                 for clocked, time in zip(found, applied, strict=True)
             ),
             next_before=next_before,
+            now=now,
+        )
+
+    async def get_waiting(self, principal: Principal, tenant: str, limit: int) -> WaitingPage:
+        """Return opt-outs that somebody who counts has not applied, the earliest deadline first.
+
+        Those without a deadline come last. Needs the right that GetDeadlines needs.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        context = self.enter("GetDeadlines", principal, tenant)
+        tenant_id, head = context.tenant_id, context.follower.head_revision
+        progress = await self.registry.progress(tenant_id, head)
+        behind = [one for one in progress if one.status in _BEHIND]
+        least = min((one.applied_revision for one in behind), default=head)
+        found, read = await self.opt_outs.after(context, least)
+        now = self.now()
+        return WaitingPage(
+            opt_outs=tuple(
+                self._reached(clocked, behind, None, now)
+                for clocked in sorted(found, key=_earliest)[:limit]
+            ),
+            known=len(found),
+            unread=head - read,
             now=now,
         )
 
@@ -121,3 +157,9 @@ class Clocks(Node):
             None if waiting else applied_time,
             tuple(waiting[:WAITING_FOR_MAX]),
         )
+
+
+def _earliest(clocked: Clocked) -> tuple[bool, Instant, Revision]:
+    """Order opt-outs by their earliest deadline; those without one come last."""
+    deadlines, revision = clocked.deadlines, clocked.opt_out.revision
+    return (False, deadlines[0].time, revision) if deadlines else (True, Instant(0), revision)

@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from heed.errors import RightRequiredError
 from heed.model import Change, Revision, Topic, TopicClass
 from heed_server.approvals import Approval
 from heed_server.auth.policy import EVERY_TENANT, Principal
+from heed_server.deadlines import Clocked
+from heed_server.propagation import Spread
+from heed_server.service.activity import Sample
 from heed_server.service.node import Node
 from heed_server.service.rights import LOOKING
 from heed_server.service.tally import Tally, together
 from heed_server.service.tenants import TenantContext
 from heed_server.store import KeptBatch, Page
+
+
+class RecentOptOut(NamedTuple):
+    """One of the last opt-outs, and how far it has spread."""
+
+    clocked: Clocked
+    spread: Spread
 
 
 class Looking(Node):
@@ -44,7 +55,33 @@ class Looking(Node):
         Raises: as `look`.
         """
         context = self.look(principal, tenant)
-        return together((context.tally, self.tally_of_workers(context.tenant_id)))
+        return together((context.tally, self.tallies_of_workers().get(context.tenant_id, Tally())))
+
+    def get_activity(
+        self, principal: Principal, tenant: str
+    ) -> tuple[TenantContext, Sequence[Sample]]:
+        """Return the samples of a tenant's last minutes, the oldest first, at the end one of now.
+
+        Needs the right that GetPropagation needs.
+        """
+        context = self.enter("GetPropagation", principal, tenant)
+        return context, self.activity.samples(context)
+
+    async def get_recent_opt_outs(
+        self, principal: Principal, tenant: str
+    ) -> Sequence[RecentOptOut]:
+        """Return the last opt-outs, the newest first, each with how far it has spread.
+
+        Needs the right that GetPropagation needs.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        context = self.enter("GetPropagation", principal, tenant)
+        found = await self.opt_outs.recent(context)
+        revisions = [one.opt_out.revision for one in found]
+        spreads = await self.registry.spread(context.tenant_id, revisions)
+        return [RecentOptOut(*both) for both in zip(found, spreads, strict=True)]
 
     async def batches_to_look_at(
         self, principal: Principal, tenant: str, rows_max: int

@@ -6,20 +6,21 @@ Laws:
 - A write is answered only once this node's index has it: from then on no Check here is of before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from heed.acts import Act, KeyedSubject, Outcome, subjects_of, with_keys
 from heed.errors import ErrorReason, OutcomeUnknownError, UnavailableError
-from heed.model import Instant, Revision, Subject, SubjectKey, TenantId
+from heed.model import Change, Instant, Revision, Subject, SubjectKey, TenantId
 from heed.tokens import encode_token
 from heed.wire.asked import WriteCall
 from heed_server.audit import Prover
 from heed_server.auth.policy import Principal, require
 from heed_server.deadlines import DeadlineRules
 from heed_server.propagation import Registry
+from heed_server.service.activity import Activity
 from heed_server.service.admission import Admission
 from heed_server.service.answering import (
     INDEX_WAIT_SECONDS_MAX,
@@ -29,6 +30,7 @@ from heed_server.service.answering import (
 )
 from heed_server.service.caps import Caps
 from heed_server.service.link_keys import LinkKeys
+from heed_server.service.opt_outs import OptOuts
 from heed_server.service.rights import RIGHT_OF_METHOD
 from heed_server.service.tally import Tally
 from heed_server.service.tenants import TenantContext, Tenants
@@ -70,7 +72,7 @@ class Node(Answering):
         public_url: str = "",
         page_link_hours: float = 24.0,
         rules: DeadlineRules | None = None,
-        tally_of_workers: Callable[[TenantId], Tally] | None = None,
+        tallies_of_workers: Callable[[], Mapping[TenantId, Tally]] | None = None,
     ) -> None:
         """`public_url` is where links are served; empty: nowhere. `page_link_hours`: for how long
         a page link is good.
@@ -92,7 +94,15 @@ class Node(Answering):
         self.page_link_seconds = round(page_link_hours * 3_600)
         self.link_keys = LinkKeys(tenants)
         self.rules = rules or DeadlineRules()
-        self.tally_of_workers = tally_of_workers or (lambda _: Tally())
+        self.tallies_of_workers = tallies_of_workers or dict
+        self.opt_outs = OptOuts(store, self.rules)
+        self.activity = Activity(tenants, self.tallies_of_workers, now)
+        tenants.tell(self._stand_at_once)
+
+    def _stand_at_once(self, context: TenantContext) -> None:
+        """Have the registry know at once what this node's index of a tenant takes."""
+        stand = _Stand(self.registry, context.tenant_id, context.follower.revision)
+        context.follower.listen(stand)
 
     def enter(self, method: str, principal: Principal, tenant: str) -> TenantContext:
         """Return the tenant that a call is about, if the principal may make this call.
@@ -159,6 +169,23 @@ class Node(Answering):
                 "send the same call with the same key again"
             )
         return appended
+
+
+class _Stand:
+    """Tells the registry of what this node's index of a tenant takes, when it does."""
+
+    def __init__(self, registry: Registry, tenant_id: TenantId, revision: Revision) -> None:
+        """`revision` is where it stands already."""
+        self._registry = registry
+        self._tenant_id = tenant_id
+        registry.applied_here(tenant_id, revision)
+
+    def took(self, changes: Sequence[Change]) -> None:
+        """Tell of the last of them."""
+        self._registry.applied_here(self._tenant_id, changes[-1].revision)
+
+    def made_anew(self) -> None:
+        """Tell nothing: where the index then stands is seen within a second."""
 
 
 def _write(

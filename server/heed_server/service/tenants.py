@@ -89,6 +89,7 @@ class Tenants:
         self._by_name: dict[str, TenantContext] = {}
         self._only: TenantContext | None = None
         self._serving = asyncio.Lock()
+        self._told: list[Callable[[TenantContext], None]] = []
 
     def of(self, principal: Principal, name: str) -> TenantContext:
         """Return the tenant that a call is about.
@@ -104,6 +105,12 @@ class Tenants:
     def all(self) -> Sequence[TenantContext]:
         """Return every tenant that this node serves, by name."""
         return [self._by_name[name] for name in sorted(self._by_name)]
+
+    def tell(self, told: Callable[[TenantContext], None]) -> None:
+        """Call this for each tenant that is served, and for each that will be."""
+        self._told.append(told)
+        for context in self.all():
+            told(context)
 
     def standing(self) -> Sequence[tuple[TenantId, Revision]]:
         """Return where this node's index of each tenant stands."""
@@ -125,6 +132,8 @@ class Tenants:
                 follower.tell_lookup_keys(found.take_lookup_keys)
                 self._by_name[tenant.name] = found
                 self._only = found if len(self._by_name) == 1 else None
+                for told in self._told:
+                    told(found)
             # An earlier heed makes a tenant without; the next node that starts adds it.
             if tenant.link_keyset and tenant.link_keyset != found.link_keyset:
                 found.link_keyset = tenant.link_keyset

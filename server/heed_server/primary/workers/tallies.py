@@ -80,10 +80,13 @@ class WorkerTallies:
         self._written = content
 
 
-def read_tally(folder: RunFolder, tenant_id: TenantId) -> Tally:
-    """Return what the workers of this run answered about a tenant, as they last wrote."""
-    files = (_read(path, folder.run) for path in sorted(folder.path.glob("tally-*")))
-    return together(found[tenant_id] for found in files if tenant_id in found)
+def read_tallies(folder: RunFolder) -> Mapping[TenantId, Tally]:
+    """Return what the workers of this run answered about each tenant, as they last wrote."""
+    files = [_read(path, folder.run) for path in sorted(folder.path.glob("tally-*"))]
+    return {
+        tenant_id: together(found[tenant_id] for found in files if tenant_id in found)
+        for tenant_id in set().union(*files)
+    }
 
 
 def _path(folder: RunFolder, number: int) -> Path:

@@ -265,6 +265,7 @@ class DashboardApp:
             tenant=looker.tenant,
             query=asked,
             rows_max=rows_max.get(suffix, PAGE_ROWS_MAX),
+            is_export=suffix in FORMATS,
         )
 
     async def _export(

@@ -8,15 +8,13 @@ Laws:
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 640
-"""Of a chart, in its own units; on a page it is as wide as there is room."""
-_LABEL_CHARACTERS_MAX: Final = 28
+_LABEL_CHARACTERS_MAX: Final = 48
 
 
 class Tone(enum.Enum):
@@ -55,7 +53,8 @@ class Series:
     """One line: a value at each of the chart's times."""
 
     label: str
-    values: Sequence[float]
+    values: Sequence[float | None]
+    """None: there was nothing yet; only at the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,89 +79,95 @@ def drawn(chart: Chart) -> Markup:
     return _bars(chart) if isinstance(chart, BarChart) else _lines(chart)
 
 
-_BAR: Final = 18
-_STEP: Final = 26
-_LABELS: Final = 190
-_SHOWN: Final = 110
+_LINE: Final = 15
+"""Pixels of a line of text; texts keep their size however wide a chart is."""
+_BAR: Final = 12
+_STEP: Final = _LINE + _BAR + 9
+_LONGEST: Final = 78
+"""Hundredths of the width that the longest bar has, so that there is room for what it is."""
 
 
 def _bars(chart: BarChart) -> Markup:
     most = max((bar.value for bar in chart.bars), default=0) or 1
-    room = WIDTH - _LABELS - _SHOWN
     parts: list[str] = []
     for at, bar in enumerate(chart.bars):
-        y = 4 + at * _STEP
-        width = max(2.0, room * bar.value / most) if bar.value > 0 else 0.0
-        middle = y + _BAR - 5
+        y = at * _STEP
+        width = max(0.4, _LONGEST * bar.value / most) if bar.value > 0 else 0.0
         parts += [
-            _text("label", _LABELS - 8, middle, bar.label, anchor="end"),
-            _rect(bar.tone, _LABELS, y, width),
-            _text("value", _LABELS + width + 6, middle, bar.shown),
+            _text("label", "0", y + _LINE - 3, bar.label),
+            _bar("track", y + _LINE, _LONGEST),
+            _bar(f"bar {bar.tone.value}", y + _LINE, width),
+            _text("value", f"{_LONGEST}%", y + _LINE + _BAR - 2, bar.shown, dx=6),
         ]
-    return _svg(chart, 8 + len(chart.bars) * _STEP, parts)
+    return _svg(chart, len(chart.bars) * _STEP, parts)
 
 
-_TOP: Final = 14
+_TOP: Final = 18
 _PLOT: Final = 120
-_LEFT: Final = 56
 _KEY: Final = 150
 
 
 def _lines(chart: LineChart) -> Markup:
-    most = _rounded_up(max((max(one.values, default=0) for one in chart.series), default=0))
-    parts = [
-        part
-        for step in range(3)
-        for part in _grid(most * step / 2, _TOP + _PLOT * (1 - step / 2), chart.unit)
-    ]
-    for number, one in enumerate(chart.series):
-        step = (WIDTH - _LEFT - 8) / max(1, len(one.values) - 1)
-        points = " ".join(
-            f"{_LEFT + step * at:.1f},{_TOP + _PLOT * (1 - value / most):.1f}"
-            for at, value in enumerate(one.values)
-        )
-        parts.append(f'<polyline class="line line{number}" points="{points}"></polyline>')
-    below = _TOP + _PLOT + 18
+    told = (value for one in chart.series for value in one.values if value is not None)
+    most = _rounded_up(max(told, default=0))
+    parts: list[str] = []
+    for step in range(3):
+        y = _TOP + _PLOT * (1 - step / 2)
+        parts += [
+            _rule("grid", "0", "100%", y),
+            _text("label", "0", y - 3, f"{most * step / 2:,.4g}{chart.unit}"),
+        ]
+    # The lines alone are stretched to the width that there is.
+    parts.append(
+        f'<svg class="plot" y="{_TOP}" width="100%" height="{_PLOT}" viewBox="0 0 100 100" '
+        f'preserveAspectRatio="none">{"".join(_line(chart, most))}</svg>'
+    )
+    below = _TOP + _PLOT + _LINE
     parts += [
-        _text("label", _LEFT, below, chart.begin),
-        _text("label", WIDTH - 8, below, chart.end, anchor="end"),
+        _text("label", "0", below, chart.begin),
+        _text("label", "100%", below, chart.end, end=True),
     ]
     if len(chart.series) == 1:
         return _svg(chart, below + 6, parts)
     for number, one in enumerate(chart.series):
-        x, y = _LEFT + number * _KEY, below + 24
+        x, y = number * _KEY, below + _LINE + 6
         parts += [
-            _line(f"line line{number}", x, y - 4, x + 22, y - 4),
-            _text("label", x + 28, y, one.label),
+            _rule(f"line line{number}", f"{x}", f"{x + 22}", y - 4),
+            _text("label", f"{x + 28}", y, one.label),
         ]
-    return _svg(chart, below + 32, parts)
+    return _svg(chart, below + 2 * _LINE, parts)
 
 
-def _grid(value: float, y: float, unit: str) -> tuple[str, str]:
-    return (
-        _line("grid", _LEFT, y, WIDTH - 8, y),
-        _text("label", _LEFT - 6, y + 4, f"{value:,.4g}{unit}", anchor="end"),
-    )
+def _line(chart: LineChart, most: float) -> Iterator[str]:
+    for number, one in enumerate(chart.series):
+        step = 100 / max(1, len(one.values) - 1)
+        points = " ".join(
+            f"{step * at:.2f},{100 * (1 - value / most):.2f}"
+            for at, value in enumerate(one.values)
+            if value is not None
+        )
+        yield f'<polyline class="line line{number}" points="{points}"></polyline>'
 
 
-def _text(kind: str, x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+def _bar(kind: str, y: float, width: float) -> str:
+    place = f'x="0" y="{y:.0f}" width="{width:.2f}%" height="{_BAR}"'
+    return f'<rect class="{kind}" {place} rx="2"></rect>'
+
+
+def _rule(kind: str, x1: str, x2: str, y: float) -> str:
+    return f'<line class="{kind}" x1="{x1}" y1="{y:.0f}" x2="{x2}" y2="{y:.0f}"></line>'
+
+
+def _text(kind: str, x: str, y: float, text: str, *, dx: int = 0, end: bool = False) -> str:
+    anchor = "end" if end else "start"
+    place = f'x="{x}" y="{y:.0f}" dx="{dx}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {place}>{escape(_cut(text))}</text>'
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"></line>'
-
-
-def _rect(tone: Tone, x: float, y: float, width: float) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR}"'
-    return f'<rect class="bar {tone.value}" {place} rx="3"></rect>'
 
 
 def _svg(chart: Chart, height: float, parts: Sequence[str]) -> Markup:
     name = escape(chart.name)
     return Markup(  # noqa: S704 - every text in it was escaped above
-        f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {height:.0f}" '
+        f'<svg class="chart" role="img" width="100%" height="{height:.0f}" '
         f'aria-labelledby="chart-{name}-title chart-{name}-text">'
         f'<title id="chart-{name}-title">{escape(chart.title)}</title>'
         f'<desc id="chart-{name}-text">{escape(chart.description)}</desc>'

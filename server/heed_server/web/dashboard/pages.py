@@ -20,7 +20,7 @@ from markupsafe import Markup
 from heed.model import Instant
 from heed_server.auth.policy import Principal
 from heed_server.web.dashboard.charts import drawn
-from heed_server.web.dashboard.limits import CREDENTIAL_CHARACTERS_MAX, LIVE_SECONDS
+from heed_server.web.dashboard.limits import CREDENTIAL_CHARACTERS_MAX
 from heed_server.web.dashboard.tables import Cell, Column, Kind, State
 from heed_server.web.dashboard.texts import instant_shown, instant_written, shown
 from heed_server.web.dashboard.view import Shown, View
@@ -133,7 +133,6 @@ def view_page(
         here=address(view.name, "", of_address),
         part_url=address(view.name, "part", of_address),
         next_url=address(view.name, "", {**query, **following}) if following else "",
-        live_seconds=LIVE_SECONDS,
     )
 
 

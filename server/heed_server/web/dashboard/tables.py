@@ -46,6 +46,8 @@ class Column:
     name: str
     title: str
     kind: Kind = Kind.TEXT
+    is_for_files: bool = False
+    """Whether only CSV and JSON have it, since a page and a sheet of paper have no room."""
 
 
 class Look(enum.Enum):
@@ -74,5 +76,8 @@ class Table:
     look: Look = Look.ROWS
     charts: tuple[Chart, ...] = ()
     """What shows the same to people who would rather look than read."""
-    marked: int | None = None
-    """The column whose cell names the row, if it is not the first."""
+
+    @property
+    def seen(self) -> tuple[tuple[int, Column], ...]:
+        """The columns that people see, each with its place in a row."""
+        return tuple((at, one) for at, one in enumerate(self.columns) if not one.is_for_files)

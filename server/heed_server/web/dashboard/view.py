@@ -10,6 +10,7 @@ from typing import TypeAlias
 from heed.model import Instant, Revision
 from heed_server.auth.policy import Principal, Right
 from heed_server.service import Service
+from heed_server.web.dashboard.limits import LIVE_SECONDS
 from heed_server.web.dashboard.tables import Table
 
 
@@ -25,6 +26,8 @@ class Asking:
     """What the address says after its `?`, or the form that was sent. Not checked yet."""
     rows_max: int
     """How many rows of a table may be told."""
+    is_export: bool = False
+    """Whether it is for a file, which has more than a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,8 @@ class View:
     """Any of them is enough, as the service has it; who has none is shown no way here."""
     read: Read
     """Raises HeedError: as the methods of the service that it calls."""
-    is_live: bool = True
-    """Whether the page reads it again and again while it is open; one with a form never is."""
+    live_seconds: float = LIVE_SECONDS
+    """How often an open page reads it again; one with a form, or 0: never."""
     form: Form | None = None
     """None: it is shown at once. Else `read` is called with the form that was sent."""
     is_shown_at_once: bool = False

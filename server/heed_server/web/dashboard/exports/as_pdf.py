@@ -40,7 +40,7 @@ _WIDTHS: Final = {Kind.TEXT: 3.0, Kind.INSTANT: 2.2, Kind.STATE: 1.6}
 def as_pdf(view: Shown, stamp: Stamp) -> bytes:
     """Return a view as a PDF. It takes a millisecond a row: not to be called on the event loop."""
     fonts = _fonts()
-    widest = max((len(table.columns) for table in view.tables), default=0)
+    widest = max((len(table.seen) for table in view.tables), default=0)
     size = A4 if widest <= _PORTRAIT_COLUMNS_MAX else landscape(A4)
     out = io.BytesIO()
     document = SimpleDocTemplate(
@@ -112,10 +112,10 @@ def _table(table: Table, width: float, fonts: frozenset[int]) -> list[Flowable]:
     if not table.rows:
         return [*parts, Paragraph(_text(table.empty, fonts), _CELL)]
     rows = [
-        [Paragraph(_text(column.title, fonts), _HEAD) for column in table.columns],
-        *(_row(table.columns, row, fonts) for row in table.rows),
+        [Paragraph(_text(column.title, fonts), _HEAD) for _, column in table.seen],
+        *(_row(table.seen, row, fonts) for row in table.rows),
     ]
-    shares = [_WIDTHS.get(column.kind, 1.3) for column in table.columns]
+    shares = [_WIDTHS.get(column.kind, 1.3) for _, column in table.seen]
     drawn = LongTable(rows, colWidths=[width * one / sum(shares) for one in shares], repeatRows=1)
     drawn.setStyle(_LINES)
     parts.append(drawn)
@@ -125,12 +125,14 @@ def _table(table: Table, width: float, fonts: frozenset[int]) -> list[Flowable]:
     return parts
 
 
-def _row(columns: Sequence[Column], row: Sequence[Any], fonts: frozenset[int]) -> list[Paragraph]:
+def _row(
+    columns: Sequence[tuple[int, Column]], row: Sequence[Any], fonts: frozenset[int]
+) -> list[Paragraph]:
     return [
         Paragraph(
-            _text(shown(cell, column.kind), fonts), _NUMBER if column.kind in _RIGHT else _CELL
+            _text(shown(row[at], column.kind), fonts), _NUMBER if column.kind in _RIGHT else _CELL
         )
-        for column, cell in zip(columns, row, strict=True)
+        for at, column in columns
     ]
 
 

@@ -12,14 +12,18 @@ from heed_server.web.dashboard.view import View
 from heed_server.web.dashboard.views import (
     batches,
     checkpoints,
+    clock,
     history,
+    now,
     propagation,
     topics,
     webhooks,
 )
 
 VIEWS: Final = (
+    now.VIEW,
     propagation.VIEW,
+    clock.VIEW,
     topics.VIEW,
     batches.VIEW,
     webhooks.VIEW,

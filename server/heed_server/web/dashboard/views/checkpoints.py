@@ -115,7 +115,7 @@ VIEW: Final = View(
     "the one before.",
     rights=frozenset({Right.AUDIT}),
     read=read,
-    is_live=False,
+    live_seconds=0,
     form=Form(
         fields=(
             Field(

@@ -135,7 +135,7 @@ VIEW: Final = View(
     "did.",
     rights=frozenset({Right.AUDIT}),
     read=read,
-    is_live=False,
+    live_seconds=0,
     form=Form(
         fields=(
             Field(
