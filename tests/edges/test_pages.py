@@ -19,6 +19,7 @@ from heed_server import links, page_links
 from heed_server.service import Service
 from heed_server.service.caps import CapLimits, Caps
 from heed_server.web.limits import BODY_BYTES_MAX, PageLimits
+from heed_server.web.public.looks import looks_of
 from tests.support import requests as asks
 from tests.support.api_keys import Keys
 from tests.support.servers import Running, running_server
@@ -618,6 +619,20 @@ async def test_a_form_about_what_there_is_not_is_400(running: Running) -> None:
     assert await running.head() == head + 1
 
 
+async def test_no_stop_is_refused_while_it_is_not_known_what_topics_there_are(
+    running: Running,
+) -> None:
+    app, path = app_of(running.service), await page_for(running)
+    away = mock.patch.object(Service, "declared_topics", return_value=None)
+
+    with away:
+        answer = await choose(app, path, act="stop", scope="email/news")
+        link = await ask(app, "GET", await link_for(running))
+
+    assert (answer.code, link.code) == (200, 200)
+    assert not await is_allowed(running)
+
+
 async def test_a_person_has_a_rate_for_all_but_stops_however_many_page_links(
     running: Running,
 ) -> None:
@@ -717,6 +732,51 @@ async def test_a_signal_is_recorded_with_what_is_chosen_and_by_no_reading(
     assert "Stopped since" in text_of(shown).partition("Global Privacy Control")[2]
     assert len(records) == 2
     assert {one.origin.reference[16:] for one in records} == {"; Sec-GPC: 1"}
+
+
+async def test_an_opt_in_to_the_processing_is_worth_more_than_the_signal_beside_it(
+    running: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "pages.toml"
+    file.write_text(
+        "[[tenants.default.topics]]\ntopic = 'news'\nchannels = ['email', 'processing']\n",
+        encoding="utf-8",
+    )
+    app, path = app_of(running.service, looks=looks_of(file)), await page_for(running)
+    await choose(app, path, headers=SIGNAL, act="stop", scope="email/news")
+    stopped = await is_allowed(running, channel=pb.CHANNEL_PROCESSING)
+    shown = await ask(app, "GET", f"{path}?start=processing/news", headers=SIGNAL)
+    fields = {name: field_of(shown, name) for name in ("act", "scope", "stood", "version")}
+
+    answer = await choose(app, path, {**fields, "agreed": "yes"}, headers=SIGNAL)
+    agreed = await is_allowed(running, channel=pb.CHANNEL_PROCESSING)
+    later_on = await choose(app, path, headers=SIGNAL, act="stop", scope="email/offers")
+
+    assert (stopped, agreed) == (False, True)
+    assert answer.code == later_on.code == 200
+    assert "What you agree to here goes before it" in text_of(shown)
+    assert "What you agree to here goes before it" in text_of(answer)
+    assert "It is honoured and recorded" in text_of(later_on)
+    assert not await is_allowed(running, channel=pb.CHANNEL_PROCESSING)
+
+
+async def test_somebody_who_was_erased_still_has_a_page_and_can_stop(running: Running) -> None:
+    app, path = app_of(running.service), await page_for(running)
+    await choose(app, path, act="stop", scope="email/news")
+    erase = admin.EraseSubjectRequest(
+        idempotency_key="erase",
+        subjects=[asks.subject(ADA)],
+        reason="they asked",
+        origin=asks.origin(),
+    )
+    await running.call("EraseSubject", erase)
+
+    page = await ask(app, "GET", path)
+    answer = await choose(app, path, act="stop", scope="any/")
+
+    assert "Email: Stopped since" in text_of(page)
+    assert answer.code == 200
+    assert not await is_allowed(running, "offers")
 
 
 async def test_a_link_records_the_signal_too(running: Running) -> None:

@@ -100,12 +100,12 @@ class Links(Choices):
         found = self.link_keys.open(token, open_link)
         return None if found is None else PressedLink(*found)
 
-    def declared_topics(self, context: TenantContext) -> TopicTable:
-        """Return the topics of a tenant, as far as they are known here; nothing is waited for."""
+    def declared_topics(self, context: TenantContext) -> TopicTable | None:
+        """Return the topics of a tenant; None: they are not known here. Nothing is waited for."""
         try:
             return context.follower.index.topics
         except UnavailableError:
-            return TopicTable(())
+            return None
 
     def still_sent_after(
         self, context: TenantContext, scope: Scope
@@ -114,6 +114,7 @@ class Links(Choices):
 
         The same whoever it is: the classes of message, and the mandatory topics.
         """
+        topics = self.declared_topics(context) or TopicTable(())
         stop = Record(
             RecordKind.OPT_OUT,
             Cause.NONE,
@@ -124,7 +125,7 @@ class Links(Choices):
             None,
             Revision(0),
         )
-        return plan_at(self.declared_topics(context), (scope,)).within([(0, 0, stop)], self.now())
+        return plan_at(topics, (scope,)).within([(0, 0, stop)], self.now())
 
     async def press_link(
         self, pressed: PressedLink, *, everything: bool = False, has_signal: bool = False

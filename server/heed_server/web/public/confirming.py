@@ -142,6 +142,8 @@ def _facts_of(choice: Choice, chosen: Chosen, record: StandingRecord | None, wor
 
 
 def _signal_of(choice: Choice, chosen: Chosen, words: Words) -> str:
+    if choice.kind is ChoiceKind.OPT_IN and choice.scope.channel is Channel.PROCESSING:
+        return words.texts("signal.against")
     if choice.scope == SIGNALLED:
         return words.texts("signal.recorded")
     standing = chosen.standing

@@ -31,8 +31,9 @@ from heed_server.web.public.languages import BUILT_IN, Texts, built_in, read_tex
 
 LOGO_BYTES_MAX: Final = 64 * 1024
 """Bytes of a logo; it is part of every page."""
-PAGE_TOPICS_MAX: Final = 200
-"""Topics of a page; a tenant with more says which."""
+PAGE_TOPICS_MAX: Final = 100
+"""Topics of a page; a tenant with more says which. Higher: a page takes longer to make. Lower: a
+tenant with many topics shows fewer."""
 NAME_CHARACTERS_MAX: Final = 100
 """Characters of a tenant's name, and of a topic's title, on a page."""
 DESCRIPTION_CHARACTERS_MAX: Final = 500

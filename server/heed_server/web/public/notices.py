@@ -19,6 +19,9 @@ class Notice:
     title: str
     text: str
     description: str
+    signal: str
+    """That this goes before the signal that their browser sends; empty: it sends none, or this has
+    nothing to do with it."""
     withdraw: str
     statement: str
     """The words beside the box."""
@@ -30,8 +33,11 @@ class Notice:
         return hashlib.sha256("\n".join(astuple(self)).encode()).hexdigest()
 
 
-def notice_of(face: Face, standing: PersonalStanding, scope: Scope) -> Notice:
-    """Return what is shown before somebody opts in at a scope."""
+def notice_of(face: Face, standing: PersonalStanding, scope: Scope, *, signalled: bool) -> Notice:
+    """Return what is shown before somebody opts in at a scope.
+
+    `signalled`: their browser sends the signal of Global Privacy Control.
+    """
     texts, words = face.texts, face.words(standing.topics)
     what = words.what(scope)
     is_processing = scope.channel is Channel.PROCESSING
@@ -39,6 +45,7 @@ def notice_of(face: Face, standing: PersonalStanding, scope: Scope) -> Notice:
         title=texts("consent.title"),
         text=texts("consent.text_processing" if is_processing else "consent.text", what=what),
         description=description_of(scope.topic, face.look, texts.tag),
+        signal=texts("signal.against") if signalled and is_processing else "",
         withdraw=texts("consent.withdraw"),
         statement=texts(
             "consent.statement_processing" if is_processing else "consent.statement", what=what

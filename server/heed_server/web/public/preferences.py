@@ -80,10 +80,10 @@ class PageRequests:
         standing = await self._edge.service.standing_of(page)
         scope = read_scope(asked.get("start", ""))
         if scope is not None and _is_shown(scope, standing, face.look):
-            return self._ask_consent(face, standing, scope)
-        return self._show_all(request, face, standing)
+            return self._ask_consent(request, face, standing, scope)
+        return await self._show_all(request, face, standing)
 
-    def _show_all(
+    async def _show_all(
         self,
         request: Request,
         face: Face,
@@ -91,6 +91,14 @@ class PageRequests:
         *,
         problem: str = "",
         code: int = 200,
+    ) -> Response:
+        # A hundred topics take tens of milliseconds, for which no Check should wait.
+        return await asyncio.to_thread(
+            self._all_of, request, face, standing, problem=problem, code=code
+        )
+
+    def _all_of(
+        self, request: Request, face: Face, standing: PersonalStanding, *, problem: str, code: int
     ) -> Response:
         texts, words = face.texts, face.words(standing.topics)
         view = view_of(standing, face.look, words, asked_again="again" in request.query_params)
@@ -118,6 +126,7 @@ class PageRequests:
 
     def _ask_consent(
         self,
+        request: Request,
         face: Face,
         standing: PersonalStanding,
         scope: Scope,
@@ -125,7 +134,7 @@ class PageRequests:
         problem: str = "",
         code: int = 200,
     ) -> Response:
-        notice = notice_of(face, standing, scope)
+        notice = notice_of(face, standing, scope, signalled=has_signal(request))
         return face.page(
             "consent.html",
             title=notice.title,
@@ -167,8 +176,9 @@ class PageRequests:
         if not service.is_good(page) and choice.kind is not ChoiceKind.OPT_OUT:
             return self._show_expired(face, code=403)
         if form.problem or choice.kind is ChoiceKind.OPT_IN:
+            self._rates.read(page)  # the page is shown again, maybe
             standing = await service.standing_of(page)
-            again = self._ask_again(request, face, standing, form)
+            again = await self._ask_again(request, face, standing, form)
             if again is not None:
                 return again
             choice = replace(choice, evidence=self._evidence_of(request, face, standing, choice))
@@ -184,33 +194,34 @@ class PageRequests:
                 return self._show_expired(face, code=403)
             case Refusal.CHANGED:
                 self._presses.chosen("refused")
-                return self._show_changed(request, face, await service.standing_of(page), choice)
+                standing = await service.standing_of(page)
+                return await self._show_changed(request, face, standing, choice)
             case _:
                 assert_never(became)
 
-    def _ask_again(
+    async def _ask_again(
         self, request: Request, face: Face, standing: PersonalStanding, form: Form
     ) -> Response | None:
         """The page of a form that cannot be taken as it is; None: it can."""
         scope = form.choice.scope
         if form.problem:
             said = face.texts(f"problem.{form.problem}")
-            return self._show_all(request, face, standing, problem=said, code=400)
+            return await self._show_all(request, face, standing, problem=said, code=400)
         if not _is_shown(scope, standing, face.look):
             raise FormError
-        notice = notice_of(face, standing, scope)
+        notice = notice_of(face, standing, scope, signalled=has_signal(request))
         if not form.agreed:
             problem = face.texts("problem.agree", statement=notice.statement)
-            return self._ask_consent(face, standing, scope, problem=problem, code=400)
+            return self._ask_consent(request, face, standing, scope, problem=problem, code=400)
         if form.version != notice.version:
             problem = face.texts("problem.words_changed")
-            return self._ask_consent(face, standing, scope, problem=problem, code=409)
+            return self._ask_consent(request, face, standing, scope, problem=problem, code=409)
         return None
 
     def _evidence_of(
         self, request: Request, face: Face, standing: PersonalStanding, choice: Choice
     ) -> Evidence:
-        notice = notice_of(face, standing, choice.scope)
+        notice = notice_of(face, standing, choice.scope, signalled=has_signal(request))
         return Evidence(
             notice=notice.statement,
             notice_version=notice.version,
@@ -219,13 +230,15 @@ class PageRequests:
             truncated_ip=self._edge.truncated_ip(request),
         )
 
-    def _show_changed(
+    async def _show_changed(
         self, request: Request, face: Face, standing: PersonalStanding, choice: Choice
     ) -> Response:
         problem = face.texts("problem.changed")
         if choice.kind is ChoiceKind.OPT_IN:
-            return self._ask_consent(face, standing, choice.scope, problem=problem, code=409)
-        return self._show_all(request, face, standing, problem=problem, code=409)
+            return self._ask_consent(
+                request, face, standing, choice.scope, problem=problem, code=409
+            )
+        return await self._show_all(request, face, standing, problem=problem, code=409)
 
     def _confirm(
         self,
@@ -260,14 +273,18 @@ class PageRequests:
         return face.file(f"receipt-{said}.txt", proven.text)
 
 
-def _is_offered(scope: Scope, declared: TopicTable, look: Look) -> bool:
+def _is_offered(scope: Scope, declared: TopicTable | None, look: Look) -> bool:
     """Whether a page of a tenant may have a form about a scope: about everything, or a topic that
     there is, retired ones too. So nobody fills the log with topics that there are not.
+
+    `declared` None: what there is is not known just now, and no stop is refused for that.
     """
     if scope.topic == TOPIC_ROOT:
         return scope in {EVERYTHING, SIGNALLED}
-    return declared.get(scope.topic) is not None or any(
-        one.topic == scope.topic for one in look.topics
+    return (
+        declared is None
+        or declared.get(scope.topic) is not None
+        or any(one.topic == scope.topic for one in look.topics)
     )
 
 
