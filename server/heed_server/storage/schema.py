@@ -34,7 +34,7 @@ import heed_server.storage.webhook_tables  # noqa: F401 - all tables are of one 
 from heed_server.storage.tables import metadata
 from heed_server.storage.tables import text as _text
 
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 16
 """The number of the last migration."""
 
 READABLE_SINCE = 10

@@ -1,9 +1,9 @@
-"""0016: how far webhooks were sent to each target, what is late there, and dead letters."""
+"""0015: how far webhooks were sent to each target, what is late there, and dead letters."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016"
+revision = "0015"
 down_revision = "0014"
 
 _text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

@@ -1,10 +1,10 @@
-"""0017: one signed checkpoint an hour, kept for ever, so that a log can be seen to go on."""
+"""0016: one signed checkpoint an hour, kept for ever, so that a log can be seen to go on."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0016"
+down_revision = "0015"
 
 _text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
