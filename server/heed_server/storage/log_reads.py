@@ -173,7 +173,7 @@ def read_standing_batch(
     found = records_of(rows)
     if len(rows) < limit:
         return found, None
-    subject, kind, cause, _, channel, topic, _, _, _, slot_reach = rows[-1]
+    subject, kind, cause, _, channel, topic, *_, slot_reach = rows[-1]
     return found, (subject, kind, cause, slot_reach, channel, topic)
 
 
