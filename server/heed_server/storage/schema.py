@@ -30,9 +30,9 @@ from sqlalchemy import (
     select,
 )
 
-import heed_server.storage.webhook_tables  # noqa: F401 - all tables are of one metadata
 from heed_server.storage.tables import metadata
 from heed_server.storage.tables import text as _text
+from heed_server.storage.webhook_tables import webhook_dead, webhook_late, webhook_targets
 
 SCHEMA_VERSION = 16
 """The number of the last migration."""
@@ -463,3 +463,6 @@ applied_by_all = Table(
     sqlite_with_rowid=False,
 )
 """When everybody who counts was seen to have applied a revision, a row a look at most."""
+
+TABLES_OF_WEBHOOKS = (webhook_targets, webhook_late, webhook_dead)
+"""They stand in `heed_server.storage.webhook_tables`, and are of the same metadata."""
