@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason, UnavailableError
+from heed.hours import hours_of
 from heed.model import (
     Cause,
     Change,
@@ -280,3 +281,24 @@ def test_shapes_of_records_are_remembered_within_bounds() -> None:
         subjects_to([(key_of(0), [opt_out])])
 
     assert len(watched._shapes) <= told.SHAPES_REMEMBERED_MAX
+
+
+def test_a_change_that_leaves_quiet_hours_names_the_rules_that_decide_by_them() -> None:
+    log = MemoryLog()
+    plain = log.opt_out("ada", "news")
+    assert plain.record is not None
+
+    quiet = replace(
+        plain,
+        record=replace(
+            plain.record,
+            kind=RecordKind.QUIET_HOURS,
+            quiet_hours=hours_of("UTC: 22:00-08:00"),
+        ),
+    )
+
+    needed, as_ever = change_to(quiet), change_to(plain)
+
+    assert needed is not None
+    assert as_ever is not None
+    assert (needed.rule_version, as_ever.rule_version) == (2, 0)
