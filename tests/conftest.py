@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.forked import forking
 from tests.support.postgres import Postgres
 from tests.support.stores import drop_template
+
+# Speed is measured by the bench: what takes long on a machine with much to do is not wrong.
+settings.register_profile("heed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("heed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,9 @@ class Link:
     def headers(self) -> Mapping[str, str]:
         """What a mail carries, for the button of the recipient's mail program (RFC 8058).
 
-        DKIM has to sign both, or that button is not shown.
+        DKIM has to sign both, or that button is not shown. Nor is it where the link stands in
+        encoded words, as `email.message.EmailMessage` writes it by its own policies: give it one
+        with `max_line_length=998`.
         """
         return {
             "List-Unsubscribe": f"<{self.url}>",

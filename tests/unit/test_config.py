@@ -295,6 +295,24 @@ def test_a_safe_listener_or_one_that_is_meant_is_let_be(
     assert _missing(_listening(text, **flags)) == set()
 
 
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        ({}, {"dashboard.address"}),
+        ({"auth.required": "true"}, {"dashboard.address"}),
+        ({"listen.insecure": "true"}, {"dashboard.address"}),
+        ({"dashboard.behind_proxy": "true"}, set[str]()),
+        (CERTIFICATE, set[str]()),
+    ],
+)
+def test_beyond_loopback_the_dashboard_has_tls_here_or_at_a_proxy(
+    flags: dict[str, object], missing: set[str]
+) -> None:
+    said = {"dashboard.address": "0.0.0.0:8082", **flags}
+
+    assert _missing(_listening("127.0.0.1:1", **said)) == missing
+
+
 def _missing(config: Config) -> set[str]:
     """What must be set for these listeners to be let be."""
     try:
