@@ -5,12 +5,9 @@ the database that the new code has migrated under them.
 """
 
 import asyncio
-import io
 import shutil
-import subprocess
 import threading
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,37 +22,22 @@ from heed_server.backup.restoring import restore_backup
 from heed_server.backup.taking import take_backup
 from heed_server.storage import StorageLimits, SystemClock
 from tests.support.postgres import Postgres
+from tests.support.releases import unpack
 from tests.support.served import WAIT_SECONDS_MAX, Served, run_command
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 RELEASE_BEFORE = "be9c22ab754454853a85d4ee5dce084b1fd13e30"
 """The last commit of schema 3, before the row of `compatibility`."""
-ROOT = Path(__file__).parents[2]
 SENDERS = 4
 PAUSE_SECONDS = 0.01
 
 
 @pytest.fixture(scope="module")
-def old_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The sources of the release before."""
-    git = shutil.which("git")
-    if git is None:
-        pytest.skip("git is not here, from which the release before is taken")
-    archived = subprocess.run(
-        [
-            *(git, "-C", str(ROOT), "archive", "--format=zip", RELEASE_BEFORE),
-            *("client", "server", "generated"),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    if archived.returncode:
-        pytest.skip("this checkout has no history that reaches the release before")
+def old_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where Python finds the release before."""
     folder = tmp_path_factory.mktemp("old")
-    with zipfile.ZipFile(io.BytesIO(archived.stdout)) as archive:
-        archive.extractall(folder)
-    yield folder
+    yield unpack(RELEASE_BEFORE, folder)
     shutil.rmtree(folder)
 
 
@@ -130,14 +112,13 @@ class Sending:
 
 
 def test_no_check_fails_while_the_nodes_of_the_release_before_are_replaced(
-    tmp_path: Path, old_code: Path
+    tmp_path: Path, old_path: str
 ) -> None:
-    path = ":".join(str(old_code / part) for part in ("client", "server", "generated"))
     with ExitStack() as exits:
         postgres = exits.enter_context(Postgres())
         url = postgres.create_database("heed_rolling")
         new = {"HEED_STORAGE_URL": url}
-        old = {**new, "PYTHONPATH": path, "HEED_KEYS_ROOT_FILE": ""}
+        old = {**new, "PYTHONPATH": old_path, "HEED_KEYS_ROOT_FILE": ""}
         assert run_command("migrate", cwd=tmp_path, variables=old).returncode == 0
         folders = [tmp_path / "a", tmp_path / "b"]
         for folder in folders:

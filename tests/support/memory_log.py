@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from heed.errors import UnavailableError
+from heed.hours import hours_of
 from heed.keys import LookupKey
 from heed.model import (
     Cause,
@@ -105,6 +106,11 @@ class MemoryLog(LogReader):
     ) -> Change:
         record = self._record(kind, Cause.NONE, Reach.PROMOTIONAL, topic, end_time)
         return self._log(ChangeKind.CHOICE, subject=key_of(name), record=record, effect=effect)
+
+    def quiet_hours(self, name: object, hours: str = "UTC: 22:00-08:00") -> Change:
+        record = self._record(RecordKind.QUIET_HOURS, Cause.NONE, Reach.PROMOTIONAL, "", None)
+        record = replace(record, quiet_hours=hours_of(hours))
+        return self._log(ChangeKind.CHOICE, subject=key_of(name), record=record)
 
     def suppress(self, name: object, cause: Cause = Cause.BOUNCE) -> Change:
         record = self._record(RecordKind.SUPPRESSION, cause, Reach.ALL, "", None)

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from heed.model import Channel, Instant, Revision
+from heed.model import RULE_VERSION, Channel, Instant, Revision
 from heed_proto.v1 import watch_service_pb2 as pb
 from heed_server.follow import Follower
 from heed_server.propagation import Registry
@@ -108,9 +108,10 @@ class Station:
         topics: tuple[str, ...] = (),
         principal: str = "open",
         may_watch: Callable[[], None] = lambda: None,
+        rule_version: int = RULE_VERSION,
     ) -> Stream:
         """Return a stream that begins where the hearer stands; it does not run yet."""
-        wanted = WatchFilter(channels=channels, topics=topics)
+        wanted = WatchFilter(channels=channels, topics=topics, rule_version=rule_version)
         return await self.watches.open(
             self.follower,
             Reader(
