@@ -33,7 +33,8 @@ type slot struct {
 
 func slotOf(subject []byte, record *heed.WatchedRecord) slot {
 	reach := record.Reach
-	if record.Kind == heed.RecordKind_RECORD_KIND_PAUSE { // one place for all reaches
+	switch record.Kind { // these have one place for all reaches
+	case heed.RecordKind_RECORD_KIND_PAUSE, heed.RecordKind_RECORD_KIND_QUIET_HOURS:
 		reach = heed.Reach_REACH_UNSPECIFIED
 	}
 	return slot{string(subject), record.Kind, record.Cause, reach, record.Channel, record.Topic}

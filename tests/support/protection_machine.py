@@ -31,6 +31,7 @@ from heed.acts import (
 )
 from heed.decide import Facts, decide
 from heed.errors import ErrorReason, HeedError
+from heed.hours import NO_HOURS, Hours
 from heed.index import Index, IndexBuilder
 from heed.judge import slot_key
 from heed.model import (
@@ -71,6 +72,7 @@ from tests.support.protection_words import (
     REFUSALS,
     RESTORES_MAX,
     SECURITY,
+    all_hours,
     batches,
     causes,
     choices_in,
@@ -153,6 +155,7 @@ class Protection(RuleBasedStateMachine):
         end=ends,
         method=methods,
         batch=st.sampled_from(["", *BATCHES]),
+        hours=all_hours,
     )
     def choose(
         self,
@@ -164,8 +167,10 @@ class Protection(RuleBasedStateMachine):
         end: int | None,
         method: Method,
         batch: str,
+        hours: Hours = NO_HOURS,
     ) -> None:
         """By any method: also late, and by those that are no act of the person."""
+        no_ask_until = end if kind is ChoiceKind.OPT_OUT else None
         if kind is ChoiceKind.PAUSE:
             end = end or FUTURE
         elif kind is not ChoiceKind.OPT_IN:
@@ -176,6 +181,8 @@ class Protection(RuleBasedStateMachine):
             reach=reach,
             end_time=None if end is None else Instant(end),
             evidence=EVIDENCE if kind is ChoiceKind.OPT_IN else None,
+            quiet_hours=hours if kind is ChoiceKind.QUIET_HOURS else None,
+            no_ask_until=None if no_ask_until is None else Instant(no_ask_until),
         )
         by = origin(method, decided=decided)
         person = PersonChoices(subjects=(keyed(name),), choices=(choice,), origin=by)

@@ -6,12 +6,14 @@ says in one sentence a kind what stands. It is slow and flat on purpose.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from heed.acts import Act, Protection
+from heed.hours import NO_HOURS, Hours
 from heed.model import Cause, Choice, ChoiceKind, Reach, Record, RecordKind, Scope
 
 Slot = tuple[int, int, int, int, str]
-"""Kind, cause, reach (0 for a pause), channel and topic."""
+"""Kind, cause, reach (0 for a pause and for quiet hours), channel and topic."""
 
 FOREVER = 2**63
 KINDS = {
@@ -19,7 +21,11 @@ KINDS = {
     ChoiceKind.OPT_IN: RecordKind.OPT_IN,
     ChoiceKind.PAUSE: RecordKind.PAUSE,
     ChoiceKind.END_PAUSE: RecordKind.PAUSE,
+    ChoiceKind.QUIET_HOURS: RecordKind.QUIET_HOURS,
+    ChoiceKind.END_QUIET_HOURS: RecordKind.QUIET_HOURS,
 }
+REPLACING = (RecordKind.PAUSE, RecordKind.QUIET_HOURS)
+"""Of these the latest replaces the earlier whatever its reach."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,21 @@ class Stop:
     decided: int
     end: int
     reach: int
+    hours: Hours | None
+    no_ask: int
     batch: str
 
 
-Stands = tuple[int, int, int]
-"""Decided time, end and reach."""
+class Stands(NamedTuple):
+    """What stands in a slot."""
+
+    decided: int
+    end: int
+    reach: int
+    hours: Hours | None
+    """Of quiet hours; None: every hour."""
+    no_ask: int
+    """Until when nobody asks again; 0: not said."""
 
 
 @dataclass
@@ -57,14 +73,17 @@ class Model:
         """A person chose."""
         at = commit_time if decided is None else min(decided, commit_time)
         end = FOREVER if choice.end_time is None else int(choice.end_time)
-        reach = choice.reach
+        reach, hours = choice.reach, choice.quiet_hours
         if choice.kind is ChoiceKind.END_PAUSE:
             end = at
+        elif choice.kind is ChoiceKind.END_QUIET_HOURS:
+            end, hours = at, NO_HOURS
         elif choice.kind is ChoiceKind.OPT_OUT:
             end = FOREVER
         elif choice.kind is ChoiceKind.OPT_IN:
             reach = Reach.ALL
-        self._say(name, KINDS[choice.kind], Cause.NONE, reach, choice.scope, (at, end), batch)
+        stands = Stands(at, end, int(reach), hours, choice.no_ask_until or 0)
+        self._say(name, KINDS[choice.kind], Cause.NONE, choice.scope, stands, batch)
 
     def protect(self, name: str, one: Protection, commit_time: int, batch: str = "") -> None:
         """A stop was added, or imported, whether or not it changed anything."""
@@ -73,7 +92,8 @@ class Model:
         is_choice = one.cause is Cause.NONE
         kind = RecordKind.OPT_OUT if is_choice else RecordKind.SUPPRESSION
         end = FOREVER if is_choice or one.end_time is None else int(one.end_time)
-        self._say(name, kind, one.cause, one.reach, one.scope, (at, end), batch)
+        stands = Stands(at, end, int(one.reach), None, 0)
+        self._say(name, kind, one.cause, one.scope, stands, batch)
 
     def release(self, name: str, record: Record, commit_time: int) -> None:
         """A suppression was released."""
@@ -111,17 +131,15 @@ class Model:
         name: str,
         kind: RecordKind,
         cause: Cause,
-        reach: Reach,
         scope: Scope,
-        times: tuple[int, int],
+        stands: Stands,
         batch: str,
     ) -> None:
-        slot_reach = 0 if kind is RecordKind.PAUSE else int(reach)
+        slot_reach = 0 if kind in REPLACING else stands.reach
         slot = (int(kind), int(cause), slot_reach, int(scope.channel), scope.topic)
-        decided, end = times
         if batch:
             self.lists.setdefault((name, slot), set()).add(batch)
-        self.said.setdefault(name, []).append(Stop(slot, decided, end, int(reach), batch))
+        self.said.setdefault(name, []).append(Stop(slot, *stands, batch))
 
 
 @dataclass(frozen=True)
@@ -135,28 +153,59 @@ class Kept:
 
 def slot_of(record: Record) -> Slot:
     """The slot of a record."""
-    reach = 0 if record.kind is RecordKind.PAUSE else int(record.reach)
+    reach = 0 if record.kind in REPLACING else int(record.reach)
     return (int(record.kind), int(record.cause), reach, int(record.channel), record.topic)
 
 
 def told(record: Record) -> Stands:
     """What a record says, as the model does."""
     end = FOREVER if record.end_time is None else int(record.end_time)
-    return (int(record.decided_time), end, int(record.reach))
+    return Stands(
+        int(record.decided_time),
+        end,
+        int(record.reach),
+        record.quiet_hours,
+        record.no_ask_until or 0,
+    )
 
 
 def _standing(some: list[Stop]) -> Stands:
     """Of choices the last decided, ties on the protective side; of suppressions the most."""
+    no_ask = max(one.no_ask for one in some)
     if some[0].slot[0] != RecordKind.SUPPRESSION:
         last = max(one.decided for one in some)
         some = [one for one in some if one.decided == last]
     ends = [one.end for one in some]
     end = min(ends) if some[0].slot[0] == RecordKind.OPT_IN else max(ends)
-    return (max(one.decided for one in some), end, max(one.reach for one in some))
+    return Stands(
+        max(one.decided for one in some),
+        end,
+        max(one.reach for one in some),
+        _quiet_by_any([one.hours for one in some]),
+        no_ask,
+    )
+
+
+def _quiet_by_any(some: list[Hours | None]) -> Hours | None:
+    """What is quiet by any of these; hours of two zones cannot be said, so every hour."""
+    said = [one for one in some if one is not None and one.periods]
+    if None in some or len({one.time_zone for one in said}) > 1:
+        return None
+    if not said:
+        return NO_HOURS
+    periods = tuple(period for one in said for period in one.periods)
+    return Hours(time_zone=said[0].time_zone, periods=periods)
 
 
 def protects(held: Stands | None, least: Stands | None) -> bool:
     """Whether what is held is at least what is to stand."""
     if least is None:
         return True
-    return held is not None and all(one >= other for one, other in zip(held, least, strict=True))
+    if held is None or held.hours != least.hours:
+        return False
+    return (
+        held.decided >= least.decided
+        and held.end >= least.end
+        and held.reach >= least.reach
+        and held.no_ask >= least.no_ask
+    )

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from heed.errors import ErrorReason
+from heed.hours import hours_of
 from heed.model import (
     Cause,
     Channel,
@@ -55,6 +56,13 @@ names = st.sampled_from(NAMES)
 scopes = st.sampled_from(SCOPES)
 decided_times = st.sampled_from([PAST + day * DAY for day in range(5)])
 ends = st.sampled_from([None, PAST + 2 * DAY, FUTURE, FUTURE + DAY])
+all_hours = st.sampled_from(
+    [
+        hours_of(text)
+        for text in ("UTC: 00:00-00:00", "UTC: mon,tue 00:00-00:00", "Europe/Vienna: 00:00-00:00")
+    ]
+)
+"""Whole days, so that seldom is one over while a step is made."""
 methods = st.sampled_from([Method.WEB_FORM, Method.OPERATOR, Method.IMPORT, Method.REPLY])
 causes = st.sampled_from([Cause.NONE, Cause.BOUNCE, Cause.MANUAL])
 batches = st.sampled_from(BATCHES)

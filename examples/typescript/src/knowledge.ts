@@ -215,12 +215,14 @@ export class Knowledge {
 
 /** The place of a record: one that is set replaces what stood there. */
 function slotOf(subject: Uint8Array, record: WatchedRecord): string {
-  const isPause = record.kind === RecordKind.RECORD_KIND_PAUSE;
+  const isOfOnePlace =
+    record.kind === RecordKind.RECORD_KIND_PAUSE ||
+    record.kind === RecordKind.RECORD_KIND_QUIET_HOURS;
   return [
     Buffer.from(subject).toString("hex"),
     record.kind,
     record.cause,
-    isPause ? 0 : record.reach, // a pause has one place for all reaches
+    isOfOnePlace ? 0 : record.reach, // one place for all reaches
     record.channel,
     record.topic,
   ].join(" ");

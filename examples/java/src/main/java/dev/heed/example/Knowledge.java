@@ -35,12 +35,14 @@ final class Knowledge {
   private record Slot(
       ByteString subject, RecordKind kind, Cause cause, Reach reach, int channel, String topic) {
     static Slot of(ByteString subject, WatchedRecord record) {
-      boolean isPause = record.getKind() == RecordKind.RECORD_KIND_PAUSE;
+      boolean isOfOnePlace =
+          record.getKind() == RecordKind.RECORD_KIND_PAUSE
+              || record.getKind() == RecordKind.RECORD_KIND_QUIET_HOURS;
       return new Slot(
           subject,
           record.getKind(),
           record.getCause(),
-          isPause ? Reach.REACH_UNSPECIFIED : record.getReach(), // one place for all reaches
+          isOfOnePlace ? Reach.REACH_UNSPECIFIED : record.getReach(), // for all reaches
           record.getChannelValue(),
           record.getTopic());
     }
