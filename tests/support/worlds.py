@@ -165,7 +165,10 @@ class WorldLog(LogReader):
 
 
 class UnaskedRegistry:
-    """Propagation is not asked about."""
+    """Propagation is not asked about; that this node has applied what it has is no question."""
+
+    def applied_here(self, *_: object) -> None:
+        pass
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(name)

@@ -92,6 +92,8 @@ def test_every_method_is_on_the_page_with_its_deadline_and_its_retries() -> None
         "opt_in": methods.SET_PREFERENCE,
         "pause": methods.SET_PREFERENCE,
         "end_pause": methods.SET_PREFERENCE,
+        "quiet_hours": methods.SET_PREFERENCE,
+        "end_quiet_hours": methods.SET_PREFERENCE,
         "make_link": methods.MAKE_LINKS,
         "make_page_link": methods.MAKE_PAGE_LINKS,
     }

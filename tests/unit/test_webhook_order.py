@@ -196,6 +196,8 @@ def assert_in_order(target: Target, gave_up: set[int]) -> None:
     owner = people_of(target.log)
     told: dict[str, list[int]] = {}
     for lane, revision, _ in target.sent:
+        if revision in gave_up:
+            continue
         of_person = told.setdefault(owner[lane], [])
         if revision not in of_person:
             of_person.append(revision)
@@ -261,7 +263,8 @@ def test_an_event_is_given_up_or_sent_and_never_left_out(seed: int, acts: Sequen
     assert {int(one) for one in target.kept.dead} | sent >= {
         change.revision for change in target.log.changes if ALL.is_told(change)
     }
-    assert_in_order(target, gave_up - sent)
+    # What was given up and not kept so before a crash is sent again, after what had followed it.
+    assert_in_order(target, gave_up)
 
 
 @settings(max_examples=100, deadline=None)

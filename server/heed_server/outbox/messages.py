@@ -18,7 +18,6 @@ from typing import Final
 
 from heed.model import (
     NORMALISER_VERSION,
-    RULE_VERSION,
     Change,
     Channel,
     Head,
@@ -26,9 +25,12 @@ from heed.model import (
     Revision,
 )
 from heed.proof import EMPTY_LOG_HASH, HASH_BYTES
+from heed.records import rules_needed_after
 from heed.wire.watched import change_to
 
 TYPE_OF_BEGIN: Final = "dev.heed.v1.Begin"
+RULES_OF_BEGIN: Final = 1
+"""A Begin says nothing that any version of the rules could not decide by."""
 TYPE_OF_CHANGE: Final = "dev.heed.v1.Change"
 
 
@@ -86,7 +88,7 @@ def begin(naming: Naming, head: Head, after: int) -> tuple[Message, Place]:
         revision=Revision(0),
         running_hash=EMPTY_LOG_HASH,
     )
-    headers = _headers(naming, place, TYPE_OF_BEGIN, head.commit_time)
+    headers = _headers(naming, place, TYPE_OF_BEGIN, head.commit_time, RULES_OF_BEGIN)
     headers["ce-headrevision"] = str(head.revision)
     return Message(subject=naming.subject("begin"), headers=headers, body=b""), place
 
@@ -100,7 +102,9 @@ def following(naming: Naming, place: Place, change: Change) -> tuple[Message, Pl
         revision=change.revision,
         running_hash=change.running_hash,
     )
-    headers = _headers(naming, reached, TYPE_OF_CHANGE, change.commit_time)
+    headers = _headers(
+        naming, reached, TYPE_OF_CHANGE, change.commit_time, rules_needed_after(change)
+    )
     told = change_to(change)
     if told is None:
         return Message(subject=naming.subject("none"), headers=headers, body=b""), reached
@@ -151,7 +155,9 @@ def message_id(place: Place) -> str:
     return f"{place.epoch.hex()}.{place.began}.{place.revision}"
 
 
-def _headers(naming: Naming, place: Place, type_: str, time: Instant) -> dict[str, str]:
+def _headers(
+    naming: Naming, place: Place, type_: str, time: Instant, rule_version: int
+) -> dict[str, str]:
     at = datetime.fromtimestamp(time / 1_000_000, UTC)
     return {
         "ce-specversion": "1.0",
@@ -163,7 +169,7 @@ def _headers(naming: Naming, place: Place, type_: str, time: Instant) -> dict[st
         "ce-began": str(place.began),
         "ce-revision": str(place.revision),
         "ce-runninghash": place.running_hash.hex(),
-        "ce-ruleversion": str(RULE_VERSION),
+        "ce-ruleversion": str(rule_version),
         "ce-normaliserversion": str(NORMALISER_VERSION),
     }
 
