@@ -1,7 +1,7 @@
 """A log names the rules that it needs, and who does not know them is told so before anything else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -143,7 +143,7 @@ async def test_a_snapshot_of_later_rules_than_were_named_is_not_ended(
     snapshot = log.snapshot
 
     @asynccontextmanager
-    async def ahead(tenant_id: object) -> AsyncIterator[Snapshot]:
+    async def ahead(tenant_id: object) -> AsyncGenerator[Snapshot]:
         log.quiet_hours("ada")  # committed by another node, and not followed here yet
         async with snapshot(tenant_id) as found:  # type: ignore[arg-type] # a tenant's number
             yield found
