@@ -101,8 +101,8 @@ def test_a_probe_to_a_stream_that_is_unknown_opens_another(
 def test_a_probe_is_sent_at_least_every_third_of_max_staleness(
     server: FakeWatch, client: CachedSyncClient
 ) -> None:
-    wait_until(lambda: server.reports.qsize() == 2)  # as it was opened, and as it was whole
-    _, last = server.report(), server.report()
+    server.stream().end()
+    last = server.report_of(server.stream())
 
     client.clock.advance(timedelta(seconds=5) / 3)
     probe = server.report()
@@ -115,12 +115,9 @@ def test_a_stream_that_was_alive_for_a_minute_begins_the_backoff_anew(
     server: FakeWatch, client: CachedSyncClient
 ) -> None:
     server.heartbeat_seconds = 3_600
-    first = server.stream()
-    server.report()  # as it was opened
-    server.report()  # as it was whole
-    first.end()
+    server.stream().end()
     stream = server.stream()
-    server.report()
+    server.report_of(stream)
     backoff = client.cache._follower._backoff
     backoff.fail_for_long()
     stream.heartbeat(now_us=4710)

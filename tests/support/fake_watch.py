@@ -44,6 +44,7 @@ class WatchStream:
         self.request = request
         self.position = 0
         self.ended = False
+        self.stream_id = f"stream-{id(self)}"
         self._messages: queue.Queue[pb.WatchChangesResponse | HeedError | None] = queue.Queue()
 
     def send(self, **event: Any) -> None:
@@ -52,7 +53,7 @@ class WatchStream:
     def opened(self, **said: Any) -> None:
         memory = self.server.memory
         fields: dict[str, Any] = {
-            "stream_id": f"stream-{id(self)}",
+            "stream_id": self.stream_id,
             "epoch": self.server.epoch,
             "lookup_keys": [pb.LookupKey(key_id=1, key=bytes(LOOKUP_KEY_BYTES))],
             "rule_version": 1,
@@ -221,6 +222,17 @@ class FakeWatch:
     def report(self) -> pb.ReportAppliedRequest:
         """The next probe."""
         return self.reports.get(timeout=WAIT_SECONDS_MAX)
+
+    def report_of(self, stream: WatchStream) -> pb.ReportAppliedRequest:
+        """The next probe of this stream; those of others before it are passed over.
+
+        One that is resumed and has missed nothing is told of once while its time stands still. Of
+        a new one it may be once or twice: as it is opened and as it is whole, or as both.
+        """
+        while True:
+            report = self.report()
+            if report.stream_id == stream.stream_id:
+                return report
 
     def publish(self) -> int:
         """Send what was written since to every stream that obeys; return the revision."""
