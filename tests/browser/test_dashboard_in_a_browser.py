@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +19,38 @@ from heed_server.web.dashboard.view import View
 from heed_server.web.dashboard.views import VIEWS
 from tests.browser.accessibility import violations_of
 from tests.browser.conftest import STEP_MILLISECONDS_MAX
-from tests.support.served import run_command
+from tests.support.receiver import target_file
+from tests.support.served import WAIT_SECONDS_MAX, run_command
 from tests.support.web import WebServed
 
 ADA = "ada@example.com"
+ORIGIN = heed.Origin(source="tests", actor="jane")
+PICTURES = {
+    ("now", "light"),
+    ("now", "dark"),
+    ("propagation", "light"),
+    ("clock", "light"),
+    ("topics", "light"),
+    ("batches", "light"),
+    ("webhooks", "light"),
+}
+"""What docs/dashboard.md shows of them; of a history and of the checkpoints, what was asked for."""
+LISTED = 12
+"""People of the list that is imported."""
 SCREEN = ViewportSize(width=1280, height=800)
 
 pytestmark = pytest.mark.slow  # the module starts a server and a browser
+
+
+def rows_of_a_list() -> list[heed.ImportRow]:
+    return [
+        heed.ImportRow(
+            row=at,
+            protection=heed.ImportedOptOut(subject=heed.email(f"listed{at}@example.com")),
+            decided_time=datetime(2024, 3, 1, tzinfo=UTC),
+        )
+        for at in range(1, LISTED + 1)
+    ]
 
 
 class Dashboard:
@@ -33,6 +60,36 @@ class Dashboard:
         self.server = server
         self.key = key
         self.url = f"http://{server.edges['dashboard']}"
+
+    def fill(self) -> None:
+        """Have something in the tables of every view."""
+        with self.server.client(api_key=self.key) as client:
+            for name, topic_class, channels in (
+                ("news", "promotional", ()),
+                ("orders", "transactional", ()),
+                ("security", "mandatory", ("email",)),
+            ):
+                client.declare_topic(
+                    name,
+                    topic_class=topic_class,
+                    mandatory_channels=channels,
+                    title=f"About {name}",
+                    origin=ORIGIN,
+                )
+            client.import_records(batch_id="newsletter-2024", rows=rows_of_a_list(), origin=ORIGIN)
+            with pytest.raises(heed.ConflictError, match="second person"):
+                client.revert_batch("newsletter-2024", reason="the wrong list", origin=ORIGIN)
+            client.place_hold(
+                reason="wrong prices", channel="email", campaign="autumn", origin=ORIGIN
+            )
+            for jurisdiction in ("DE", "US", "GB"):
+                client.set_preference(
+                    email=f"{jurisdiction}@example.com",
+                    choices=[heed.OptOut(channel="email")],
+                    origin=heed.Origin(source="preference-page", jurisdiction=jurisdiction),
+                )
+            for topic in ("news", "orders", "security"):
+                client.check(email="de@example.com", channel="email", topic=topic)
 
     def opt_out(self, email: str) -> int:
         """Write a change; return its revision."""
@@ -49,12 +106,18 @@ class Dashboard:
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     folder = tmp_path_factory.mktemp("dashboard")
     rights = ("operate", "audit", "admin", "write", "check", "suppress", "consent")
-    asked = [word for right in rights for word in ("--right", right)]
-    made = run_command("keys", "create", "jane", *asked, "--json", cwd=folder)
+    flags = [word for right in rights for word in ("--right", right)]
+    made = run_command("keys", "create", "jane", *flags, "--all-tenants", "--json", cwd=folder)
     assert made.returncode == 0, made.stderr
-    variables = {"HEED_DASHBOARD_ADDRESS": "127.0.0.1:0"}
+    variables = {
+        "HEED_DASHBOARD_ADDRESS": "127.0.0.1:0",
+        "HEED_WEBHOOKS_TARGETS_FILE": str(target_file(folder, "http://127.0.0.1:9/changes")),
+        "HEED_WEBHOOKS_PRIVATE_NETWORKS": "127.0.0.0/8",
+    }
     with WebServed(folder, variables=variables) as server:
-        yield Dashboard(server, json.loads(made.stdout)["key"])
+        dashboard = Dashboard(server, json.loads(made.stdout)["key"])
+        dashboard.fill()
+        yield dashboard
 
 
 @pytest.fixture
@@ -73,6 +136,11 @@ def sign_in(page: Page, dashboard: Dashboard) -> None:
     page.get_by_label("API key, or JWT").fill(dashboard.key)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def picture(page: Page, screenshots: Path | None, name: str) -> None:
+    if screenshots is not None:
+        page.screenshot(path=screenshots / f"{name}.png")
 
 
 def test_a_write_is_seen_without_a_reload(dashboard: Dashboard, page: Page) -> None:
@@ -162,7 +230,7 @@ def test_every_view_can_be_read_by_everybody(
         assert violations_of(page) == []
         overflow = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         assert not page.evaluate(overflow), f"{name} at {width}"
-        if screenshots is not None:
+        if screenshots is not None and (name, scheme) in PICTURES:
             page.screenshot(path=screenshots / f"dashboard-{name}-{scheme}.png")
 
 
@@ -182,6 +250,66 @@ def test_what_is_exported_is_downloaded(dashboard: Dashboard, page: Page) -> Non
         row["subscriber"] for row in rows
     ]
     assert "Propagation" in PdfReader(Path(printed.value.path())).pages[0].extract_text()
+
+
+def test_the_history_of_a_person_is_asked_for_and_taken_along(
+    dashboard: Dashboard, page: Page, screenshots: Path | None
+) -> None:
+    revision = dashboard.opt_out("history@example.com")
+    page.goto(f"{dashboard.url}/history")
+
+    page.get_by_label("Kind").select_option("email")
+    page.get_by_label("Identifier").fill("History@Example.com")
+    page.get_by_role("button", name="Show the history").click()
+
+    row = page.locator("#table-changes tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(f"{revision:,}")
+    expect(row).to_contain_text("opt-out")
+    assert violations_of(page) == []
+    picture(page, screenshots, "dashboard-history-light")
+    with page.expect_download() as listed:
+        page.get_by_role("button", name="CSV of Changes").click()
+    with page.expect_download() as printed:
+        page.get_by_role("button", name="PDF of this view").click()
+    listing = Path(listed.value.path()).read_text()
+    (told,) = csv.DictReader(io.StringIO(listing))
+    assert told["what"] == "opt-out"
+    assert "opt-out" in PdfReader(Path(printed.value.path())).pages[0].extract_text()
+
+
+def test_the_chain_of_checkpoints_is_verified_by_a_button(
+    dashboard: Dashboard, page: Page, screenshots: Path | None
+) -> None:
+    dashboard.opt_out("signed@example.com")
+    page.goto(f"{dashboard.url}/checkpoints")
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while page.get_by_text("No checkpoint was signed yet.").count():
+        assert time.monotonic() < deadline
+        page.reload()
+
+    page.get_by_label("Verify the last").select_option("720 checkpoints")
+    page.get_by_role("button", name="Verify").click()
+
+    expect(page.locator("#table-verified")).to_contain_text("all is well")
+    expect(page.locator("#table-links tbody tr")).not_to_have_count(0)
+    expect(page.get_by_label("Verify the last")).to_have_value("month")
+    assert violations_of(page) == []
+    picture(page, screenshots, "dashboard-checkpoints-light")
+
+
+def test_another_tenant_is_shown_by_its_name(dashboard: Dashboard, page: Page) -> None:
+    with dashboard.server.client(api_key=dashboard.key) as client:
+        client.create_tenant("shop")
+    page.goto(f"{dashboard.url}/topics")
+
+    page.get_by_label("Tenant").select_option("shop")
+    page.get_by_role("button", name="Show", exact=True).click()
+
+    expect(page.get_by_label("Tenant")).to_have_value("shop")
+    expect(page.get_by_role("link", name="Propagation")).to_have_attribute(
+        "href", re.compile("tenant=shop")
+    )
 
 
 def test_who_signs_out_is_out(dashboard: Dashboard, page: Page) -> None:
