@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.support.caches import WAIT_SECONDS_MAX
 from tests.support.heed_command import Heed, heed_command
 
 ADA = "ada@example.com"
@@ -149,6 +151,26 @@ def test_a_person_opts_out_in_and_pauses(heed: Heed) -> None:
     assert "applied: opt_in at email news, of 2026-03-02T09:00:00Z" in back.stdout
     assert heed("check", "--email", ADA, "--topic", "news").exit_code == 0
     assert heed("check", "--email", ADA, "--topic", "offers").exit_code == 10
+
+
+def test_a_person_has_quiet_hours_and_ends_them(heed: Heed) -> None:
+    asked = ("set", "quiet-hours", "--email", ADA, "--time-zone", "Europe/Vienna", "--hours")
+
+    whole_days = heed(*asked, "00:00-24:00")
+    suppressed = heed("check", "--email", ADA, "--topic", "news")
+    narrower = heed(*asked, "sat,sun 00:00-24:00")
+    malformed = heed(*asked, "25:00-08:00")
+    nowhere = heed(*asked[:5], "Mars/Base", "--hours", "22:00-08:00")
+    ended = heed("set", "end-quiet-hours", "--email", ADA, "--method", "web_form")
+
+    assert "Europe/Vienna: 00:00-00:00" in whole_days.stdout
+    assert "still sent at other hours: promotional, transactional, mandatory" in whole_days.stdout
+    assert (suppressed.exit_code, "quiet_hours:" in suppressed.stdout) == (10, True)
+    assert (narrower.exit_code, "CONSENT_REQUIRED" in narrower.stderr) == (4, True)
+    assert (malformed.exit_code, "write `22:00-08:00`" in malformed.stderr) == (2, True)
+    assert (nowhere.exit_code, "time_zone" in nowhere.stderr) == (2, True)
+    assert ended.exit_code == 0
+    assert heed("check", "--email", ADA, "--topic", "news").exit_code == 0
 
 
 def test_the_same_key_sets_once(heed: Heed) -> None:
@@ -312,6 +334,35 @@ def test_an_export_gets_its_name_once_it_is_whole(heed: Heed, tmp_path: Path) ->
         ("b@example.com", "suppression", "bounce"),
     }
     assert [path.name for path in tmp_path.iterdir()] == ["all.csv"]
+
+
+def test_an_export_into_a_pipe_leaves_the_pipe(heed: Heed, tmp_path: Path) -> None:
+    """As `/dev/stdout` is one: put in its place, a file would take every other's output."""
+    heed("set", "opt-out", "--email", ADA)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+
+    done = heed("export", str(pipe))
+    reader.join(WAIT_SECONDS_MAX)
+
+    assert done.exit_code == 0
+    assert pipe.is_fifo()
+    assert ADA in read[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_an_export_to_a_link_is_where_the_link_leads(heed: Heed, tmp_path: Path) -> None:
+    heed("set", "opt-out", "--email", ADA)
+    (tmp_path / "latest.csv").symlink_to("2026.csv")
+
+    for _ in ("not there yet", "there"):
+        assert heed("export", str(tmp_path / "latest.csv")).exit_code == 0
+
+    assert (tmp_path / "latest.csv").is_symlink()
+    assert ADA in (tmp_path / "2026.csv").read_text()
 
 
 def test_an_export_that_breaks_off_leaves_no_file_of_that_name(heed: Heed, tmp_path: Path) -> None:

@@ -265,6 +265,9 @@ def test_the_ledger_is_exported_while_the_server_runs(
         kept = run_command(
             "erasures", "export", str(tmp_path / "l.jsonl"), cwd=tmp_path, variables=variables
         )
+        no_file = run_command(
+            "erasures", "export", str(tmp_path), cwd=tmp_path, variables=variables
+        )
 
     assert (told.returncode, kept.returncode) == (0, 0), told.stderr + kept.stderr
     lines = [json.loads(line) for line in told.stdout.splitlines()]
@@ -272,6 +275,8 @@ def test_the_ledger_is_exported_while_the_server_runs(
     assert "l.jsonl: 2 erasures" in kept.stdout
     assert (tmp_path / "l.jsonl").read_text() == told.stdout
     assert (tmp_path / "l.jsonl").stat().st_mode & 0o777 == 0o600
+    assert no_file.returncode == 2
+    assert "is no file" in no_file.stderr
 
 
 def test_only_the_right_admin_erases(tmp_path: Path) -> None:

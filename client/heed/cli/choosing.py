@@ -30,7 +30,7 @@ from heed.cli.exits import NOT_PROPAGATED
 from heed.cli.options import Session, connected
 from heed.cli.output import RECORD_COLUMNS, print_json, print_table, record_of, record_row
 from heed.errors import invalid_field
-from heed.model import Evidence, Reach
+from heed.model import Evidence, Reach, RecordKind
 from heed.names import word_of, words_of
 from heed.requests import (
     Choice,
@@ -378,7 +378,8 @@ def _show(answer: SetAnswer) -> None:
         print("  this is the first answer of an earlier call with the same key")
     if answer.still_sent:
         classes = ", ".join(word_of(topic_class) for topic_class in answer.still_sent)
-        print(f"still sent within it: {classes}")
+        is_quiet = any(stored.record.kind is RecordKind.QUIET_HOURS for stored in answer.stored)
+        print(f"still sent {'at other hours' if is_quiet else 'within it'}: {classes}")
     if answer.still_sent_mandatory_topics:
         print(f"mandatory topics still sent: {', '.join(answer.still_sent_mandatory_topics)}")
     if answer.propagated is not None:

@@ -31,7 +31,11 @@ def reading(path: Path) -> Generator[tuple[TextIO, BinaryIO, int | None]]:
 
 @contextmanager
 def writing(path: Path | None) -> Generator[TextIO]:
-    """Open a file to write, which gets its name once it is whole; None and `-`: stdout."""
+    """Open a file to write, which gets its name once it is whole; None and `-`: stdout.
+
+    What is no file (a pipe, `/dev/stdout`) has nothing to protect and is written as it is; a link
+    stays a link, and what it names is replaced.
+    """
     if path is None or path == STREAM:
         out = io.TextIOWrapper(
             sys.stdout.buffer, encoding="utf-8", errors="surrogateescape", newline=""
@@ -42,11 +46,14 @@ def writing(path: Path | None) -> Generator[TextIO]:
         finally:
             out.detach()
         return
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    is_file = path.is_file() or not path.exists()
+    named = path.resolve() if is_file else path
+    written = named.with_name(named.name + PARTIAL_SUFFIX) if is_file else named
+    with written.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         # A crash from here on leaves the partial file, which the next run writes over.
         yield file
-    partial.replace(path)
+    if is_file:
+        written.replace(named)
 
 
 def _text(raw: BinaryIO) -> io.TextIOWrapper:

@@ -72,8 +72,11 @@ def _write(output: Path, lines: bytes) -> None:
     """Write a ledger for its owner's eyes only, whole or not at all."""
     import os
 
-    from heed.errors import UnavailableError
+    from heed.errors import UnavailableError, invalid_field
 
+    if output.exists() and not output.is_file():
+        raise invalid_field("output", f"{output} is no file; leave it out to have stdout")
+    output = output.resolve()  # a link stays, and what it names is replaced
     temporary = output.with_name(f".{output.name}.part")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
