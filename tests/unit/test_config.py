@@ -145,10 +145,29 @@ def test_a_wrong_value_is_refused_with_its_name_and_where_it_came_from() -> None
         ("listen.address", "unix:"),
         ("telemetry.metrics_address", "unix:/run/metrics"),
         ("telemetry.log_format", "xml"),
+        ("web.public_url", "http://news.example.com"),
+        ("web.public_url", "http://localhost.example"),
+        ("web.public_url", "ftp://127.0.0.1"),
+        ("web.public_url", "https://"),
+        ("web.public_url", "https://jane@news.example.com"),
+        ("web.public_url", "https://news.example.com/?a=b"),
     ],
 )
 def test_a_value_outside_its_bounds_is_refused(name: str, value: str) -> None:
     assert name in _violations(flags={name: value})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://news.example.com/heed",
+        "http://127.0.0.1:8080",
+        "http://localhost",
+        "http://[::1]:1",
+    ],
+)
+def test_links_begin_with_https_or_stay_on_this_host(url: str) -> None:
+    assert load(flags={"web.public_url": url}, variables={}).config.web.public_url == url
 
 
 def test_every_wrong_name_and_value_of_one_start_is_told_at_once() -> None:

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
+from heed_server.config.addresses import Address
 from heed_server.config.section import HostPort, Section, setting
 
 PUBLIC_URL_CHARACTERS_MAX = 200
@@ -21,7 +22,8 @@ class WebConfig(Section):
     public_url: str = setting(
         "",
         "What links begin with, as the world reaches `web.address`: `https://news.example.com`. "
-        "Empty: this server makes none. Links end for ever with the name, so it has to stay yours.",
+        "Empty: this server makes none. Links end for ever with the name, so it has to stay yours. "
+        "To try them on one host, `http://127.0.0.1:8080`.",
     )
     behind_proxy: bool = setting(
         False,
@@ -57,12 +59,14 @@ class WebConfig(Section):
 
     @field_validator("public_url")
     @classmethod
-    def _require_https(cls, value: str) -> str:
+    def _require_place(cls, value: str) -> str:
         if not value:
             return value
         parts = urlsplit(value)
         is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
-        if parts.scheme != "https" or not parts.hostname or not is_plain:
+        host = Address(host=parts.hostname or "")
+        schemes = {"https", "http"} if host.is_loopback else {"https"}
+        if parts.scheme not in schemes or not host.host or not is_plain:
             raise ValueError(f"{value!r} is no place for links; write https://news.example.com")
         if len(value) > PUBLIC_URL_CHARACTERS_MAX or not value.isascii() or not value.isprintable():
             raise ValueError(
