@@ -7,7 +7,7 @@ Laws:
 - A token is a demand: the answer is of its revision or later, of its tenant and its history, or
   there is none.
 - Where a lookup key was replaced each subject is looked up under every one, and what is found is
-  one person's. While a call waited another may have begun: then its keys are made anew.
+  one person's. A call's keys are made once it has waited, since meanwhile another may have begun.
 - All the queries of a batch, and of one request of a stream, are answered at one revision and one
   instant.
 """
@@ -92,11 +92,8 @@ class Checks(Answering):
         """
         context = self.enter("CheckSuppression", principal, asked.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal)
-        keys, lookup = wire.keys(asked, context.lookup), context.lookup
         await _await_token(context, asked.token, patience_seconds(seconds_left))
-        if context.lookup is not lookup:
-            keys = wire.keys(asked, context.lookup)
-        return self._answer_one(context, keys, asked)
+        return self._answer_one(context, wire.keys(asked, context.lookup), asked)
 
     async def batch_check(
         self, principal: Principal, asked: BatchAsked, seconds_left: SecondsLeft
@@ -104,12 +101,9 @@ class Checks(Answering):
         """Answer every query of a batch, in order. Raises: as `check_from`, for all of them."""
         context = self.enter("BatchCheckSuppression", principal, asked.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal, len(asked.queries))
-        keys, lookup = wire.keys(asked, context.lookup), context.lookup
         if asked.token:
             await _await_token(context, asked.token, patience_seconds(seconds_left))
-            if context.lookup is not lookup:
-                keys = wire.keys(asked, context.lookup)
-        return self._answer_all(context, keys, asked)
+        return self._answer_all(context, wire.keys(asked, context.lookup), asked)
 
     async def stream_check(self, principal: Principal, asked: StreamAsked) -> StreamChecked:
         """Answer one request of a stream: a batch whose queries are refused one by one.
@@ -118,11 +112,9 @@ class Checks(Answering):
         """
         context = self.enter("StreamCheckSuppression", principal, asked.batch.tenant)
         self.admission.rates.take(RateKind.CHECKS, principal, asked.count)
-        keys, lookup = wire.stream_keys(asked, context.lookup), context.lookup
         if asked.batch.token:
             await _await_token(context, asked.batch.token, STREAM_TOKEN_SECONDS_MAX)
-            if context.lookup is not lookup:
-                keys = wire.stream_keys(asked, context.lookup)
+        keys = wire.stream_keys(asked, context.lookup)
         done = self._answer_each(context, keys, asked.batch)
         if asked.refused:
             in_order = iter(done.answers)
