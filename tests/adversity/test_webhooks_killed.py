@@ -76,21 +76,23 @@ async def test_kill_9_at_each_step_has_it_delivered_again_under_its_id(
 ) -> None:
     variables = settings(tmp_path, receiver)
     server = await asyncio.to_thread(Served(tmp_path, variables=variables).start)
-    try:
+    written = asyncio.Event()
+
+    async def answer(came: Came) -> int:
         if step == "before it arrives":
-            receiver.answer = lambda _: 503
-        if step == "before it is answered":
+            return 503
+        if came.revision == 2:
+            await written.wait()
+            # Stopped, it is answered and can note nothing more.
+            server.signal(signal.SIGSTOP if step == "once it is taken" else signal.SIGKILL)
+        return 204
 
-            def answer(came: Came) -> int:
-                if came.revision == 2 and server.process.poll() is None:
-                    server.signal(signal.SIGKILL)
-                return 204
-
-            receiver.answer = answer
+    receiver.answer = answer
+    try:
         head = await write(server, 3, people=1)
+        written.set()
         if step == "once it is taken":
             await receiver.until_taken(2)
-            server.signal(signal.SIGKILL)
         await receiver.until(lambda: len(receiver.came) >= 2)
         server.signal(signal.SIGKILL)
         await asyncio.to_thread(server.wait)
