@@ -14,7 +14,6 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import partial
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,12 @@ import heed
 from heed.cli.main import app
 from tests.support.agents import ServedAgent
 from tests.support.caches import CachedSyncClient, GoingClock, wait_until
+from tests.support.dashboard import Operator
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.receiver import Receiver, target_file
 from tests.support.served import run_command
-from tests.support.web import URLENCODED, WebServed, path_of, press_at
+from tests.support.web import WebServed, path_of, press_at
 
 ADA = "ada@example.com"
 PUBLIC_URL = "https://news.example.com"
@@ -130,8 +130,8 @@ class Story:
         """The dashboard names everybody who follows, and says that each has applied it, and when."""
         look = Operator(node.edges["dashboard"])
         followers = 4 if self._is_shared else 3
-        wait_until(lambda: _is_applied_by(look.propagation(), followers, revision))
-        shown = look.propagation()
+        wait_until(lambda: _is_applied_by(look.tables("propagation"), followers, revision))
+        shown = look.tables("propagation")
         rows = shown["subscribers"]["rows"]
         names = {row["subscriber"].partition("/")[0] for row in rows}
         assert names == {"node", "tests", "agent"}
@@ -168,36 +168,6 @@ class Story:
         address = "127.0.0.1:1" if at is None else at.address
         with chdir(self._folder):
             return CliRunner().invoke(app, list(words), env={"HEED_ADDRESS": address})
-
-
-class Operator:
-    """Who looks at the dashboard of a server that has no keys yet, from its own host."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._cookie = ""
-        sent = {"Origin": f"http://{address}", "Content-Type": URLENCODED}
-        entered = self._ask("POST", "/sign-in", b"open=yes", sent)
-        assert entered.status == 303
-        self._cookie = str(entered.getheader("set-cookie")).partition(";")[0]
-
-    def at(self, path: str) -> bytes:
-        """What a path of it answers."""
-        answer = self._ask("GET", path, None, {"Cookie": self._cookie})
-        assert answer.status == 200
-        return answer.read()
-
-    def propagation(self) -> dict[str, Any]:
-        """The tables of who has applied what."""
-        tables: dict[str, Any] = json.loads(self.at("/propagation.json"))["tables"]
-        return tables
-
-    def _ask(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> HTTPResponse:
-        connection = HTTPConnection(self._address, timeout=20)
-        connection.request(method, path, body, {**headers, "Connection": "close"})
-        return connection.getresponse()
 
 
 def is_suppressed(sender: heed.SyncClient) -> bool:

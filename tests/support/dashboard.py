@@ -1,13 +1,19 @@
-"""Somebody at the dashboard: its application in this process, asked as a browser asks.
+"""Somebody at the dashboard, who asks as a browser asks: its application in this process, or a
+server's over sockets.
 
 person = Person(app_of(server, keys))
 await person.sign_in(await keys.of("operate"))
 page = await person.get("/propagation")
+
+operator = Operator(server.edges["dashboard"], key)
+tables = operator.tables("propagation")
 """
 
+import json
 import re
 from collections.abc import Mapping
 from html import unescape
+from typing import Any
 from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
@@ -21,7 +27,7 @@ from heed_server.web.dashboard.sessions import Sessions
 from heed_server.web.measures import WebMetrics
 from tests.support.api_keys import Keys
 from tests.support.servers import Running
-from tests.support.web import URLENCODED, Answered, ask
+from tests.support.web import URLENCODED, Answered, ask, ask_at
 
 HOST = "dashboard.example.com"
 ORIGIN = f"https://{HOST}"
@@ -108,6 +114,45 @@ class Person:
             if not value:
                 del self.cookies[name]
         return answered
+
+
+class Operator:
+    """Who is signed in at a server's dashboard; each request has a connection of its own."""
+
+    def __init__(self, address: str, key: str = "") -> None:
+        """Without a key: at a server that asks its own host for none."""
+        self._address = address
+        self.origin = f"http://{address}"
+        self.cookie = ""
+        entered = self.post("/sign-in", {"credential": key} if key else {"open": "yes"})
+        assert entered.code == 303, entered.body.decode()
+        self.cookie = entered.headers["set-cookie"].partition(";")[0]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answered:
+        """Ask for a path, with the session's cookie."""
+        sent = {"Cookie": self.cookie, "Connection": "close", **(headers or {})}
+        return ask_at(self._address, method, path, body, headers=sent)
+
+    def post(self, path: str, form: Mapping[str, str]) -> Answered:
+        """Send a form, as from a page of the dashboard's own."""
+        return self.ask("POST", path, urlencode(form).encode(), {"Origin": self.origin})
+
+    def at(self, path: str) -> bytes:
+        """What a path answers."""
+        answer = self.ask("GET", path)
+        assert answer.code == 200, answer.body.decode()
+        return answer.body
+
+    def tables(self, view: str) -> dict[str, Any]:
+        """The tables of a view, as its JSON has them."""
+        tables: dict[str, Any] = json.loads(self.at(f"/{view}.json"))["tables"]
+        return tables
 
 
 def form_token(page: Answered) -> str:
