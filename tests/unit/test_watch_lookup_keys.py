@@ -7,7 +7,7 @@ import pytest
 
 from heed.errors import UnavailableError
 from heed.keys import LookupKey
-from heed.model import TenantId
+from heed.model import Revision, TenantId
 from tests.support.memory_log import MemoryLog
 from tests.support.streams import Hearer, assert_same, station
 
@@ -59,3 +59,23 @@ async def test_a_snapshot_of_a_later_lookup_key_than_the_node_knows_is_not_sent(
 
     assert not hearer.is_whole
     assert ids(hearer) == [1]
+
+
+async def test_a_snapshot_of_an_earlier_lookup_key_is_not_given_to_who_comes_later(
+    tmp_path: Path,
+) -> None:
+    """While it is kept for others it would end each of their streams."""
+    log = MemoryLog()
+    log.opt_out("ada")
+    async with station(log, tmp_path) as node:
+        first, later = Hearer(), Hearer()
+        async with node.streaming(first):
+            await first.reach(1)
+        log.replace_key()
+        node.commit(1)
+        assert await node.follower.reached(Revision(2), 30)
+        async with node.streaming(later):
+            await later.reach(2)
+
+    assert ids(later) == [1, 2]
+    assert_same(later, log)

@@ -4,7 +4,7 @@ Laws:
 - So many are delivered at a time in the process; the others wait in the order in which they came,
   and their streams stay alive meanwhile.
 - One snapshot a tenant and filter serves all who ask while it is fresh: until a while after its
-  last delivery, and while the log has not moved far beyond it.
+  last delivery, and while the log has not moved far beyond it, nor to another lookup key.
 - Written on the event loop alone.
 """
 
@@ -240,5 +240,7 @@ def _is_fresh(snapshot: SharedSnapshot, hub: Hub) -> bool:
         return False
     head = snapshot.head
     return head is None or (
-        head.epoch == hub.epoch and hub.head - head.revision <= FRESH_CHANGES_MAX
+        head.epoch == hub.epoch
+        and head.lookup_key_id >= hub.tenant.lookup_keys[-1].key_id
+        and hub.head - head.revision <= FRESH_CHANGES_MAX
     )
