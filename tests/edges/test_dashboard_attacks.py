@@ -106,7 +106,7 @@ async def test_a_view_is_shown_by_its_right_and_by_no_other(
         return  # without either nobody comes in
     person = await signed_in(app, keys, *others)
     for suffix in ("", ".part", ".json", ".csv", ".pdf"):
-        assert (await person.get(f"/{view.name}{suffix}")).code in {403, 405}
+        assert (await person.get(f"/{view.name}{suffix}")).code in {403, 404, 405}
     first = await person.get((await person.get("/")).headers["location"])
     form = {"form_token": form_token(first), "type": "email", "identifier": "a@example.com"}
     assert (await person.post(f"/{view.name}", form)).code in {403, 405}
@@ -315,6 +315,38 @@ async def test_another_tenant_is_as_one_that_there_is_not(server: Running, keys:
             assert (crossed.code, absent.code) == (404, 404)
             assert crossed.body.replace(b"other", b"") == absent.body.replace(b"nobody", b"")
         assert (await person.get(f"/{view.name}")).code == 200
+
+
+@pytest.mark.parametrize("view", [one for one in VIEWS if one.form], ids=lambda it: it.name)
+async def test_a_form_too_names_no_tenant_that_is_another_s(
+    server: Running, keys: Keys, view: View
+) -> None:
+    administrator = await keys.of("admin")
+    for name in ("shop", "other"):
+        request = admin.CreateTenantRequest(name=name)
+        await server.call("CreateTenant", request, key=administrator)
+    person = await signed_in(app_of(server, keys), keys, *ALL_RIGHTS, tenant="shop")
+
+    for path in (f"/{view.name}", "/"):
+        crossed = await person.get(f"{path}?tenant=other")
+        absent = await person.get(f"{path}?tenant=nobody")
+        assert (crossed.code, absent.code) == (404, 404)
+        assert crossed.body.replace(b"other", b"") == absent.body.replace(b"nobody", b"")
+    assert (await person.send(f"/{view.name}?tenant=other", page=f"/{view.name}")).code == 404
+
+
+@pytest.mark.parametrize("view", [one for one in VIEWS if one.form], ids=lambda it: it.name)
+async def test_what_a_form_asked_for_has_no_tables_to_be_read_again(
+    server: Running, keys: Keys, view: View
+) -> None:
+    person = await signed_in(app_of(server, keys), keys, *ALL_RIGHTS)
+    asked = {"type": "email", "identifier": "a@example.com", "verify": "day"}
+
+    with capture_logs() as logs:
+        sent = await person.send(f"/{view.name}.part", asked)
+
+    assert (sent.code, (await person.get(f"/{view.name}.part")).code) == (404, 404)
+    assert not logs
 
 
 async def test_what_strangers_wrote_is_text_on_every_page_and_no_formula_in_any_file(

@@ -200,7 +200,7 @@ class DashboardApp:
             return self._first_page(looker)
         name, _, suffix = path.removeprefix("/").partition(".")
         view = BY_NAME.get(name)
-        if view is None or suffix not in {"", _PART, *FORMATS}:
+        if view is None or suffix not in _suffixes_of(view):
             return problem(HTTPStatus.NOT_FOUND, "The views are those of the dashboard.")
         query = dict(request.query_params)
         query.pop("tenant", None)
@@ -220,10 +220,11 @@ class DashboardApp:
 
     def _looker(self, who: SignedIn, tenant: str) -> pages.Looker:
         tenants = self._service.tenants_to_look_at(who.principal)
+        name = tenant or (tenants[0] if tenants else "")
         return pages.Looker(
             principal=who.principal,
             tenants=tenants,
-            tenant=tenant or (tenants[0] if tenants else ""),
+            tenant=self._service.look(who.principal, name).name,
             views=[view for view in VIEWS if view.rights & who.principal.rights],
             form_token=who.session.form_token,
         )
@@ -289,6 +290,11 @@ class DashboardApp:
         return answer(
             HTTPStatus.OK, made.content, made.content_type, {"Content-Disposition": named}
         )
+
+
+def _suffixes_of(view: View) -> set[str]:
+    """Return what an address may have after a view's name; by itself a form is not sent again."""
+    return {"", *FORMATS} if view.form else {"", _PART, *FORMATS}
 
 
 def _asset(name: str) -> Response:
