@@ -1,15 +1,20 @@
 """Tables as files: nothing in them is computed, left out, or markup."""
 
+import asyncio
 import csv
 import io
 import json
+import threading
 from xml.etree import ElementTree as ET
 
 import pytest
 from pypdf import PdfReader
 
 from heed.model import Instant, Revision
+from heed.task_group import TaskGroup
+from heed_server.web.dashboard import exporting
 from heed_server.web.dashboard.charts import Bar, BarChart, Chart, LineChart, Series, Tone, drawn
+from heed_server.web.dashboard.exports import as_pdf as as_pdf_module
 from heed_server.web.dashboard.exports.as_csv import CUT, as_csv
 from heed_server.web.dashboard.exports.as_json import as_json
 from heed_server.web.dashboard.exports.as_pdf import as_pdf
@@ -17,7 +22,9 @@ from heed_server.web.dashboard.exports.stamp import Stamp, file_name
 from heed_server.web.dashboard.tables import Cell, Column, Kind, State, Table
 from heed_server.web.dashboard.texts import seconds_shown, shown
 from heed_server.web.dashboard.view import Shown
+from heed_server.web.dashboard.views import now
 
+WAIT_SECONDS_MAX = 30
 NOW = Instant(1_800_000_000_250_000)
 STAMP = Stamp(
     view="now",
@@ -49,7 +56,7 @@ def rows_of(content: bytes) -> list[list[str]]:
 
 def printed(*tables: Table) -> list[str]:
     made = as_pdf(Shown(tables=tables, now=NOW, revision=Revision(7)), STAMP)
-    return [page.extract_text() for page in PdfReader(io.BytesIO(made)).pages]
+    return [page.extract_text() for page in PdfReader(io.BytesIO(made.content)).pages]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +135,61 @@ def test_pdf_shows_markup_as_text_and_names_what_its_font_has_not() -> None:
 
     assert markup.replace(" ", "") in text.replace("\n", "").replace(" ", "")
     assert "[U+4E2D] und" in text
+
+
+def test_a_row_that_is_higher_than_a_page_goes_on_at_the_next() -> None:
+    """As that of an opt-in whose evidence is long."""
+    pages = printed(table("word " * 1_000, "last"))
+
+    assert len(pages) > 1
+    assert sum(page.count("word") for page in pages) == 1_000
+    assert "last" in pages[-1]
+
+
+def test_a_pdf_is_cut_where_its_texts_are_long_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(as_pdf_module, "PDF_CHARACTERS_MAX", 2_000)
+    rows = table("x" * 3_000, "second"), table(*["中" * 50] * 9), table("short")
+
+    made = as_pdf(Shown(tables=rows, now=NOW, revision=Revision(7)), STAMP)
+
+    assert [(len(one.rows), one.is_cut) for one in made.tables] == [
+        (1, True),
+        (4, True),
+        (1, False),
+    ]
+    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(made.content)).pages)
+    assert text.count("Cut here") == 2
+    assert text.count("x") >= 3_000
+
+
+async def test_a_pdf_that_nobody_waits_for_ends_before_the_next_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end, under_way = threading.Event(), threading.Event(), threading.Semaphore(1)
+
+    def print_slowly(view: Shown, stamp: Stamp) -> as_pdf_module.Printed:
+        assert under_way.acquire(blocking=False)
+        begun.set()
+        assert may_end.wait(WAIT_SECONDS_MAX)
+        under_way.release()
+        return as_pdf_module.Printed(stamp.title.encode(), view.tables)
+
+    monkeypatch.setattr(exporting, "as_pdf", print_slowly)
+    rows = Shown(tables=(table("one"),), now=NOW)
+
+    async def export() -> exporting.Exported | None:
+        return await exporting.export("pdf", now.VIEW, rows, "", tenant="shop", asked_by="jane")
+
+    async with TaskGroup() as group:
+        left = group.create_task(export())
+        await asyncio.to_thread(begun.wait, WAIT_SECONDS_MAX)
+        left.cancel()
+        later = [group.create_task(export()) for _ in range(2)]
+        await asyncio.sleep(0)
+        may_end.set()
+
+    assert left.cancelled()
+    assert [made.content for one in later if (made := one.result())] == [b"Now", b"Now"]
 
 
 def test_a_name_of_a_file_is_of_plain_characters() -> None:

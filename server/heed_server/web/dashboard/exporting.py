@@ -1,9 +1,11 @@
 """Exports of any view: which formats there are, and how each is made.
 
-Law: a PDF is made off the event loop, one at a time, so that no Check waits for one.
+Law: a PDF is made off the event loop, one at a time, so that no Check waits for one. One that
+nobody waits for any more is seen to its end all the same, before the next is begun.
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from heed_server.web.dashboard.exports.as_csv import as_csv
@@ -19,7 +21,7 @@ FORMATS: Final = {
 }
 """Their content types, by the ending of a file's name."""
 
-_one_pdf: Final = asyncio.Semaphore(1)
+_printer: Final = ThreadPoolExecutor(1, thread_name_prefix="pdf")
 
 
 class Exported(NamedTuple):
@@ -59,8 +61,8 @@ async def export(
     elif format_ == "json":
         content = as_json(shown, stamp)
     else:
-        async with _one_pdf:
-            content = await asyncio.to_thread(as_pdf, shown, stamp)
+        printing = asyncio.get_running_loop().run_in_executor(_printer, as_pdf, shown, stamp)
+        content, tables = await printing
     is_cut = any(one.is_cut for one in tables)
     return Exported(
         name=file_name(stamp, *parts, is_cut=is_cut),

@@ -16,7 +16,10 @@ PAGE_ROWS_MAX: Final = 200
 EXPORT_ROWS_MAX: Final = 10_000
 """Rows of a table in a CSV or a JSON file. Higher: an export keeps the loop from Checks longer."""
 PDF_ROWS_MAX: Final = 1_000
-"""Rows of a table in a PDF. Higher: it takes longer to make, a millisecond a row."""
+"""Rows of a table in a PDF. Higher: it takes longer to make, some milliseconds a row."""
+PDF_CHARACTERS_MAX: Final = 150_000
+"""Characters of a table's rows in a PDF, of which one that the font has not is eight; the first row
+is whole in any case. Higher: one that is full of long texts takes longer than its answer may."""
 LIVE_SECONDS: Final = 1.0
 """How often an open page asks again. Lower: open pages cost more; higher: they are behind."""
 SIGN_IN_BURST_SECONDS: Final = 100.0

@@ -3,13 +3,15 @@
 Laws:
 - Whatever it shows is escaped: reportlab's paragraphs read markup.
 - A character that the font has not is written as its number, `[U+4E2D]`, and never left out.
+- A row that is higher than a page goes on at the next one.
 """
 
 import functools
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape
 
 import reportlab
@@ -24,6 +26,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, LongTable, Paragraph, SimpleDocTemplate, Spacer
 
 from heed_server.web.dashboard.exports.stamp import Stamp
+from heed_server.web.dashboard.limits import PDF_CHARACTERS_MAX
 from heed_server.web.dashboard.tables import Column, Kind, Table
 from heed_server.web.dashboard.texts import instant_shown, shown
 from heed_server.web.dashboard.view import Shown
@@ -37,10 +40,18 @@ _WIDTHS: Final = {Kind.TEXT: 3.0, Kind.INSTANT: 2.2, Kind.STATE: 1.6}
 """Of a column against those of numbers, which have 1.3."""
 
 
-def as_pdf(view: Shown, stamp: Stamp) -> bytes:
-    """Return a view as a PDF. It takes a millisecond a row: not to be called on the event loop."""
+class Printed(NamedTuple):
+    """A PDF, and the tables as they are in it."""
+
+    content: bytes
+    tables: tuple[Table, ...]
+
+
+def as_pdf(view: Shown, stamp: Stamp) -> Printed:
+    """Return a view as a PDF. It takes seconds: not to be called on the event loop."""
     fonts = _fonts()
-    widest = max((len(table.seen) for table in view.tables), default=0)
+    tables = tuple(_cut(table, fonts) for table in view.tables)
+    widest = max((len(table.seen) for table in tables), default=0)
     size = A4 if widest <= _PORTRAIT_COLUMNS_MAX else landscape(A4)
     out = io.BytesIO()
     document = SimpleDocTemplate(
@@ -57,10 +68,21 @@ def as_pdf(view: Shown, stamp: Stamp) -> bytes:
         invariant=1,
     )
     parts: list[Flowable] = [Paragraph(_text(stamp.title, fonts), _TITLE), *_origin(stamp, fonts)]
-    for table in view.tables:
+    for table in tables:
         parts += _table(table, size[0] - 2 * _MARGIN, fonts)
     document.build(parts, canvasmaker=functools.partial(_Numbered, stamp=stamp, fonts=fonts))
-    return out.getvalue()
+    return Printed(out.getvalue(), tables)
+
+
+def _cut(table: Table, fonts: frozenset[int]) -> Table:
+    """The table's first rows, one at least, that have no more characters than may be printed."""
+    characters = 0
+    for at, row in enumerate(table.rows):
+        cells = (shown(row[place], column.kind) for place, column in table.seen)
+        characters += sum(len(_plain(text, fonts)) for text in cells)
+        if at and characters > PDF_CHARACTERS_MAX:
+            return replace(table, rows=table.rows[:at], is_cut=True)
+    return table
 
 
 class _Numbered(Canvas):  # type: ignore[misc]  # reportlab has no types
@@ -116,7 +138,9 @@ def _table(table: Table, width: float, fonts: frozenset[int]) -> list[Flowable]:
         *(_row(table.seen, row, fonts) for row in table.rows),
     ]
     shares = [_WIDTHS.get(column.kind, 1.3) for _, column in table.seen]
-    drawn = LongTable(rows, colWidths=[width * one / sum(shares) for one in shares], repeatRows=1)
+    drawn = LongTable(
+        rows, colWidths=[width * one / sum(shares) for one in shares], repeatRows=1, splitInRow=1
+    )
     drawn.setStyle(_LINES)
     parts.append(drawn)
     if table.is_cut:
