@@ -2,19 +2,23 @@
 
 Laws:
 - A text that a spreadsheet would take for a formula begins with an apostrophe instead: of what
-  strangers wrote (a reference, a reason) nothing is ever computed.
+  strangers wrote (a reference, a reason) nothing is ever computed. So does what comes after a
+  semicolon, a tab or a line's end: where those part the cells of a list, it would be one.
 - A file that was cut ends with a row that says so.
 """
 
 import csv
 import io
+import re
 from typing import Final
 
 from heed_server.web.dashboard.tables import Table
 from heed_server.web.dashboard.texts import written
 
 CUT: Final = "(cut here: there are more rows than are told at once)"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - these too
+_FORMULA: Final = r"=+\-@＝＋－＠"  # noqa: RUF001 - these too
+_BEGIN: Final = re.compile(rf"^(?= *[{_FORMULA}\t\r\n])|(?<=[;\t\r\n])(?= *[{_FORMULA}])")
+"""Where a cell begins that would be computed."""
 
 
 def as_csv(table: Table) -> bytes:
@@ -37,6 +41,4 @@ def _guarded(value: str | float | list[str] | None) -> str | float:
         return ""
     if isinstance(value, list):
         value = "; ".join(value)
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    return _BEGIN.sub("'", value) if isinstance(value, str) else value
