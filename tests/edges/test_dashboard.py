@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from heed.model import Revision, Rule, TenantId
 from heed_proto.v1 import admin_service_pb2 as admin
+from heed_proto.v1 import types_pb2 as pb
 from heed_server.web.dashboard import app, limits
 from heed_server.web.dashboard.view import View
 from heed_server.web.dashboard.views import VIEWS
@@ -333,6 +334,44 @@ async def test_a_table_that_is_cut_says_so_on_the_page_and_in_every_file(
     assert "-cut.csv" in listed.headers["content-disposition"]
     assert told["tables"]["subscribers"]["cut"]
     assert "Cut here" in PdfReader(io.BytesIO(printed.body)).pages[0].extract_text()
+
+
+async def test_a_figure_counts_all_where_its_table_is_cut(
+    server: Running, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "EXPORT_ROWS_MAX", 1)
+    everything = await keys.of("admin", "operate")
+    subscriber(server, "mailer")
+    for number in range(2):
+        hold = asks.place_hold(f"stopped-{number}", key=f"hold-{number}")
+        await server.call("PlaceHold", hold, key=everything)
+        topic = asks.declare_topic(f"login-{number}", f"topic-{number}", pb.TOPIC_CLASS_MANDATORY)
+        await server.call("DeclareTopic", topic, key=everything)
+        await opt_out(server, keys, f"choice-{number}", "US")
+    person = await signed_in(server, keys)
+    far_ahead = server.service.now() + 3 * 24 * HOUR * 1_000_000
+    monkeypatch.setattr(server.service, "now", lambda: far_ahead)
+
+    (now,) = (await tables(person, "/now.json"))["now"]
+    (topics,) = (await tables(person, "/topics.json"))["now"]
+    (clock,) = (await tables(person, "/clock.json"))["now"]
+
+    assert now["holds_in_force"] == 2
+    assert topics["mandatory_topics"] == 2
+    assert (clock["waiting"], clock["over"]) == (2, 2)
+
+
+async def test_a_table_of_as_many_rows_as_may_be_told_is_not_cut(
+    server: Running, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "EXPORT_ROWS_MAX", 1)
+    topic = asks.declare_topic("login", "t", pb.TOPIC_CLASS_MANDATORY)
+    await server.call("DeclareTopic", topic, key=await keys.of("admin"))
+    person = await signed_in(server, keys)
+
+    told = json.loads((await person.get("/topics.json")).body)["tables"]
+
+    assert [told[name]["cut"] for name in ("mandatory", "topics")] == [False, False]
 
 
 async def test_a_database_that_is_away_is_said_and_nobody_is_signed_out(

@@ -1,7 +1,8 @@
 """The clock of opt-outs: by when each must have reached everyone, and where it stands."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from heed.deadlines import DeadlineStanding
@@ -51,6 +52,8 @@ class WaitingPage(NamedTuple):
     opt_outs: tuple[Reached, ...]
     known: int
     """How many there are, as far as the log was looked at."""
+    counts: Mapping[DeadlineStanding, int]
+    """How many of these stand where; of what is not in it there is none."""
     unread: int
     """Revisions that nobody looked at yet: what is waited for is more than is told."""
     now: Instant
@@ -103,6 +106,8 @@ class Clocks(Node):
                 for clocked in sorted(found, key=_earliest)[:limit]
             ),
             known=len(found),
+            # Somebody who is behind stands before each of them.
+            counts=Counter(self.rules.standing(one, now, is_applied=False) for one in found),
             unread=head - read,
             now=now,
         )

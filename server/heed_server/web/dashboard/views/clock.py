@@ -73,9 +73,6 @@ async def _page(asking: Asking, before: Revision, size: int) -> ClockPage:
 
 
 def _figures(waiting: WaitingPage) -> Table:
-    counts = dict.fromkeys(DeadlineStanding, 0)
-    for one in waiting.opt_outs:
-        counts[one.standing] += 1
     earliest = next(
         (one.clocked.deadlines[0].time for one in waiting.opt_outs if one.clocked.deadlines), None
     )
@@ -92,8 +89,8 @@ def _figures(waiting: WaitingPage) -> Table:
         rows=[
             [
                 waiting.known,
-                counts[DeadlineStanding.NEAR],
-                counts[DeadlineStanding.OVER],
+                waiting.counts.get(DeadlineStanding.NEAR, 0),
+                waiting.counts.get(DeadlineStanding.OVER, 0),
                 earliest,
                 None if earliest is None else (earliest - waiting.now) / _MICROSECONDS,
             ]

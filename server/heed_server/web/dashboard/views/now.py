@@ -41,7 +41,7 @@ async def read(asking: Asking) -> Shown:
     asked = PageAsked(tenant=tenant, cursor="", page_size=asking.rows_max)
     holds = await service.list_holds(principal, asked)
     now = samples[-1].time
-    in_force = sum(one.hold.is_active(now) for one in holds.items)
+    in_force = sum(hold.is_active(now) for hold in context.follower.index.holds)
     return Shown(
         now=now,
         revision=context.follower.head_revision,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from heed.model import Change, Channel, Topic
+from heed.model import Change, Channel, Topic, TopicClass
 from heed.names import word_of
 from heed_server.auth.policy import Right
 from heed_server.service.tally import Volume
@@ -19,7 +19,7 @@ Volumes = Mapping[tuple[Channel, str], Volume]
 async def read(asking: Asking) -> Shown:
     """Read the declared topics, and what this server allowed because they are mandatory."""
     service, who, tenant = asking.service, asking.principal, asking.tenant
-    mandatory = await service.mandatory_topics(who, tenant, asking.rows_max)
+    mandatory = await service.mandatory_topics(who, tenant, asking.rows_max + 1)
     volumes = service.tally_to_look_at(who, tenant).mandatory.copy()
     context = service.look(who, tenant)
     declared = context.follower.index.topics.declared
@@ -28,7 +28,7 @@ async def read(asking: Asking) -> Shown:
         now=service.now(),
         revision=context.follower.head_revision,
         tables=(
-            _figures(mandatory, volumes),
+            _figures(declared, volumes),
             _mandatory(mandatory, volumes, asking.rows_max),
             _overrides(volumes, asking.rows_max),
             Table(
@@ -46,7 +46,8 @@ async def read(asking: Asking) -> Shown:
     )
 
 
-def _figures(mandatory: Sequence[tuple[Topic, Change | None]], volumes: Volumes) -> Table:
+def _figures(declared: Sequence[Topic], volumes: Volumes) -> Table:
+    mandatory = (one for one in declared if one.topic_class is TopicClass.MANDATORY)
     return Table(
         name="now",
         title="Now",
@@ -57,7 +58,7 @@ def _figures(mandatory: Sequence[tuple[Topic, Change | None]], volumes: Volumes)
         ),
         rows=[
             [
-                sum(not topic.retired for topic, _ in mandatory),
+                sum(not topic.retired for topic in mandatory),
                 sum(volume.messages for volume in volumes.values()),
                 sum(volume.overriding for volume in volumes.values()),
             ]
@@ -73,8 +74,8 @@ def _mandatory(
         name="mandatory",
         title="Mandatory topics",
         columns=_MANDATORY,
-        rows=[_mandatory_topic(topic, change, volumes) for topic, change in mandatory],
-        is_cut=len(mandatory) == rows_max,
+        rows=[_mandatory_topic(topic, change, volumes) for topic, change in mandatory[:rows_max]],
+        is_cut=len(mandatory) > rows_max,
         note="A message about one is sent to whoever opted out of all. Only an operator makes a "
         "topic mandatory, each channel by name. Source, who and why are those of its last change.",
         empty="No topic is mandatory.",
