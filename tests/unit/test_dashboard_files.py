@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import threading
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -175,6 +176,26 @@ def test_a_pdf_is_cut_where_its_texts_are_long_and_says_so(monkeypatch: pytest.M
     text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(made.content)).pages)
     assert text.count("Cut here") == 2
     assert text.count("x") >= 3_000
+
+
+@pytest.mark.parametrize("name", exporting.FORMATS)
+async def test_a_file_is_made_off_the_loop_that_answers_checks(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    threads: set[int] = set()
+    make = getattr(exporting, f"as_{name}")
+
+    def noting(*said: Any) -> Any:
+        threads.add(threading.get_ident())
+        return make(*said)
+
+    monkeypatch.setattr(exporting, f"as_{name}", noting)
+    rows = Shown(tables=(table("one"),), now=NOW)
+
+    made = await exporting.export(name, now.VIEW, rows, "", tenant="shop", asked_by="jane")
+
+    assert made is not None
+    assert len(threads - {threading.get_ident()}) == 1
 
 
 async def test_a_pdf_that_nobody_waits_for_ends_before_the_next_is_begun(

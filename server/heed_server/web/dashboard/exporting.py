@@ -1,7 +1,8 @@
 """Exports of any view: which formats there are, and how each is made.
 
-Law: a PDF is made off the event loop, one at a time, so that no Check waits for one. One that
-nobody waits for any more is seen to its end all the same, before the next is begun.
+Law: a file is made off the event loop, so that no Check waits for one: PDFs, which take seconds,
+one at a time, and so all others. One that nobody waits for any more is seen to its end all the
+same, before the next is begun.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ FORMATS: Final = {
 """Their content types, by the ending of a file's name."""
 
 _printer: Final = ThreadPoolExecutor(1, thread_name_prefix="pdf")
+_writer: Final = ThreadPoolExecutor(1, thread_name_prefix="csv")
 
 
 class Exported(NamedTuple):
@@ -50,6 +52,7 @@ async def export(
         now=shown.now,
         revision=shown.revision,
     )
+    loop = asyncio.get_running_loop()
     tables = shown.tables
     parts: tuple[str, ...] = ()
     if format_ == "csv":
@@ -57,12 +60,11 @@ async def export(
         if not tables:
             return None
         parts = (tables[0].name,)
-        content = as_csv(tables[0])
+        content = await loop.run_in_executor(_writer, as_csv, tables[0])
     elif format_ == "json":
-        content = as_json(shown, stamp)
+        content = await loop.run_in_executor(_writer, as_json, shown, stamp)
     else:
-        printing = asyncio.get_running_loop().run_in_executor(_printer, as_pdf, shown, stamp)
-        content, tables = await printing
+        content, tables = await loop.run_in_executor(_printer, as_pdf, shown, stamp)
     is_cut = any(one.is_cut for one in tables)
     return Exported(
         name=file_name(stamp, *parts, is_cut=is_cut),

@@ -14,7 +14,7 @@ CREDENTIAL_CHARACTERS_MAX: Final = 8_192
 PAGE_ROWS_MAX: Final = 200
 """Rows of a table on a page. Higher: a page takes longer to send, each time something moves."""
 EXPORT_ROWS_MAX: Final = 10_000
-"""Rows of a table in a CSV or a JSON file. Higher: an export keeps the loop from Checks longer."""
+"""Rows of a table in CSV or JSON. Higher: reading them keeps the loop from Checks for longer."""
 PDF_ROWS_MAX: Final = 1_000
 """Rows of a table in a PDF. Higher: it takes longer to make, some milliseconds a row."""
 PDF_CHARACTERS_MAX: Final = 150_000

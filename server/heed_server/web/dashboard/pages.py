@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from heed.model import Instant
 from heed_server.auth.policy import Principal
@@ -168,7 +168,7 @@ def _cell(cell: Cell, column: Column) -> Markup:
         return Markup('<span class="state-word {}">{}</span>').format(cell.tone.value, text)
     if column.kind is Kind.INSTANT and isinstance(cell, int):
         return Markup('<time datetime="{}">{}</time>').format(instant_written(Instant(cell)), text)
-    return Markup("{}").format(text)
+    return escape(text)
 
 
 def _page(name: str, **said: object) -> bytes:
