@@ -110,6 +110,8 @@ class Standing:
     late: tuple[LateLane, ...]
     dead_count: int
     health: Health
+    dead: frozenset[Revision] = frozenset()
+    """The changes whose events are dead letters, which nothing but a replay sends again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,11 @@ async def test_a_target_stands_where_it_begins_and_then_where_it_was_noted(
 
     second = await store.webhooks.open_target(place, BEGIN)
     assert (second.position, second.version, second.late) == (reached, 3, (late,))
-    assert (second.dead_count, second.health) == (1, health)
+    assert (second.dead_count, second.dead, second.health) == (
+        1,
+        frozenset({letter().revision}),
+        health,
+    )
     (told,) = await store.webhooks.targets(place.tenant_id)
     assert (told.target, told.position, told.late_count, told.dead_count) == ("crm", reached, 1, 1)
     assert await store.webhooks.targets(TenantId(99)) == []

@@ -3,7 +3,7 @@
 Law: what is noted is noted whole or not at all, by whoever opened the target last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,14 @@ def _open(connection: Connection, place: Place, begin: Position) -> Standing:
         late=tuple(_late_lanes(connection, place)),
         dead_count=_dead_count(connection, place),
         health=Health(*health),
+        dead=frozenset(_dead_changes(connection, place)),
     )
+
+
+def _dead_changes(connection: Connection, place: Place) -> Iterator[Revision]:
+    """The changes whose events are dead letters; a notice is of no change."""
+    of_changes = select(_DEAD.revision).where(_of(webhook_dead, place), _DEAD.notice == "")
+    return (Revision(one) for one in connection.execute(of_changes).scalars())
 
 
 def _note(connection: Connection, place: Place, version: int, note: Note) -> bool:

@@ -299,6 +299,8 @@ class Deliverer:
         if not await self._means.store.note(self.place, version, order.note(health)):
             raise OvertakenError("another node has taken the target over")
         self._version = version + 1
+        if order.kept():
+            self._woken.set()
 
     async def _note_at_the_end(self, order: Order) -> None:
         with suppress(HeedError, TimeoutError):

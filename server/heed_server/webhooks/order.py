@@ -8,6 +8,8 @@ Laws:
 - Of a lane no event is sent before all that were before it were delivered, or are dead letters.
 - What is noted says of each change up to its position what became of it, so that whoever goes on
   from there leaves none out; what was delivered and not noted yet is delivered again.
+- What was given up is kept before anything that follows it is sent, and from then on sent by a
+  replay alone: else a crash would have it sent again after that.
 - What a subject did under one key comes before what it does under another: a move waits while the
   earlier lane is under way, and where that is late, the new lane is late behind it.
 - Memory is bounded by the window and the number of late lanes; past that nothing more is taken.
@@ -66,6 +68,7 @@ class Order:
         self.read = standing.position
         """Up to where the log was taken."""
         self.dead_count = standing.dead_count
+        self._dead_changes = set(standing.dead)
         self._wanted = wanted
         self._window: deque[_Entry] = deque()
         self._settled: set[Revision] = set()
@@ -77,6 +80,12 @@ class Order:
         self._due: list[tuple[Instant, Lane]] = []
         self._behind: dict[Lane, list[Lane]] = {}
         self._under_way: set[Lane] = set()
+        # Lanes of what was given up: since the last note, and by the note that is being kept.
+        self._given_up: set[Lane] = set()
+        self._being_kept: set[Lane] = set()
+        # What was to be sent meanwhile.
+        self._held_ready: list[Lane] = []
+        self._held_due: list[LateLane] = []
         # What was not noted yet.
         self._noted = standing.position
         self._touched: set[Lane] = set()
@@ -113,7 +122,9 @@ class Order:
     def take(self, change: Change) -> bool:
         """Take the change that follows `read`; False: it has to wait, and was not taken."""
         lane, previous = lane_of(change), _previous_lane(change)
-        if previous is not None and (previous in self._lanes or lane in self._lanes):
+        if previous is not None and (
+            previous in self._lanes or lane in self._lanes or self._is_held(previous)
+        ):
             return False
         before = self.read
         self.read = Position(before.epoch, change.revision, change.running_hash)
@@ -123,7 +134,7 @@ class Order:
             late = LateLane(lane=lane, revision=change.revision, behind=previous)
             self._put_late(late, change.revision)
             self._touched.add(lane)
-        elif self._wanted.is_told(change):
+        elif self.is_told(change):
             self._window.append(_Entry(change, before))
             if lane not in self._lanes:
                 self._lanes[lane] = deque()
@@ -132,11 +143,18 @@ class Order:
             self._lanes[lane].append(change)
         return True
 
+    def is_told(self, change: Change, *, replay: int = 0) -> bool:
+        """Whether the event of a change is to be sent; a dead letter is by a replay alone."""
+        is_dead = not replay and change.revision in self._dead_changes
+        return self._wanted.is_told(change) and not is_dead
+
     def next_in_time(self) -> Sending | None:
         """Begin to send the next event of a lane that is in time; None: there is none."""
         while self._ready:
             lane = self._ready.popleft()
-            if lane in self._lanes and lane not in self._under_way:
+            if self._is_held(lane):
+                self._held_ready.append(lane)
+            elif lane in self._lanes and lane not in self._under_way:
                 self._under_way.add(lane)
                 return Sending(lane, self._lanes[lane][0], None)
         return None
@@ -149,6 +167,9 @@ class Order:
             if late is None or late.next_time > now or lane in self._under_way:
                 continue
             if late.behind is not None and late.behind in self._late:
+                continue
+            if self._is_held(lane) or self._is_held(late.behind):
+                self._held_due.append(late)
                 continue
             self._under_way.add(lane)
             return Sending(lane, None, late)
@@ -179,9 +200,12 @@ class Order:
         self._touched.add(sending.lane)
 
     def given_up(self, sending: Sending, letter: DeadLetter) -> None:
-        """Go on after an event that is a dead letter now."""
+        """Go on after an event that is a dead letter now, once it is kept as one (`kept`)."""
         self._dead.append(letter)
         self.dead_count += 1
+        if not letter.notice:
+            self._dead_changes.add(letter.revision)
+        self._given_up.add(sending.lane)
         self.delivered(sending, letter.revision)
 
     def caught_up(self, sending: Sending, through: Revision) -> None:
@@ -227,11 +251,13 @@ class Order:
         self.dead_count = kept + len(self._dead)
 
     def note(self, health: Health) -> Note:
-        """Return what is to be kept now; from here on it counts as noted."""
+        """Return what is to be kept now, which counts as noted; say so once it is (`kept`)."""
         touched, self._touched = self._touched, set()
         dead, self._dead = self._dead, []
         replayed, self._replayed = self._replayed, []
         self._noted = self.position
+        self._being_kept |= self._given_up
+        self._given_up.clear()
         return Note(
             position=self._noted,
             late=tuple(self._late[lane] for lane in sorted(touched) if lane in self._late),
@@ -240,6 +266,22 @@ class Order:
             replayed=tuple(replayed),
             health=health,
         )
+
+    def kept(self) -> bool:
+        """Go on after what was given up, as it is kept by the last note; False: nothing was."""
+        if not self._being_kept:
+            return False
+        self._being_kept.clear()
+        held_ready, self._held_ready = self._held_ready, []
+        held_due, self._held_due = self._held_due, []
+        self._ready.extend(held_ready)
+        for late in held_due:
+            self._touch_due(late)
+        return True
+
+    def _is_held(self, lane: Lane | None) -> bool:
+        """Whether what was given up of a lane is yet to be kept."""
+        return lane in self._given_up or lane in self._being_kept
 
     def _rewind(self, lane: Lane, letter: DeadLetter, behind: Lane | None) -> None:
         late, number = self._late.get(lane), letter.replay + 1

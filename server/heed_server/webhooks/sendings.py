@@ -173,7 +173,7 @@ class Sendings:
             through = order.read.revision
             try:
                 change = await within(
-                    self._limits.read_seconds_max, self._next_of_lane(late, through)
+                    self._limits.read_seconds_max, self._next_of_lane(order, late, through)
                 )
             except HeedError as error:
                 _log.debug("webhook_not_read", **self._names(), why=error.message)
@@ -186,13 +186,13 @@ class Sendings:
         event = event_of(change, tenant=self._tenant.name, epoch=order.read.epoch)
         return event, change.revision
 
-    async def _next_of_lane(self, late: LateLane, through: Revision) -> Change | None:
+    async def _next_of_lane(self, order: Order, late: LateLane, through: Revision) -> Change | None:
         """Return the next change of a late lane that is told, up to a revision."""
         after = Revision(late.revision - 1)
         while True:
             changes = await self._changes_of(late.lane, after, through)
             for change in changes:
-                if self._target.wanted.is_told(change):
+                if order.is_told(change, replay=late.replay):
                     return change
             if len(changes) < LATE_CHANGES_READ:
                 return None
