@@ -5,7 +5,7 @@ Laws:
   what is waited for of each (`heed_server.web.connections`), a request's head and its body.
 - It takes no signals and writes no line a request: the node is told to stop, and a link in a log
   would be a link in more hands.
-- It stops when it is told to, once what was asked is answered.
+- It stops when it is told to, once what was asked is answered. Who is cut off is told to ask again.
 """
 
 import asyncio
@@ -13,17 +13,19 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Generator
+from http import HTTPStatus
 from typing import Final
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heed.errors import UnavailableError
 from heed.task_group import TaskGroup
 from heed_server.config.addresses import Address
 from heed_server.web.connections import Connection
-from heed_server.web.limits import HEAD_BYTES_MAX, ListenerLimits
+from heed_server.web.limits import HEAD_BYTES_MAX, RETRY_AFTER_SECONDS, ListenerLimits
 from heed_server.web.measures import EdgeMetrics
 
 App = ASGIApp
@@ -69,7 +71,7 @@ class Listener:
         """Those that were taken, until they have shaken hands."""
         self._taking: asyncio.Task[None] | None = None
         self._config = uvicorn.Config(
-            app,
+            _CuttingOff(app),
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -144,6 +146,37 @@ class Listener:
                 )
         finally:
             self._arriving.discard(connection)
+
+
+class _CuttingOff:
+    """An application whose requests may be cut off by a stop, which is no fault of its.
+
+    Only a stop cancels a request here, and its task has nothing else to do.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except asyncio.CancelledError:
+            if not has_begun:
+                await _CUT_OFF(scope, receive, send)
+
+
+_CUT_OFF: Final = PlainTextResponse(
+    "This server is stopping. Ask again.",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    {"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "no-store", "Connection": "close"},
+)
 
 
 class _Server(uvicorn.Server):
