@@ -1,6 +1,8 @@
 """What somebody tries at the dashboard who is not to see it, or to have others do something there."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from heed.model import Revision, TenantId
+from heed.task_group import TaskGroup
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import types_pb2 as pb
 from heed_server.auth.policy import Right
+from heed_server.web.dashboard import app as app_module
 from heed_server.web.dashboard import sessions
+from heed_server.web.dashboard.exporting import Exported
 from heed_server.web.dashboard.limits import DashboardLimits
 from heed_server.web.dashboard.view import View
 from heed_server.web.dashboard.views import VIEWS
@@ -451,6 +456,32 @@ class TestAnOpenServer:
 
         assert (await person.post("/sign-in", {"open": "yes"})).code == 401
         assert b"Go on without one" not in (await person.get("/sign-in")).body
+
+
+async def test_nobody_has_all_others_wait_for_their_pdfs(
+    server: Running, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing = asyncio.Semaphore(0)
+
+    async def export_slowly(suffix: str, *_: Any, **__: Any) -> Exported:
+        if suffix == "pdf":
+            await printing.acquire()
+        return Exported(name="n", content=b"", content_type="", rows=0, is_cut=False)
+
+    monkeypatch.setattr(app_module, "export", export_slowly)
+    app = app_of(server, keys)
+    person, other = await signed_in(app, keys), await signed_in(app, keys, "audit", "operate")
+    async with TaskGroup() as group:
+        asked = [group.create_task(person.get("/now.pdf")) for _ in range(4)]
+        refused = [await one for one in islice(asyncio.as_completed(asked), 2)]
+        others = group.create_task(other.get("/now.pdf"))
+        csv = await person.get("/now.csv")
+        for _ in range(3):
+            printing.release()
+
+    assert sorted(one.result().code for one in asked) == [200, 200, 429, 429]
+    assert {(one.code, one.headers["retry-after"]) for one in refused} == {(429, "5")}
+    assert (csv.code, others.result().code) == (200, 200)
 
 
 async def test_no_line_of_the_log_holds_what_somebody_signed_in_with(

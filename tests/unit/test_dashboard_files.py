@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import threading
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -198,12 +200,43 @@ async def test_a_file_is_made_off_the_loop_that_answers_checks(
     assert len(threads - {threading.get_ident()}) == 1
 
 
+def test_a_pdf_is_given_up_at_its_next_page() -> None:
+    looks = iter([False, True])
+
+    with pytest.raises(as_pdf_module.NotWantedError):
+        as_pdf(Shown(tables=(table(*["row"] * 200),), now=NOW), STAMP, lambda: next(looks))
+
+
+async def test_a_pdf_that_nobody_waits_for_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    def print_slowly(view: Shown, _: Stamp, is_given_up: Callable[[], bool]) -> object:
+        begun.set()
+        end = monotonic() + WAIT_SECONDS_MAX
+        while not is_given_up() and monotonic() < end:
+            given_up.wait(0.001)
+        given_up.set()
+        return as_pdf_module.Printed(b"", view.tables)
+
+    monkeypatch.setattr(exporting, "as_pdf", print_slowly)
+    rows = Shown(tables=(table("one"),), now=NOW)
+
+    async with TaskGroup() as group:
+        left = group.create_task(
+            exporting.export("pdf", now.VIEW, rows, "", tenant="shop", asked_by="jane")
+        )
+        await asyncio.to_thread(begun.wait, WAIT_SECONDS_MAX)
+        left.cancel()
+
+    assert await asyncio.to_thread(given_up.wait, WAIT_SECONDS_MAX / 2)
+
+
 async def test_a_pdf_that_nobody_waits_for_ends_before_the_next_is_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, may_end, under_way = threading.Event(), threading.Event(), threading.Semaphore(1)
 
-    def print_slowly(view: Shown, stamp: Stamp) -> as_pdf_module.Printed:
+    def print_slowly(view: Shown, stamp: Stamp, _: Callable[[], bool]) -> as_pdf_module.Printed:
         assert under_way.acquire(blocking=False)
         begun.set()
         assert may_end.wait(WAIT_SECONDS_MAX)

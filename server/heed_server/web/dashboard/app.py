@@ -13,6 +13,7 @@ Source: ADR 0048.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -21,9 +22,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from heed.errors import ExhaustedError, HeedError, UnauthenticatedError
+from heed.errors import ErrorReason, ExhaustedError, HeedError, UnauthenticatedError
 from heed_server.auth.policy import Principal
 from heed_server.rates import Rate, RateKind
+from heed_server.room import Room
 from heed_server.service import Service
 from heed_server.web.dashboard import pages
 from heed_server.web.dashboard.answers import Cookie, answer, problem, see, status_of
@@ -34,6 +36,8 @@ from heed_server.web.dashboard.limits import (
     EXPORT_ROWS_MAX,
     PAGE_ROWS_MAX,
     PDF_ROWS_MAX,
+    PDFS_MAX,
+    PDFS_OF_PRINCIPAL_MAX,
     SIGN_IN_BURST_SECONDS,
     VIEW_SECONDS_MAX,
     DashboardLimits,
@@ -91,6 +95,13 @@ class DashboardApp:
             limits.sign_ins_per_second_max,
             SIGN_IN_BURST_SECONDS,
             asyncio.get_running_loop().time,
+        )
+
+        self._printing = Room(
+            "PDFs under way",
+            most=("PDFS_MAX", PDFS_MAX),
+            most_of_principal=("PDFS_OF_PRINCIPAL_MAX", PDFS_OF_PRINCIPAL_MAX),
+            reason=ErrorReason.OVERLOADED,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -272,9 +283,12 @@ class DashboardApp:
     async def _export(
         self, view: View, suffix: str, looker: pages.Looker, shown: Shown, table: str
     ) -> Response:
-        made: Exported | None = await export(
-            suffix, view, shown, table, tenant=looker.tenant, asked_by=looker.principal.name
-        )
+        whose = looker.principal
+        place = self._printing.place(whose.identity) if suffix == "pdf" else nullcontext()
+        with place:
+            made: Exported | None = await export(
+                suffix, view, shown, table, tenant=looker.tenant, asked_by=whose.name
+            )
         if made is None:
             return problem(HTTPStatus.NOT_FOUND, "The view has no such table.")
         _log.info(

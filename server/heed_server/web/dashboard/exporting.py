@@ -1,11 +1,12 @@
 """Exports of any view: which formats there are, and how each is made.
 
 Law: a file is made off the event loop, so that no Check waits for one: PDFs, which take seconds,
-one at a time, and so all others. One that nobody waits for any more is seen to its end all the
-same, before the next is begun.
+one at a time, and so all others. One that nobody waits for any more is left by its thread before
+the next is begun.
 """
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -64,7 +65,12 @@ async def export(
     elif format_ == "json":
         content = await loop.run_in_executor(_writer, as_json, shown, stamp)
     else:
-        content, tables = await loop.run_in_executor(_printer, as_pdf, shown, stamp)
+        given_up = threading.Event()
+        try:
+            printing = loop.run_in_executor(_printer, as_pdf, shown, stamp, given_up.is_set)
+            content, tables = await printing
+        finally:
+            given_up.set()
     is_cut = any(one.is_cut for one in tables)
     return Exported(
         name=file_name(stamp, *parts, is_cut=is_cut),

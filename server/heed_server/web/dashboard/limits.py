@@ -20,6 +20,10 @@ PDF_ROWS_MAX: Final = 1_000
 PDF_CHARACTERS_MAX: Final = 150_000
 """Characters of a table's rows in a PDF, of which one that the font has not is eight; the first row
 is whole in any case. Higher: one that is full of long texts takes longer than its answer may."""
+PDFS_MAX: Final = 8
+"""PDFs that are made or wait for it; one more is 429. Higher: the last takes longer than it may."""
+PDFS_OF_PRINCIPAL_MAX: Final = 2
+"""The same of one principal. Higher: one lets all others wait for longer."""
 LIVE_SECONDS: Final = 1.0
 """How often an open page asks again. Lower: open pages cost more; higher: they are behind."""
 SIGN_IN_BURST_SECONDS: Final = 100.0

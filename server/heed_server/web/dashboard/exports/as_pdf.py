@@ -4,11 +4,12 @@ Laws:
 - Whatever it shows is escaped: reportlab's paragraphs read markup.
 - A character that the font has not is written as its number, `[U+4E2D]`, and never left out.
 - A row that is higher than a page goes on at the next one.
+- One that nobody waits for any more is given up at its next page.
 """
 
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -40,6 +41,10 @@ _WIDTHS: Final = {Kind.TEXT: 3.0, Kind.INSTANT: 2.2, Kind.STATE: 1.6}
 """Of a column against those of numbers, which have 1.3."""
 
 
+class NotWantedError(Exception):
+    """Nobody waits for a PDF any more."""
+
+
 class Printed(NamedTuple):
     """A PDF, and the tables as they are in it."""
 
@@ -47,8 +52,12 @@ class Printed(NamedTuple):
     tables: tuple[Table, ...]
 
 
-def as_pdf(view: Shown, stamp: Stamp) -> Printed:
-    """Return a view as a PDF. It takes seconds: not to be called on the event loop."""
+def as_pdf(view: Shown, stamp: Stamp, is_given_up: Callable[[], bool] = lambda: False) -> Printed:
+    """Return a view as a PDF. It takes seconds: not to be called on the event loop.
+
+    Raises:
+        NotWantedError: it was given up meanwhile.
+    """
     fonts = _fonts()
     tables = tuple(_cut(table, fonts) for table in view.tables)
     widest = max((len(table.seen) for table in tables), default=0)
@@ -70,7 +79,8 @@ def as_pdf(view: Shown, stamp: Stamp) -> Printed:
     parts: list[Flowable] = [Paragraph(_text(stamp.title, fonts), _TITLE), *_origin(stamp, fonts)]
     for table in tables:
         parts += _table(table, size[0] - 2 * _MARGIN, fonts)
-    document.build(parts, canvasmaker=functools.partial(_Numbered, stamp=stamp, fonts=fonts))
+    canvas = functools.partial(_Numbered, stamp=stamp, fonts=fonts, is_given_up=is_given_up)
+    document.build(parts, canvasmaker=canvas)
     return Printed(out.getvalue(), tables)
 
 
@@ -88,14 +98,24 @@ def _cut(table: Table, fonts: frozenset[int]) -> Table:
 class _Numbered(Canvas):  # type: ignore[misc]  # reportlab has no types
     """Writes what it is at the foot of every page, once it is known how many there are."""
 
-    def __init__(self, *said: Any, stamp: Stamp, fonts: frozenset[int], **more: Any) -> None:
+    def __init__(
+        self,
+        *said: Any,
+        stamp: Stamp,
+        fonts: frozenset[int],
+        is_given_up: Callable[[], bool],
+        **more: Any,
+    ) -> None:
         super().__init__(*said, **more)
+        self._is_given_up = is_given_up
         self._stamp = stamp
         self._fonts = fonts
         self._pages: list[dict[str, Any]] = []
 
     def showPage(self) -> None:  # noqa: N802 - reportlab's name
-        """Keep a page until all are there."""
+        """Keep a page until all are there. Raises: NotWantedError."""
+        if self._is_given_up():
+            raise NotWantedError
         self._pages.append(dict(self.__dict__))
         said: Any = self
         said._startPage()  # noqa: SLF001 - as reportlab's own showPage
