@@ -77,8 +77,8 @@ Token = Annotated[
 ]
 
 
-class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of a request."""
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a request. Written again it has no member that it did not have (`reading`)."""
 
 
 class Subject(Body, frozen=True, kw_only=True):
