@@ -1,7 +1,9 @@
 """The dashboard of a real server, over sockets: what it tells of a cache, and how it stops."""
 
 import http.client
+import json
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -11,6 +13,7 @@ import pytest
 import heed
 from tests.support.caches import wait_until
 from tests.support.dashboard import Operator
+from tests.support.served import Authority, run_command
 from tests.support.web import WebServed
 
 VARIABLES = {"HEED_DASHBOARD_ADDRESS": "127.0.0.1:0"}
@@ -60,6 +63,28 @@ def test_an_opt_out_is_told_as_applied_by_the_node_and_by_a_cache(
 def states(operator: Operator) -> list[str]:
     """What each subscriber is said to be."""
     return [row["status"] for row in operator.tables("propagation")["subscribers"]["rows"]]
+
+
+def test_behind_tls_the_session_is_for_this_server_alone_until_its_key_is_revoked(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    trusted = ssl.create_default_context(cafile=str(authority.file))
+    made = run_command("keys", "create", "jane", "--right", "operate", "--json", cwd=tmp_path)
+    key = json.loads(made.stdout)
+    with WebServed(tmp_path, *authority.flags(), variables=VARIABLES) as server:
+        operator = Operator(server.edges["dashboard"], key["key"], tls=trusted)
+        page = operator.ask("GET", "/propagation")
+        run_command("keys", "revoke", key["key_id"], cwd=tmp_path)
+        wait_until(lambda: operator.ask("GET", "/propagation.part").code == 401)
+        led = operator.ask("GET", "/propagation")
+
+    assert page.code == 200
+    assert operator.cookie.startswith("__Host-heed=")
+    assert operator.cookie_attributes == {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"}
+    assert (led.code, led.headers["location"]) == (303, "/sign-in")
+    assert key["key"] not in server.log
+    assert operator.cookie.partition("=")[2] not in server.log
 
 
 def test_a_server_that_stops_waits_for_no_open_page(server: WebServed) -> None:

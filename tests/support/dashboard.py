@@ -11,6 +11,7 @@ tables = operator.tables("propagation")
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from html import unescape
 from typing import Any
@@ -119,14 +120,16 @@ class Person:
 class Operator:
     """Who is signed in at a server's dashboard; each request has a connection of its own."""
 
-    def __init__(self, address: str, key: str = "") -> None:
+    def __init__(self, address: str, key: str = "", *, tls: ssl.SSLContext | None = None) -> None:
         """Without a key: at a server that asks its own host for none."""
         self._address = address
-        self.origin = f"http://{address}"
+        self._tls = tls
+        self.origin = f"http://{address}" if tls is None else f"https://{address}"
         self.cookie = ""
         entered = self.post("/sign-in", {"credential": key} if key else {"open": "yes"})
         assert entered.code == 303, entered.body.decode()
-        self.cookie = entered.headers["set-cookie"].partition(";")[0]
+        self.cookie, *attributes = entered.headers["set-cookie"].split("; ")
+        self.cookie_attributes = set(attributes)
 
     def ask(
         self,
@@ -137,7 +140,7 @@ class Operator:
     ) -> Answered:
         """Ask for a path, with the session's cookie."""
         sent = {"Cookie": self.cookie, "Connection": "close", **(headers or {})}
-        return ask_at(self._address, method, path, body, headers=sent)
+        return ask_at(self._address, method, path, body, headers=sent, tls=self._tls)
 
     def post(self, path: str, form: Mapping[str, str]) -> Answered:
         """Send a form, as from a page of the dashboard's own."""
