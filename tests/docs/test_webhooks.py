@@ -30,7 +30,7 @@ def test_every_event_stands_on_the_page_and_no_other() -> None:
 
 
 def test_the_file_of_the_page_is_one(tmp_path: Path) -> None:
-    (block,) = code_blocks(PAGE, "toml")
+    block, _ = code_blocks(PAGE, "toml")
     for one in tomllib.loads(block)["target"]:
         (tmp_path / one["secret_file"]).write_text(SECRET)
 
