@@ -29,7 +29,7 @@ from heed_server.storage.heights import Heights
 from heed_server.storage.keyring import Keyring
 from heed_server.storage.schema import earlier_epochs, heads, store, tenants
 from heed_server.storage.statements import Dialect
-from heed_server.storage.touched import GroupStatements
+from heed_server.storage.touched import group_statements
 from heed_server.store import EarlierEpoch
 from heed_server.writes import Write
 
@@ -74,7 +74,7 @@ def begin_epoch(
     hold_id = hold_of_epoch(epoch)
     writes = [_write(TenantId(tenant_id), hold_id, reason) for tenant_id, _ in named]
     if writes:
-        require_appended(append_group(connection, GroupStatements(dialect), writes, rules))
+        require_appended(append_group(connection, group_statements(dialect), writes, rules))
     return NewEpoch(epoch=epoch, hold_id=hold_id, tenants=tuple(name for _, name in named))
 
 

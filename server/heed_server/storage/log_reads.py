@@ -6,6 +6,7 @@ Laws:
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 from sqlalchemy import Connection, and_, select, tuple_
 from sqlalchemy.types import BigInteger
@@ -121,6 +122,12 @@ class LogStatements:
             records.c.subject,
         )
         self.database_time = Statement(select(dialect.database_time()), dialect)
+
+
+@cache
+def log_statements(dialect: Dialect) -> LogStatements:
+    """Return them for a kind of database, for which a process compiles them once."""
+    return LogStatements(dialect)
 
 
 def read_head(connection: Connection, statements: LogStatements, tenant_id: TenantId) -> Head:

@@ -28,7 +28,7 @@ from heed_server.erasures import Erased
 from heed_server.revocations import Revoked
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
-from heed_server.storage.postgres_dialect import PostgresDialect
+from heed_server.storage.postgres_dialect import postgres_dialect
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class PostgresBackend:
 
     def __init__(self, url: URL, limits: StorageLimits) -> None:
         """Nothing is connected yet: `open` is, and tells what is wrong."""
-        self.dialect = PostgresDialect()
+        self.dialect = postgres_dialect()
         self._limits = limits
         self._turns = Turns(limits)
         self._writing = _writing_engine(url, limits)

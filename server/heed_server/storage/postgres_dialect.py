@@ -1,6 +1,7 @@
 """What differs in PostgreSQL's statements: lists are arrays, and rows are arrays of columns."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -117,6 +118,12 @@ class PostgresDialect:
         compiled = statement.compile(dialect=self.compiler)
         names = [_name(table, column) for table, _, _ in batches for column in table.c]
         return str(compiled), [names.index(name) for name in getattr(compiled, "positiontup", ())]
+
+
+@cache
+def postgres_dialect() -> PostgresDialect:
+    """Return the one of this process: what was compiled for one store is so for the next."""
+    return PostgresDialect()
 
 
 def _insert(table: Table, on_conflict: str) -> Insert:

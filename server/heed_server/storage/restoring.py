@@ -41,7 +41,7 @@ from heed_server.storage.migrations import migrate_to, say_readable, upgrade
 from heed_server.storage.node_rules import has_quiet_hours, keep_out_earlier
 from heed_server.storage.schema import SCHEMA_VERSION, changes
 from heed_server.storage.statements import Dialect, Row, Statement, parameter
-from heed_server.storage.touched import GroupStatements
+from heed_server.storage.touched import group_statements
 from heed_server.store import LogDamagedError
 from heed_server.writes import Write
 
@@ -165,7 +165,7 @@ def _erase_again(
         if one.tenant_id in there
         and is_known.get((one.tenant_id, one.key), Instant(-1)) < one.erase_time
     }
-    rules, statements = rules_of_command(epoch, random_bytes), GroupStatements(dialect)
+    rules, statements = rules_of_command(epoch, random_bytes), group_statements(dialect)
     for tenant_id, key in sorted(wanted):
         name = f"EraseSubject:again-{epoch.hex()}-{key.hex()}"
         write = Write(

@@ -44,14 +44,12 @@ from heed_server.storage.clock import is_trusted, off_ms_by_boot
 from heed_server.storage.deadlines import DeadlineTables
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.group import GroupRules
-from heed_server.storage.log_reads import LogStatements, Place
+from heed_server.storage.log_reads import Place, log_statements
 from heed_server.storage.moving import MoveReader
-from heed_server.storage.past_reads import PastStatements
 from heed_server.storage.rotating import KeyRotation
 from heed_server.storage.snapshots import SqlSnapshot, batches
 from heed_server.storage.sql_trees import SqlTrees
-from heed_server.storage.touched import GroupStatements
-from heed_server.storage.undoing import UndoingStatements
+from heed_server.storage.touched import group_statements
 from heed_server.storage.webhooks import WebhookTables
 from heed_server.storage.writer import Writer, draining
 from heed_server.store import (
@@ -85,13 +83,14 @@ class SqlStore(SqlTrees):
         """`open_store` makes it: the backend is open and its schema is the one this code knows."""
         self._backend = backend
         self._rules = rules
-        self._statements = LogStatements(backend.dialect)
-        self._past = PastStatements(backend.dialect)
-        self._undoing = UndoingStatements(backend.dialect)
+        self._statements = log_statements(backend.dialect)
+        of_groups = group_statements(backend.dialect)
+        self._undoing = of_groups.undoing
+        self._past = of_groups.undoing.past
+        self._erasing = of_groups.erasing
         self._is_closed = False
-        self._erasing = erasing.ErasingStatements(backend.dialect)
         self._overwrite_seconds_max = limits.overwrite_seconds_max
-        self._writer = Writer(backend, GroupStatements(backend.dialect), rules, limits)
+        self._writer = Writer(backend, of_groups, rules, limits)
         self._writer.on_commit(lambda one: rules.heights.saw(one.tenant_id, one.head))
 
     @property

@@ -31,7 +31,7 @@ from heed_server.storage import apsw_driver
 from heed_server.storage.backend import StorageLimits, Turns
 from heed_server.storage.errors import CommitLostError, NotWrittenError, store_unavailable
 from heed_server.storage.placing import require_no_restore
-from heed_server.storage.sqlite_dialect import SqliteDialect, driver_of, new_engine
+from heed_server.storage.sqlite_dialect import driver_of, new_engine, sqlite_dialect
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class SqliteBackend:
 
     def __init__(self, path: Path, limits: StorageLimits) -> None:
         """Nothing is opened yet: `open` does, and tells what is wrong."""
-        self.dialect = SqliteDialect()
+        self.dialect = sqlite_dialect()
         self._path = path
         self._limits = limits
         self._lock_file = -1

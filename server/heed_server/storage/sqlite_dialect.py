@@ -1,6 +1,7 @@
 """What differs in SQLite's statements, and SQLAlchemy's engine over apsw that compiles them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -144,6 +145,12 @@ class SqliteDialect:
                 set_={c.name: statement.excluded[c.name] for c in table.c if not c.primary_key},
             )
         return str(statement.compile(dialect=self.compiler))
+
+
+@cache
+def sqlite_dialect() -> SqliteDialect:
+    """Return the one of this process: what was compiled for one store is so for the next."""
+    return SqliteDialect()
 
 
 def new_engine(path: Path) -> Engine:

@@ -2,8 +2,8 @@
 
 Compiling (or even looking up what was compiled) for every execution costs more than most of these
 statements do, and so does the way through SQLAlchemy's execution, about 100 us where the processor
-has not just been there. A `Statement` is compiled when the store opens; running it hands values to
-the driver's own cursor by position, and rows come back as the driver has them.
+has not just been there. A `Statement` is compiled when the first store of a process opens; running
+it hands values to the driver's own cursor by position, and rows come back as the driver has them.
 
 Laws:
 - No text of SQL is put together by hand; values are always parameters.
@@ -38,6 +38,10 @@ class Dialect(Protocol):
     """What differs between the databases in a transaction's statements."""
 
     compiler: Compiler
+
+    def __hash__(self) -> int:
+        """Return what stands for this very object: statements are kept by it."""
+        ...
 
     def fetch_among(
         self,

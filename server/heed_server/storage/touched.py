@@ -9,6 +9,7 @@ Laws:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ from heed_server.storage.erasing import (
     read_history,
 )
 from heed_server.storage.keyring import Keyring
-from heed_server.storage.moving import MovingStatements, take_away
+from heed_server.storage.moving import take_away
 from heed_server.storage.node_rules import keep_out_earlier, rules_of_nodes
 from heed_server.storage.rows import (
     HOLD_COLUMNS,
@@ -134,7 +135,7 @@ class GroupStatements:
         self.holds_of = AmongSelect(select(holds.c.tenant_id, *HOLD_COLUMNS), holds.c.tenant_id)
         self.addresses = AddressStatements()
         self.undoing = UndoingStatements(dialect)
-        self.moving = MovingStatements(dialect)
+        self.moving = self.undoing.moving
         self.settling = SettlingStatements(dialect, self.moving)
         self.delete_hold = Statement(
             delete(holds).where(
@@ -145,6 +146,12 @@ class GroupStatements:
             "hold",
         )
         self.caps = CapStatements(dialect)
+
+
+@cache
+def group_statements(dialect: Dialect) -> GroupStatements:
+    """Return them for a kind of database, for which a process compiles them once."""
+    return GroupStatements(dialect)
 
 
 class KeyRow(NamedTuple):
