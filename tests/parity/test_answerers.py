@@ -19,8 +19,9 @@ from tests.support.worlds import Ask, World, served
 
 pytestmark = pytest.mark.slow
 
-CHUNKS = 10
-WORLDS_A_CHUNK = 5
+CHUNKS = 2
+"""Each starts an agent, and a process that reads a cache."""
+WORLDS_A_CHUNK = 25
 ASKS_A_WORLD = 200
 
 Cases = list[tuple[World, list[Ask], list[Verdict]]]
@@ -38,7 +39,7 @@ async def test_every_case_of_the_table_is_answered_alike(answerer: str, tmp_path
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("answerer", ANSWERERS)
 async def test_drawn_cases_are_answered_alike(answerer: str, chunk: int, tmp_path: Path) -> None:
-    """Ten chunks of five worlds of 200 questions are 10,000."""
+    """Two chunks of 25 worlds of 200 questions are 10,000."""
     worlds = [drawn(chunk * WORLDS_A_CHUNK + at) for at in range(WORLDS_A_CHUNK)]
 
     await assert_answered_alike(answerer, worlds, tmp_path)
