@@ -30,7 +30,12 @@ from heed_server.service import Service
 from heed_server.web.dashboard import pages
 from heed_server.web.dashboard.answers import Cookie, answer, problem, see, status_of
 from heed_server.web.dashboard.exporting import FORMATS, Exported, export
-from heed_server.web.dashboard.guard import form_of, is_by_own_name, is_from_own_page
+from heed_server.web.dashboard.guard import (
+    form_of,
+    is_asked_by_reader,
+    is_by_own_name,
+    is_from_own_page,
+)
 from heed_server.web.dashboard.limits import (
     CREDENTIAL_CHARACTERS_MAX,
     EXPORT_ROWS_MAX,
@@ -213,6 +218,9 @@ class DashboardApp:
         view = BY_NAME.get(name)
         if view is None or suffix not in _suffixes_of(view):
             return problem(HTTPStatus.NOT_FOUND, "The views are those of the dashboard.")
+        if suffix and not is_asked_by_reader(request):
+            said = "Files are for the pages of this server, and for whoever asks by hand."
+            return problem(HTTPStatus.FORBIDDEN, said)
         query = dict(request.query_params)
         query.pop("tenant", None)
         if view.form is None:

@@ -2,7 +2,7 @@
 
 Laws:
 - A form is taken only from a page of this server's: the browser's own word for it (`Origin`) has to
-  be there, and be this.
+  be there, and be this. Nor has a page of elsewhere a file made, which is noted as its reader's.
 - An open server is entered only by a name of its own host, so that no page from elsewhere reaches
   it by a name of its own that leads here (DNS rebinding).
 """
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from heed_server.web.dashboard.limits import FORM_BYTES_MAX
 from heed_server.web.strangers import body_of
 
+_OWN_SITES: Final = {"same-origin", "none"}
 _OWN_NAMES: Final = {"localhost", "127.0.0.1", "::1"}
 _FIELDS_MAX: Final = 20
 
@@ -24,6 +25,15 @@ def is_from_own_page(request: Request, *, is_secure: bool) -> bool:
     origin = request.headers.get("origin", "")
     scheme = "https" if is_secure else "http"
     return origin.lower() == f"{scheme}://{request.headers.get('host', '')}".lower()
+
+
+def is_asked_by_reader(request: Request) -> bool:
+    """Whether a page of this server, or the reader by hand, asks, as far as the browser says.
+
+    A cookie goes with what any page of the same site asks for: another port, another name beside.
+    Source: Fetch Metadata Request Headers (W3C), `Sec-Fetch-Site`.
+    """
+    return request.headers.get("sec-fetch-site", "none").lower() in _OWN_SITES
 
 
 def is_by_own_name(request: Request) -> bool:
