@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from heed.task_group import TaskGroup
 from heed_server.config.addresses import Address
@@ -41,6 +42,15 @@ async def listening(
     app: App, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[tuple[int, CollectorRegistry]]:
     """The port of an edge in this process, and what it counts."""
+    async with listened(app, tls) as (listener, registry):
+        yield listener.port, registry
+
+
+@asynccontextmanager
+async def listened(
+    app: App, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[tuple[Listener, CollectorRegistry]]:
+    """An edge in this process, and what it counts."""
     registry = CollectorRegistry()
     listener = Listener(
         app,
@@ -53,7 +63,7 @@ async def listening(
     async with TaskGroup() as group:
         group.create_task(listener.run())
         try:
-            yield listener.port, registry
+            yield listener, registry
         finally:
             await listener.stop(None)
 
@@ -150,6 +160,34 @@ async def _send_on(connected: socket.socket) -> None:
         while True:
             await asyncio.get_running_loop().sock_sendall(connected, b"x")
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_who_is_cut_off_by_a_stop_is_told_so_unless_an_answer_has_begun(
+    caplog: pytest.LogCaptureFixture, has_begun: bool
+) -> None:
+    asked = asyncio.Event()
+
+    async def never_end(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if has_begun:
+            length = (b"content-length", b"8")
+            await send({"type": "http.response.start", "status": 200, "headers": [length]})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with listened(never_end) as (listener, _), asyncio.timeout(WAIT_SECONDS_MAX):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(reading("/"))
+        await asked.wait()
+        await listener.stop(0)
+        answered = await reader.read()
+        writer.close()
+
+    assert answered.startswith(b"HTTP/1.1 200" if has_begun else b"HTTP/1.1 503")
+    assert answered.count(b"HTTP/1.1") == 1
+    assert answered.endswith(b"half" if has_begun else b"Ask again.")
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def connections(registry: CollectorRegistry) -> float | None:
