@@ -16,6 +16,8 @@ from heed.keys import LookupKey, LookupKeys
 from heed_proto.v1 import admin_service_pb2 as admin
 from heed_proto.v1 import preference_service_pb2 as preference
 from heed_proto.v1 import types_pb2 as pb
+from heed_server.web import bodies
+from heed_server.web.bodies import BoundedBodies
 from heed_server.web.limits import InboundLimits
 from heed_server.writes import Appended, Write
 from tests.support import requests as asks
@@ -391,6 +393,20 @@ async def test_what_is_too_large_is_told(running: Running, tmp_path: Path) -> No
     name = "heed_inbound_notifications_total"
     assert edge.counted(name, source="postmark", outcome="too_large") == 1
     assert (await edge.post("postmark", COMPLAINT, basic())).code == 200
+
+
+async def test_what_has_no_room_beside_others_comes_again(
+    running: Running, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SNS would not, after 4xx."""
+    monkeypatch.setattr(bodies, "BODY_BYTES_FREE", 0)
+    monkeypatch.setattr(bodies, "BODIES_BYTES_MAX", 10)
+    body = json.dumps(COMPLAINT).encode()
+
+    answer = await ask(BoundedBodies(edge.app), "POST", "/inbound/postmark", body, headers=basic())
+
+    assert (answer.code, "retry-after" in answer.headers) == (503, True)
+    assert await running.head() == 0
 
 
 async def test_what_is_not_verified_has_a_rate_by_address_and_what_is_has_none(

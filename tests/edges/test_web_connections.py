@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from heed.errors import ExhaustedError
 from heed.task_group import TaskGroup
 from heed_server.config.addresses import Address
+from heed_server.web import bodies
 from heed_server.web.certificate import EdgeCertificate
 from heed_server.web.limits import ListenerLimits
 from heed_server.web.listener import App, Listener
@@ -39,16 +42,16 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def listening(
-    app: App, tls: ssl.SSLContext | None = None
+    app: App, tls: ssl.SSLContext | None = None, *, limits: ListenerLimits = HASTY
 ) -> AsyncGenerator[tuple[int, CollectorRegistry]]:
     """The port of an edge in this process, and what it counts."""
-    async with listened(app, tls) as (listener, registry):
+    async with listened(app, tls, limits=limits) as (listener, registry):
         yield listener.port, registry
 
 
 @asynccontextmanager
 async def listened(
-    app: App, tls: ssl.SSLContext | None = None
+    app: App, tls: ssl.SSLContext | None = None, *, limits: ListenerLimits = HASTY
 ) -> AsyncGenerator[tuple[Listener, CollectorRegistry]]:
     """An edge in this process, and what it counts."""
     registry = CollectorRegistry()
@@ -56,7 +59,7 @@ async def listened(
         app,
         Address(host="127.0.0.1", port=0),
         WebMetrics(registry).of("public"),
-        HASTY,
+        limits,
         setting="web.address",
         tls=tls,
     )
@@ -112,6 +115,38 @@ async def test_a_whole_request_after_an_answered_one_is_answered_too(running: Ru
 
     assert answered.count(b"HTTP/1.1 200") == 2
     assert await running.head() == 1
+
+
+async def test_bodies_of_all_connections_together_are_bounded_and_small_ones_get_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodies, "BODIES_BYTES_MAX", 1_000)
+    monkeypatch.setattr(bodies, "BODY_BYTES_FREE", 100)
+
+    async def read(request: Request) -> Response:
+        try:
+            return Response(str(len(await request.body())))
+        except ExhaustedError as error:
+            return Response(error.metadata["limit"], 429)
+
+    def sending(size: int, length: int) -> bytes:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n"
+        return f"{head}\r\n".encode() + bytes(size)
+
+    app = Starlette(routes=[Route("/", read, methods=["POST"])])
+    async with listening(app, limits=ListenerLimits()) as (port, _):
+        large = await told(port, sending(2_000, 2_000))
+        small = await told(port, sending(100, 100))
+        held = asyncio.create_task(told(port, sending(1_000, 2_000)))  # the rest never comes
+        while await told(port, sending(300, 300)) == small.replace(b"100", b"300"):
+            assert not held.done()
+        beside = await told(port, sending(100, 100))
+        held.cancel()
+
+    assert large.endswith(b"BODIES_BYTES_MAX")
+    assert large.startswith(b"HTTP/1.1 429")
+    assert small.endswith(b"100")
+    assert beside.endswith(b"100")
 
 
 async def test_a_body_does_not_wait_until_its_head_is_acknowledged() -> None:

@@ -23,6 +23,14 @@ BODY_BYTES_OF_ONE_MAX: Final = 256 * 1024
 """Bytes of a body of REST about one person or one message, who may be taken on when all else is
 full; more is 413. Fifty opt-ins, each with its evidence, have some 150 KiB."""
 
+BODY_BYTES_FREE: Final = 64 * 1024
+"""So much of each body is always taken; what goes beyond counts towards `BODIES_BYTES_MAX`. Higher:
+each connection may hold that much. Lower: what is small waits for what is large."""
+BODIES_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What the bodies of an edge's requests hold beyond it, all together, until they are answered.
+Higher: who may call, or nobody is known to be yet, fills more memory. Lower: large ones are refused
+while others are read, and come again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerLimits:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from heed.errors import UnavailableError
 from heed.task_group import TaskGroup
 from heed_server.config.addresses import Address
+from heed_server.web.bodies import BoundedBodies
 from heed_server.web.connections import Connection
 from heed_server.web.limits import HEAD_BYTES_MAX, RETRY_AFTER_SECONDS, ListenerLimits
 from heed_server.web.measures import EdgeMetrics
@@ -71,7 +72,7 @@ class Listener:
         """Those that were taken, until they have shaken hands."""
         self._taking: asyncio.Task[None] | None = None
         self._config = uvicorn.Config(
-            _CuttingOff(app),
+            _CuttingOff(BoundedBodies(app)),
             ws="none",
             lifespan="off",
             interface="asgi3",

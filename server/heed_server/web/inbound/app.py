@@ -163,7 +163,10 @@ class _Notifications:
 
     async def _take(self, request: Request, found: OpenSource) -> Response:
         found.opener.admit(request.headers)
-        body = await body_of(request, self._parts.limits.body_bytes_max)
+        try:
+            body = await body_of(request, self._parts.limits.body_bytes_max)
+        except ExhaustedError as error:  # not 429: SNS would not come again
+            return self._failed(found, error.reason.value)
         if body is None:
             self._counted.ended(found.source.name, "too_large")
             _log.error("notification_too_large", source=found.source.name)
