@@ -1,7 +1,7 @@
 """What the dashboard's views of topics, batches and histories show, and to whom."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 import heed
-from heed.model import Instant, Revision
+from heed.model import Change, Instant, Revision
 from heed_proto.v1 import types_pb2 as pb
 from heed_server.webhook_store import DeadLetter, Lane, Note, Place, Position
 from tests.support import requests as asks
@@ -66,6 +66,34 @@ async def test_topics_tell_what_is_sent_over_a_choice_and_by_whose_word(
     assert (mandatory["topic"], mandatory["messages"], mandatory["overriding"]) == ("login", 2, 1)
     assert mandatory["source"] == "preference-page"
     assert (volume["channel"], volume["overriding_share"]) == ("email", 0.5)
+
+
+async def test_each_mandatory_topic_is_told_with_its_own_change_whatever_stands_between(
+    server: Running, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = await keys.of("admin", "operate")
+    for number in range(9):
+        declared = asks.declare_topic(f"t{number}", f"t-{number}", pb.TOPIC_CLASS_MANDATORY)
+        declared.origin.source = f"source of t{number}"
+        await server.call("DeclareTopic", declared, key=admin)
+        for again in range(number % 3):
+            hold = asks.place_hold(key=f"h-{number}-{again}")
+            await server.call("PlaceHold", hold, key=admin)
+    read, reads = server.store.changes_of_tenant, 0
+
+    async def counted(*said: Any, **more: Any) -> Sequence[Change]:
+        nonlocal reads
+        reads += 1
+        return await read(*said, **more)
+
+    monkeypatch.setattr(server.store, "changes_of_tenant", counted)
+    person = await signed_in(server, keys, "operate")
+
+    rows = await rows_of(person, "topics", "mandatory")
+
+    assert len(rows) == 9
+    assert all(row["source"] == f"source of {row['topic']}" for row in rows)
+    assert reads < 5
 
 
 async def test_imports_tell_who_brought_a_list_who_undid_it_and_what_waits(

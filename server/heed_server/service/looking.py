@@ -1,6 +1,6 @@
 """What the dashboard shows beside what callers ask for, to whoever may audit or operate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -105,18 +105,34 @@ class Looking(Node):
         Raises: as `look`.
         """
         context = self.look(principal, tenant)
-        found: list[tuple[Topic, Change | None]] = []
         mandatory = (
             topic
             for topic in context.follower.index.topics.declared
             if topic.topic_class is TopicClass.MANDATORY
         )
-        for topic in islice(mandatory, rows_max):
-            before = Revision(topic.revision - 1)
+        topics = list(islice(mandatory, rows_max))
+        changes = await self._changes_at(context, sorted({topic.revision for topic in topics}))
+        return [(topic, changes.get(topic.revision)) for topic in topics]
+
+    async def _changes_at(
+        self, context: TenantContext, revisions: Sequence[Revision]
+    ) -> Mapping[Revision, Change]:
+        """Return the changes at these ascending revisions, those that are of no subject.
+
+        Where others stand between them it reads several times, and never more often than once each.
+        """
+        found: dict[Revision, Change] = {}
+        left = list(revisions)
+        while left:
             changes = await self.store.changes_of_tenant(
-                context.tenant_id, after=before, through=topic.revision, limit=1
+                context.tenant_id,
+                after=Revision(left[0] - 1),
+                through=left[-1],
+                limit=len(left),
             )
-            found.append((topic, changes[0] if changes else None))
+            found |= {one.revision: one for one in changes}
+            reached = changes[-1].revision if len(changes) == len(left) else left[-1]
+            left = [revision for revision in left if revision > reached]
         return found
 
 
