@@ -162,15 +162,21 @@ def test_a_delay_of_the_stream_is_in_the_age(tmp_path: Path) -> None:
 
 def _least_age(it: Scene) -> timedelta:
     """The youngest that the cache says it is until three further probes came back."""
-    least, came_back = timedelta.max, 0
-    known = it.client.cache._replica.state().known_ns
-    while came_back < 3:
-        stats = it.client.cache.stats()
-        assert stats.age is not None
-        least = min(least, stats.age) if came_back else least
+    ages: list[timedelta] = []
+    came_back, known = 0, it.client.cache._replica.state().known_ns
+
+    def have_come_back() -> bool:
+        nonlocal came_back, known
+        age = it.client.cache.stats().age
+        assert age is not None
+        if came_back:
+            ages.append(age)
         now_known = it.client.cache._replica.state().known_ns
         came_back, known = came_back + (now_known != known), now_known
-    return least
+        return came_back == 3
+
+    wait_until(have_come_back)
+    return min(ages)
 
 
 def test_a_cursor_beyond_the_backlog_gets_a_snapshot_and_ages_meanwhile(tmp_path: Path) -> None:
