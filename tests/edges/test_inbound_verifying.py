@@ -94,6 +94,19 @@ async def test_both_signatures_of_sns_are_believed_and_the_certificate_is_fetche
     assert await running.head() == 1
 
 
+async def test_a_source_may_take_signatures_of_sha_256_alone(
+    running: Running, open_edge: Callable[..., Edge]
+) -> None:
+    edge = open_edge("ses", signature_versions=[2])
+
+    of_sha_1 = await edge.post("ses", sns_envelope(COMPLAINT, version="1"))
+    of_sha_256 = await edge.post("ses", sns_envelope(COMPLAINT, version="2"))
+
+    assert (of_sha_1.code, of_sha_256.code) == (403, 200)
+    assert not_verified(edge, "ses", "version") == 1
+    assert await running.head() == 1
+
+
 CHANGES: Final[list[tuple[Mapping[str, Any], str]]] = [
     ({"Message": COMPLAINT.replace("ada", "bob")}, "signature"),
     ({"MessageId": "another"}, "signature"),

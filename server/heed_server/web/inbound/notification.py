@@ -48,6 +48,8 @@ class Why(enum.StrEnum):
     """What was signed came with other words before."""
     TOPIC = "topic"
     """It is of a topic that the source does not name."""
+    VERSION = "version"
+    """It is signed in a way that the source does not take."""
     CERTIFICATE = "certificate"
     """It names a certificate that is none of the provider's."""
 

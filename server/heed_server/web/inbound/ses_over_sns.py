@@ -56,7 +56,7 @@ class SesOverSns:
         """Return what an envelope holds that SNS signed, or what came raw with the password."""
         if self._secrets and headers.get(_RAW, "").lower() == "true":
             return self._raw(headers, body, reading)
-        envelope = read_envelope(body, self._source.topic_arns)
+        envelope = read_envelope(body, self._source)
         require_signed(envelope, await self._certificates_of(envelope, leave))
         if envelope.kind != NOTIFICATION:
             return envelope.subscription()

@@ -30,6 +30,7 @@ from heed_server.web.inbound.notification import (
     Why,
     decoded,
 )
+from heed_server.web.inbound.sources import SignatureVersion, Source
 
 RSA_BITS_MIN: Final = 2_048
 """Bits of the key of a certificate that is believed."""
@@ -47,9 +48,11 @@ _SIGNED: Final = {
 _SIGNED[END] = _SIGNED[CONFIRMATION]
 _OPTIONAL: Final = frozenset({"Subject"})
 _MESSAGE: Final = "Message"
-_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "1": hashes.SHA1(),  # noqa: S303 - what SNS signs with unless its topic is told otherwise
-    "2": hashes.SHA256(),
+_VERSIONS: Final = {str(version.value): version for version in SignatureVersion}
+_HASHES: Final[dict[SignatureVersion, hashes.HashAlgorithm]] = {
+    # What SNS signs with unless its topic is told otherwise.
+    SignatureVersion.SHA1: hashes.SHA1(),  # noqa: S303 - the same
+    SignatureVersion.SHA256: hashes.SHA256(),
 }
 _OF_SNS: Final = r"https://sns\.[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE_URL = re.compile(
@@ -72,7 +75,7 @@ class Envelope:
     signed: bytes
     """The string that is signed."""
     signature: bytes
-    version: str
+    version: SignatureVersion
 
     def subscription(self) -> Subscription:
         """Return what a message that is no notification says."""
@@ -81,11 +84,11 @@ class Envelope:
         )
 
 
-def read_envelope(body: bytes, topic_arns: Sequence[str]) -> Envelope:
-    """Return the envelope that a body is, if it says that it is of one of these topics.
+def read_envelope(body: bytes, source: Source) -> Envelope:
+    """Return the envelope that a body is, if it says to be of a topic of the source's.
 
     Raises:
-        NotVerifiedError: it is none, or of another topic.
+        NotVerifiedError: it is none, of another topic, or signed in a way that is not taken.
     """
     try:
         said = decoded(body)
@@ -93,13 +96,15 @@ def read_envelope(body: bytes, topic_arns: Sequence[str]) -> Envelope:
         raise NotVerifiedError(Why.MALFORMED) from None
     if not isinstance(said, dict):
         raise NotVerifiedError(Why.MALFORMED)
-    kind, version = _optional(said, "Type"), _optional(said, "SignatureVersion")
+    kind, version = _optional(said, "Type"), _VERSIONS.get(_optional(said, "SignatureVersion"))
     if kind not in _SIGNED or not _optional(said, "Signature"):
         raise NotVerifiedError(Why.ABSENT)
-    if _optional(said, "TopicArn") not in topic_arns:
+    if _optional(said, "TopicArn") not in source.topic_arns:
         raise NotVerifiedError(Why.TOPIC)
-    if version not in _HASHES:
+    if version is None:
         raise NotVerifiedError(Why.MALFORMED)
+    if version not in source.signature_versions:
+        raise NotVerifiedError(Why.VERSION)
     try:
         signature = base64.b64decode(_optional(said, "Signature"), validate=True)
     except (binascii.Error, ValueError):

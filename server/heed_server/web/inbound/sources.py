@@ -64,6 +64,13 @@ class OptOutReach(enum.StrEnum):
     TRANSACTIONAL = "transactional"
 
 
+class SignatureVersion(enum.IntEnum):
+    """How SNS signs, as the topic's attribute `SignatureVersion` says."""
+
+    SHA1 = 1
+    SHA256 = 2
+
+
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=2_048)]
 _Arn = Annotated[str, msgspec.Meta(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w.-]{1,256}$")]
@@ -95,6 +102,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """SNS: the topics that are believed."""
     certificates_file: str = ""
     """SNS: the certificates that are believed, PEM. Empty: they are got from SNS by https."""
+    signature_versions: Annotated[frozenset[SignatureVersion], msgspec.Meta(min_length=1)] = (
+        frozenset(SignatureVersion)
+    )
+    """SNS: which signatures are believed."""
     confirm: bool = False
     """SNS: whether a subscription of these topics is confirmed when it asks; else it is logged."""
     opt_out: OptOutScope = OptOutScope()
@@ -168,14 +179,19 @@ def refusal(origin: str, said: str) -> InvalidArgumentError:
 
 def _wrong_with(source: Source) -> str:
     """What contradicts itself in a source; empty: nothing."""
-    of_sns = bool(source.topic_arns or source.certificates_file or source.confirm)
+    of_sns = bool(
+        source.topic_arns
+        or source.certificates_file
+        or source.confirm
+        or source.signature_versions != frozenset(SignatureVersion)
+    )
     if source.provider is Provider.SES:
         if not source.topic_arns:
             return "needs topic_arns: the SNS topics that SES publishes to"
         if bool(source.user) != bool(source.secret_files):
             return "needs user and secret_files, both or neither"
     elif of_sns:
-        return "has topic_arns, certificates_file or confirm, which are of SES"
+        return "has topic_arns, certificates_file, signature_versions or confirm, which are of SES"
     elif not source.secret_files:
         return "needs secret_files: what its notifications are verified by"
     if source.provider is Provider.POSTMARK and not source.user:
