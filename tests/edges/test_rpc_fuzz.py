@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import pytest_asyncio
 from grpc import aio
 
 from heed.errors import ErrorReason, HeedError
@@ -32,9 +33,19 @@ STANDARD = (
 )
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     async with running_server(tmp_path) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def unchanged(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A server of which nothing is asked that it does not refuse."""
+    async with running_server(tmp_path_factory.mktemp("unchanged")) as running:
         yield running
 
 
@@ -75,8 +86,8 @@ async def test_messages_that_lie_get_a_clear_error(server: Running, name: str) -
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-async def test_ten_megabytes_are_refused(server: Running, name: str) -> None:
-    error = await refusal_of(server, name, b"\0" * 10_000_000)
+async def test_ten_megabytes_are_refused(unchanged: Running, name: str) -> None:
+    error = await refusal_of(unchanged, name, b"\0" * 10_000_000)
 
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -84,7 +95,7 @@ async def test_ten_megabytes_are_refused(server: Running, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({*METHODS} - {"StreamCheckSuppression"}))
 async def test_strings_as_long_as_a_message_may_be_are_refused_briefly(
-    server: Running, name: str
+    unchanged: Running, name: str
 ) -> None:
     """Each string field in turn holds a megabyte; whatever is echoed of it is cut."""
     asked = ask.VALID[name]()
@@ -94,7 +105,7 @@ async def test_strings_as_long_as_a_message_may_be_are_refused_briefly(
         spoilt = ask.VALID[name]()
         setattr(spoilt, field.name, "é" * 500_000)
 
-        error = await refusal_of(server, name, spoilt.SerializeToString())
+        error = await refusal_of(unchanged, name, spoilt.SerializeToString())
 
         assert error is not None, field.name
         assert len(error.details() or "") <= limits.STATUS_MESSAGE_CHARACTERS_MAX
@@ -115,10 +126,10 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("field", BATCHES)
-async def test_ten_thousand_and_one_items_are_too_many(server: Running, field: str) -> None:
+async def test_ten_thousand_and_one_items_are_too_many(unchanged: Running, field: str) -> None:
     name, asked = BATCHES[field]
 
-    error = await refusal_of(server, name, asked.SerializeToString())
+    error = await refusal_of(unchanged, name, asked.SerializeToString())
 
     assert error is not None
     refused = error_of(error)
@@ -133,25 +144,25 @@ async def test_ten_thousand_and_one_items_are_too_many(server: Running, field: s
     ("field", "name"), [("subjects", "SetPreference"), ("choices", "SetPreference")]
 )
 async def test_ten_thousand_of_what_a_person_has_few_of_are_refused(
-    server: Running, field: str, name: str
+    unchanged: Running, field: str, name: str
 ) -> None:
     asked = ask.set_preference()
     getattr(asked, field).extend([getattr(asked, field)[0]] * 10_000)
 
-    error = await refusal_of(server, name, asked.SerializeToString())
+    error = await refusal_of(unchanged, name, asked.SerializeToString())
 
     assert error is not None
     assert error_of(error).metadata["field"] == field
 
 
-async def test_an_error_with_all_its_violations_reaches_every_peer(server: Running) -> None:
+async def test_an_error_with_all_its_violations_reaches_every_peer(unchanged: Running) -> None:
     """A plain channel, with the metadata bounds that every peer has by default."""
     asked = ask.batch_check(10_000)
     for query in asked.queries:
         query.channel = pb.CHANNEL_UNSPECIFIED
-    async with aio.insecure_channel(server.address) as plain:
+    async with aio.insecure_channel(unchanged.address) as plain:
         with pytest.raises(HeedError) as refused:
-            await server.call("BatchCheckSuppression", asked, channel=plain)
+            await unchanged.call("BatchCheckSuppression", asked, channel=plain)
 
     assert refused.value.reason is ErrorReason.INVALID_FIELD
     assert refused.value.metadata["violations"] == "10000"
@@ -160,9 +171,9 @@ async def test_an_error_with_all_its_violations_reaches_every_peer(server: Runni
 @pytest.mark.parametrize("path", STANDARD)
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x03\xed\xa0\x80", b"\x0a\x05ab"])
 async def test_the_standard_services_refuse_bytes_that_are_no_message(
-    server: Running, path: str, data: bytes
+    unchanged: Running, path: str, data: bytes
 ) -> None:
-    method: aio.StreamStreamMultiCallable[bytes, bytes] = server.channel.stream_stream(path)
+    method: aio.StreamStreamMultiCallable[bytes, bytes] = unchanged.channel.stream_stream(path)
 
     with pytest.raises(aio.AioRpcError) as refused:
         await anext(aiter(method(iter([data]), timeout=10)))
@@ -170,8 +181,8 @@ async def test_the_standard_services_refuse_bytes_that_are_no_message(
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_method_that_does_not_exist_is_unimplemented(server: Running) -> None:
-    unary: aio.UnaryUnaryMultiCallable[bytes, bytes] = server.channel.unary_unary(
+async def test_a_method_that_does_not_exist_is_unimplemented(unchanged: Running) -> None:
+    unary: aio.UnaryUnaryMultiCallable[bytes, bytes] = unchanged.channel.unary_unary(
         "/heed.v1.PreferenceService/Forget"
     )
 
