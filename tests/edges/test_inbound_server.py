@@ -5,15 +5,17 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.support.inbound import basic, source, write_sources
+from tests.support.postgres import Postgres
 from tests.support.served import WAIT_SECONDS_MAX, environment, run_command
 from tests.support.web import Answered, WebServed
+from tests.support.worked import migrated_database
 
 ADA: Final = "ada@example.com"
 COMPLAINT: Final = json.dumps(
@@ -21,6 +23,17 @@ COMPLAINT: Final = json.dumps(
 ).encode()
 
 pytestmark = pytest.mark.slow  # each starts processes
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """The variables of a server on each database."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    with migrated_database(postgres, tmp_path) as variables:
+        yield variables
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -48,9 +61,9 @@ def is_allowed(server: WebServed) -> bool:
 
 
 def test_reported_over_http_it_is_committed_and_a_check_over_grpc_says_suppressed(
-    tmp_path: Path,
+    tmp_path: Path, storage: Mapping[str, str]
 ) -> None:
-    with WebServed(tmp_path, variables=variables(tmp_path)) as server:
+    with WebServed(tmp_path, variables=variables(tmp_path) | dict(storage)) as server:
         edge = server.edges["inbound"]
         before = is_allowed(server)
 
