@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+from heed.errors import InvalidArgumentError
+
+MAIL_LINE_CHARACTERS_MAX: Final = 998
+"""Characters of a line of a mail (RFC 5322, 2.1.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +25,19 @@ class Link:
         DKIM has to sign both, or that button is not shown. Nor is it where the link stands in
         encoded words, as `email.message.EmailMessage` writes it by its own policies: give it one
         with `max_line_length=998`.
+
+        Raises:
+            InvalidArgumentError: the link does not fit a line, which mail servers would cut.
         """
-        return {
-            "List-Unsubscribe": f"<{self.url}>",
-            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        }
+        line = f"List-Unsubscribe: <{self.url}>"
+        if len(line) > MAIL_LINE_CHARACTERS_MAX:
+            raise InvalidArgumentError(
+                f"a link of {len(self.url)} characters does not fit a line of a mail's header, "
+                f"which has {MAIL_LINE_CHARACTERS_MAX} at most; name a shorter topic, or have a "
+                "shorter web.public_url"
+            )
+        name, _, value = line.partition(": ")
+        return {name: value, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

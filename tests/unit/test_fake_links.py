@@ -6,6 +6,7 @@ import pytest
 
 import heed
 from heed import NotFoundError
+from heed.links import MAIL_LINE_CHARACTERS_MAX, Link
 from heed.testing import FakeSyncClient
 
 ADA = heed.email("ada@example.com")
@@ -55,3 +56,14 @@ def test_a_fake_makes_page_links_that_say_when_they_end() -> None:
 
     assert link.url.startswith("https://heed.invalid/p/")
     assert before <= link.expire_time - timedelta(hours=24) <= client.clock.now()
+
+
+def test_a_link_that_a_mail_cannot_carry_in_one_line_makes_no_header() -> None:
+    """Mail servers would cut it, and the button of the mail program would be lost in silence."""
+    longest = MAIL_LINE_CHARACTERS_MAX - len("List-Unsubscribe: <>")
+
+    headers = Link(url="u" * longest).headers
+
+    assert headers["List-Unsubscribe"] == f"<{'u' * longest}>"
+    with pytest.raises(heed.InvalidArgumentError, match="name a shorter topic"):
+        _ = Link(url="u" * (longest + 1)).headers
