@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from heed import hours, keys, quiet
+from heed import links as mail_links
 from heed.connection import asking
 from heed.formats import streams, tables
 from heed.importing import chunks
@@ -63,6 +64,7 @@ from heed_server.webhooks import (
 from tests.docs.pages import DOCS
 
 OTHERS = (
+    mail_links,
     clocks,
     reading,
     deadline_watch,
