@@ -100,7 +100,10 @@ async def _read_to(mirror: Mirror, context: JetStreamContext, revision: int, str
         "",
         stream=stream,
         config=ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=mirror.sequence + 1
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=mirror.sequence + 1,
+            # NATS drops one that nobody asks for 5 s, as on a busy machine, and says nothing.
+            inactive_threshold=WAIT_SECONDS_MAX,
         ),
     )
     while mirror.revision < revision:
