@@ -10,7 +10,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from heed.cli.main import app
 from tests.support.served import Authority, Served, run_command
 
 pytestmark = pytest.mark.slow
@@ -33,18 +35,34 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ge
 
 
 @pytest.fixture(scope="module")
-def heed(server: Served, authority: Authority) -> Heed:
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("HEED_")}
+def variables(server: Served, authority: Authority) -> dict[str, str]:
+    """What says to the command where the server is."""
+    return {"HEED_ADDRESS": server.address, "HEED_CA_FILE": str(authority.file)}
+
+
+@pytest.fixture
+def heed(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Heed:
+    """The command, run in this process."""
+    for name in [name for name in os.environ if name.startswith("HEED_")]:
+        monkeypatch.delenv(name)
 
     def run(*arguments: str, key: str | None, given: str = "") -> subprocess.CompletedProcess[str]:
-        environment = bare | {
-            "HEED_ADDRESS": server.address,
-            "HEED_CA_FILE": str(authority.file),
-            **({} if key is None else {"HEED_API_KEY": key}),
-        }
+        environment = variables | ({} if key is None else {"HEED_API_KEY": key})
+        done = CliRunner().invoke(app, arguments, input=given, env=environment)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def heed_process(variables: dict[str, str]) -> Heed:
+    """The command as it is installed, in a process of its own."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("HEED_")}
+
+    def run(*arguments: str, key: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [HEED, *arguments],
-            env=environment,
+            env=bare | variables | {"HEED_API_KEY": key},
             input=given,
             capture_output=True,
             text=True,
@@ -71,15 +89,15 @@ def key(new_key: Callable[..., str]) -> str:
     return new_key("check", "write", "consent", "suppress", "admin", "audit", "operate", "export")
 
 
-def test_a_choice_is_recorded_checked_explained_and_exported(heed: Heed, key: str) -> None:
+def test_a_choice_is_recorded_checked_explained_and_exported(heed_process: Heed, key: str) -> None:
     whom = ["--email", "Ada@Example.com"]
     scope = ["--channel", "email", "--topic", "marketing"]
 
-    before = heed("check", *whom, "--topic", "marketing.weekly", key=key)
-    done = heed("set", "opt-out", *whom, *scope, "--source", "preference-page", key=key)
-    after = heed("check", *whom, "--topic", "marketing.weekly", "--json", key=key)
-    why = heed("explain", *whom, "--topic", "marketing.weekly", key=key)
-    exported = heed("export", "--topic", "marketing", "--channel", "email", key=key)
+    before = heed_process("check", *whom, "--topic", "marketing.weekly", key=key)
+    done = heed_process("set", "opt-out", *whom, *scope, "--source", "preference-page", key=key)
+    after = heed_process("check", *whom, "--topic", "marketing.weekly", "--json", key=key)
+    why = heed_process("explain", *whom, "--topic", "marketing.weekly", key=key)
+    exported = heed_process("export", "--topic", "marketing", "--channel", "email", key=key)
 
     assert (before.returncode, done.returncode, after.returncode) == (0, 0, 10), done.stderr
     assert json.loads(after.stdout)["rule"] == "opt_out"
@@ -92,11 +110,11 @@ def test_a_choice_is_recorded_checked_explained_and_exported(heed: Heed, key: st
     )
 
 
-def test_a_list_is_checked(heed: Heed, key: str) -> None:
+def test_a_list_is_checked(heed: Heed, heed_process: Heed, key: str) -> None:
     heed("suppressions", "add", "--email", "gone@example.com", "--cause", "bounce", key=key)
     given = "email,topic\ngone@example.com,news\nhere@example.com,news\nnonsense,news\n"
 
-    done = heed("check", "-", key=key, given=given)
+    done = heed_process("check", "-", key=key, given=given)
 
     verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(done.stdout))]
     assert verdicts == ["suppressed", "allowed", "invalid"]
