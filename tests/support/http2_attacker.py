@@ -48,18 +48,24 @@ class Sent:
 
 
 class SpentError(Exception):
-    """The attack has sent all that it may."""
+    """The attack has sent all that it may, or for as long."""
 
 
 class Attacker:
     """One connection, over which anything may be sent."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Sent
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        sent: Sent,
+        ends_at: float,
     ) -> None:
+        """`ends_at`, on the loop's clock: a peer that reads all leaves the loop no turn to say so."""
         self.writer = writer
         self.sent = sent
         self._reader = reader
+        self._ends_at = ends_at
         self._stream = -1
 
     def next_stream(self) -> int:
@@ -77,7 +83,8 @@ class Attacker:
     async def send(self, data: bytes) -> None:
         """Send, and wait where the server does not read."""
         self.sent.sent_bytes += len(data)
-        if self.sent.frames > FRAMES_MAX or self.sent.sent_bytes > BYTES_MAX:
+        is_late = asyncio.get_running_loop().time() > self._ends_at
+        if is_late or self.sent.frames > FRAMES_MAX or self.sent.sent_bytes > BYTES_MAX:
             raise SpentError
         self.writer.write(data)
         await self.writer.drain()
@@ -286,6 +293,7 @@ async def attack(name: str, host: str, port: int, seconds: float) -> Sent:
     """Attack for so long, opening a connection anew for each that the server closes."""
     act, connections, reads = ATTACKS[name]
     sent = Sent()
+    ends_at = asyncio.get_running_loop().time() + seconds
 
     async def again() -> None:
         while True:
@@ -296,7 +304,7 @@ async def attack(name: str, host: str, port: int, seconds: float) -> Sent:
                 await asyncio.sleep(0.1)
                 continue
             try:
-                await _one(act, Attacker(reader, writer, sent), reads=reads)
+                await _one(act, Attacker(reader, writer, sent, ends_at), reads=reads)
             except (OSError, asyncio.IncompleteReadError):
                 sent.closed_by_server += 1
             finally:
@@ -304,7 +312,7 @@ async def attack(name: str, host: str, port: int, seconds: float) -> Sent:
             await asyncio.sleep(0.01)
 
     with contextlib.suppress(TimeoutError, SpentError):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(ends_at):
             await asyncio.gather(*(again() for _ in range(connections)))
     return sent
 
