@@ -12,6 +12,7 @@ Laws:
 
 import asyncio
 import functools
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -57,6 +58,7 @@ _SINGLE: Final = (
     "normaliser_version",
 )
 _SEVERAL: Final = ("channels", "topics")
+_VERSION: Final = re.compile(r"[0-9]{1,4}")
 
 
 async def run_changes(serving: Serving, exchange: Exchange) -> None:
@@ -196,7 +198,8 @@ def _read_seconds(text: str, duration: Duration, violations: Violations) -> None
 
 
 def _version(text: str, name: str, violations: Violations) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= VERSION_MAX:
+    # Of too many digits Python reads no number at all, and says so by an error.
+    if _VERSION.fullmatch(text) and int(text) <= VERSION_MAX:
         return int(text)
     violations.add(name, f"must be a whole number, at most {VERSION_MAX}")
     return 0
