@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,9 @@ def policies_of(file: Path | None = None) -> Policies:
     Raises:
         InvalidArgumentError: the file cannot be read, or says what cannot be.
     """
-    shipped = resources.files("heed_server.deadlines").joinpath("policies.toml").read_text("utf-8")
-    said = tomllib.loads(shipped)
     if file is None:
-        return _checked("policies.toml", said)
-    return _checked(str(file), merged(said, _read(file)))
+        return _shipped()
+    return _checked(str(file), merged(_shipped_said(), _read(file)))
 
 
 def merged(shipped: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +38,17 @@ def merged(shipped: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(first, dict) and isinstance(second, dict):
             whole[table] = {**first, **second}
     return whole
+
+
+@cache
+def _shipped() -> Policies:
+    """The shipped policies alone, which are the same for as long as a process lives."""
+    return _checked("policies.toml", _shipped_said())
+
+
+def _shipped_said() -> dict[str, Any]:
+    file = resources.files("heed_server.deadlines").joinpath("policies.toml")
+    return tomllib.loads(file.read_text("utf-8"))
 
 
 def _read(file: Path) -> dict[str, Any]:
