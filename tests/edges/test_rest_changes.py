@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from heed_proto.v1 import types_pb2 as pb
 from heed_server.watch import WatchLimits
 from heed_server.watch import stream as watch_stream
 from heed_server.web.rest import changes, events
@@ -30,6 +31,13 @@ def rest(server: Running) -> Rest:
 
 async def opt_out(server: Running, key: str, email: str = ADA) -> None:
     await server.call("SetPreference", asks.set_preference(email=email, key=key))
+
+
+async def quiet_hours(server: Running, key: str) -> None:
+    night = pb.QuietPeriod(start_minute=22 * 60, end_minute=8 * 60)
+    hours = pb.QuietHours(time_zone="Europe/Vienna", periods=[night])
+    choice = pb.Choice(scope=pb.Scope(channel=pb.CHANNEL_EMAIL), quiet_hours=hours)
+    await server.call("SetPreference", asks.set_preference(choice, key=key))
 
 
 async def stand(stream: Following) -> list[str]:
@@ -135,6 +143,39 @@ async def test_a_reader_of_another_life_of_the_store_is_reset(
         reset = await again.next("reset")
 
     assert reset.body["reason"] == "epoch_changed"
+
+
+async def test_a_reader_of_earlier_rules_is_sent_away_before_what_it_cannot_decide_by(
+    server: Running, rest: Rest
+) -> None:
+    """Back again it is told first which rules are needed, so that it allows nothing by itself."""
+    query = "subscriber=old&rule_version=1"
+    await opt_out(server, "k-1")
+    async with following(rest, query) as stream:
+        opened = await stream.next("opened")
+        await stand(stream)
+        await quiet_hours(server, "k-2")
+        await stream.next("draining")
+    async with following(rest, query, last_id=stream.last_id) as back:
+        again = await back.next("opened")
+        moved = await back.next("changes")
+
+    assert (opened.body["rule_version"], again.body["rule_version"]) == (1, 2)
+    assert (moved.body["after"], moved.body["through"], moved.body["changes"]) == (1, 2, [])
+
+
+async def test_a_reader_of_these_rules_is_told_of_quiet_hours_as_they_are(
+    server: Running, rest: Rest
+) -> None:
+    await opt_out(server, "k-1")
+    async with following(rest, "subscriber=new&rule_version=2") as stream:
+        await stand(stream)
+        await quiet_hours(server, "k-2")
+        change = await stream.next("changes")
+
+    (told,) = change.body["changes"]
+    assert told["rule_version"] == 2
+    assert told["set_record"]["quiet_hours"]["time_zone"] == "Europe/Vienna"
 
 
 async def test_what_a_filter_leaves_out_is_not_told_and_moves_the_reader(
