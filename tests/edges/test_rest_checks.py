@@ -114,6 +114,29 @@ async def test_http_is_refused_by_its_own_status(rest: Rest) -> None:
     assert accept.body["type"] == "about:blank"
 
 
+async def test_what_a_query_says_is_not_passed_over(server: Running, rest: Rest) -> None:
+    """Who names a tenant there would be told, and would write, of another one."""
+    opt_out = {"subjects": [{"email": "ada@example.com"}], "origin": {"source": "crm"}}
+
+    check = await rest.post("/v1/checks?tenant=other", a_check())
+    write = await rest.post(
+        "/v1/opt-outs?tenant=other", opt_out, {"idempotency-key": "of-another-tenant"}
+    )
+
+    assert [check.code, write.code] == [400, 400]
+    assert await server.head() == 0
+
+
+@pytest.mark.parametrize(
+    ("coding", "code"), [("gzip", 415), ("identity, br", 415), ("Identity", 200)]
+)
+async def test_a_body_in_a_coding_is_415(rest: Rest, coding: str, code: int) -> None:
+    answer = await rest.post("/v1/checks", a_check(), {"content-encoding": coding})
+
+    assert answer.code == code
+    assert answer.headers.get("accept-encoding") == ("identity" if code == 415 else None)
+
+
 async def test_a_body_that_is_too_large_is_413_before_it_is_read(server: Running) -> None:
     rest = Rest(server.service, limits=RestLimits(body_bytes_max=100))
 

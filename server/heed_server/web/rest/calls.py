@@ -159,6 +159,7 @@ async def _answered(
     principal = call.enter()
     if not method.has_room_always:
         call.take_place(principal)
+    exchange.require_no_query()
     exchange.require_json_body()
     exchange.require_accepted(JSON)
     key = exchange.idempotency_key() if operation.is_keyed else ""

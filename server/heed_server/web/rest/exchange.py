@@ -25,6 +25,7 @@ _HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
+_PLAIN: Final = frozenset({"", "identity"})
 _WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT})
 
 encode: Final = msgspec.json.Encoder().encode
@@ -53,12 +54,29 @@ class Exchange:
         """Return a header's values, one for each time that it was sent."""
         return [value.decode("latin-1") for one, value in self.scope["headers"] if one == name]
 
+    def require_no_query(self) -> None:
+        """Return if all is said in the body: whoever names a tenant elsewhere means that one.
+
+        Raises:
+            RefusedError: 400.
+        """
+        if self.scope["query_string"]:
+            said = "there are no parameters here; say it in the body"
+            raise RefusedError(HTTPStatus.BAD_REQUEST, said)
+
     def require_json_body(self) -> None:
-        """Return if the body says to be JSON.
+        """Return if the body says to be JSON, as it is.
 
         Raises:
             RefusedError: 415.
         """
+        codings = ",".join(self.headers(b"content-encoding")).split(",")
+        if any(one.strip().lower() not in _PLAIN for one in codings):
+            raise RefusedError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "send the body as it is, without Content-Encoding",
+                {"Accept-Encoding": "identity"},
+            )
         said = self.headers(b"content-type")
         if len(said) != 1 or said[0].partition(";")[0].strip().lower() != JSON:
             raise RefusedError(
