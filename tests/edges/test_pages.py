@@ -734,6 +734,30 @@ async def test_a_signal_is_recorded_with_what_is_chosen_and_by_no_reading(
     assert {one.origin.reference[16:] for one in records} == {"; Sec-GPC: 1"}
 
 
+async def test_who_stopped_all_of_the_processing_is_told_to_ask_for_it_again(
+    running: Running,
+) -> None:
+    """There is no way back on the page, and none is asked about who wants not to be asked."""
+    app, path = app_of(running.service), await page_for(running)
+    before = text_of(await ask(app, "GET", path))
+
+    await choose(app, path, act="stop", scope="processing/")
+    stopped = text_of(await ask(app, "GET", path))
+    german = text_of(await ask(app, "GET", f"{path}?lang=de"))
+    request = asks.set_preference(
+        asks.opt_out("", channel=pb.CHANNEL_PROCESSING), email="bob@example.com"
+    )
+    request.choices[0].opt_out.no_ask_until.FromJsonString("2099-01-01T00:00:00Z")
+    await running.call("SetPreference", request)
+    left_alone = text_of(await ask(app, "GET", await page_for(running, "bob@example.com")))
+
+    said = "If you want to allow all of it again, ask us"
+    assert said not in before
+    assert said in stopped
+    assert "wieder erlauben möchten, fragen Sie uns" in german
+    assert said not in left_alone
+
+
 async def test_an_opt_in_to_the_processing_is_worth_more_than_the_signal_beside_it(
     running: Running, tmp_path: Path
 ) -> None:

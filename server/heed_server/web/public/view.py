@@ -88,6 +88,7 @@ class View:
     topics: tuple[TopicView, ...]
     has_more_topics: bool
     processing: PlaceView
+    """All of it, which is started again by asking for it, not here."""
     pauses: tuple[PauseView, ...]
     quiets: tuple[PauseView, ...]
     """Quiet hours that stand."""
@@ -285,6 +286,7 @@ def _processing(standing: PersonalStanding, words: Words) -> PlaceView:
         scope=view.scope,
         what=view.what,
         can_stop=view.can_stop,
+        can_start=view.can_start,
         is_stopped=view.is_stopped,
     )
 
