@@ -114,9 +114,9 @@ def test_killed_between_commit_and_answer_the_retry_finds_it_done(tmp_path: Path
 
 
 def test_it_does_not_start_open_to_others_without_tls_or_without_sources(tmp_path: Path) -> None:
-    told = variables(tmp_path)
-    open_to_others = {**told, "HEED_INBOUND_ADDRESS": "0.0.0.0:0"}
-    without_file = {"HEED_INBOUND_ADDRESS": "127.0.0.1:0"}
+    any_port = {"HEED_TELEMETRY_METRICS_ADDRESS": "127.0.0.1:0"}
+    open_to_others = {**any_port, **variables(tmp_path), "HEED_INBOUND_ADDRESS": "0.0.0.0:0"}
+    without_file = {**any_port, "HEED_INBOUND_ADDRESS": "127.0.0.1:0"}
     (tmp_path / "wrong.toml").write_text(source("postmark", user=None))
     wrong_file = {**without_file, "HEED_INBOUND_FILE": str(tmp_path / "wrong.toml")}
 
