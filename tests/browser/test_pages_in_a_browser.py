@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 import heed
 from heed import SyncClient
 from tests.browser.accessibility import looked_at, violations_of
+from tests.support.served import run_command
 from tests.support.web import WebServed, path_of
 
 pytestmark = pytest.mark.slow  # each module starts a server and a browser
@@ -315,3 +316,26 @@ def test_nothing_keeps_anybody_from_any_state_of_the_pages(
     context.close()
 
     assert {state: said for state, said in found.items() if said} == {}
+
+
+def test_nothing_keeps_anybody_from_a_page_that_has_closed(
+    server: WebServed, client: SyncClient, browser: Browser
+) -> None:
+    """Likewise: what it shows, and what its one button is answered by."""
+    address = address_of(server, client, "closed@example.com")
+    run_command("keys", "links", "rotate", cwd=server.folder)
+    server.wait_for("link_keys_rotated")
+    found: list[str] = []
+
+    for dark, width, language in ((False, 800, "en-GB"), (True, 390, "de-DE")):
+        context = looked_at(browser, dark=dark, width=width, language=language)
+        page = context.new_page()
+        page.goto(address)
+        assert page.get_by_role("heading", level=2).count() == 1
+        found += violations_of(page)
+        page.locator("main button").click()
+        found += violations_of(page)
+        context.close()
+
+    assert found == []
+    assert not is_allowed(client, "closed@example.com")
