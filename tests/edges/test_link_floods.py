@@ -17,7 +17,8 @@ from tests.support.web import app_of, ask, choose, link_for, page_for
 FORGED = int(os.environ.get("HEED_TEST_FORGED_LINKS", "50_000"))
 """`make soak` tries a million."""
 READS = 100_000
-PAGE_READS = 2_000
+PAGE_READS = int(os.environ.get("HEED_TEST_PAGE_READS", "2_000"))
+"""`make soak` reads a hundred thousand."""
 
 
 @pytest.fixture
