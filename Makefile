@@ -122,7 +122,7 @@ bench-scale: setup ## what a number of subjects changes, with ten million; an ho
 
 soak: setup ## 2,000 reconnects, an hour's changes, a million forged links, 100,000 pages, REST; some minutes
 	$(BIN)/python -m tests.bench --only server_growth_mib --strict
-	HEED_TEST_FORGED_LINKS=1000000 HEED_TEST_PAGE_READS=100000 $(BIN)/pytest -n 0 \
+	HEED_TEST_FORGED_LINKS=1000000 HEED_TEST_PAGE_READS=100000 $(BIN)/pytest -n 0 --timeout 900 \
 		-k "forged or reads_of_a_page" tests/edges/test_link_floods.py
 	HEED_TEST_REST_EXAMPLES=200 $(BIN)/pytest -n 0 tests/edges/test_rest_contract.py
 
