@@ -12,6 +12,7 @@ started, stopped nor killed here.
 """
 
 import asyncio
+import contextlib
 import os
 import pwd
 import re
@@ -121,8 +122,17 @@ class Postgres:
             self._has_answered = False
 
     def kill(self) -> None:
-        """Ends the server as a crash does; `start` finds what was committed."""
+        """Ends the server as a crash does; `start` finds what was committed.
+
+        Its processes end with it, where the system says which they are (Linux): one that a client
+        is connected to would end what it is asked, commits too, before it looks for its parent.
+        """
         self._require_owned("kill")
+        if self._server is not None:
+            self._server.send_signal(signal.SIGSTOP)  # or it would begin anew without them
+            for child in _children_of(self._server.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -302,6 +312,11 @@ class Postgres:
     def _execute(self, statement: str) -> None:
         dsn = self._url(None).set(drivername="postgresql").render_as_string(hide_password=False)
         _run_apart(_execute(dsn, statement))
+
+
+def _children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
 
 
 async def _execute(dsn: str, statement: str) -> None:

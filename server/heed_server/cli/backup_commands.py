@@ -232,6 +232,9 @@ def _restore(
     if keys is not None:
         print(f"API keys revoked again, by {keys}: {back.restored.revoked_again:,}")
     _print_epoch(back.restored.begun)
+    print(
+        "servers start on it with the root keys of the database that was backed up (keys.root_file)"
+    )
 
 
 def _ledger(
