@@ -77,6 +77,7 @@ class Load:
             except HeedError:
                 self._is_over.wait(0.01)  # a server that was killed allows nothing
                 continue
+            self._is_over.wait(0.001)  # or on a busy machine nobody would ever be moved
             self.checks[at] += 1
             if answer.allowed:
                 self.allowed.append(f"{at}: {email} at {answer.revision}")
