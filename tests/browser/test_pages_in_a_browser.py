@@ -1,6 +1,7 @@
 """The preference page in a real browser: each button, by mouse and by keyboard, and by axe."""
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 import heed
 from heed import SyncClient
 from tests.browser.accessibility import looked_at, violations_of
-from tests.support.served import run_command
+from tests.support.served import WAIT_SECONDS_MAX, run_command
 from tests.support.web import WebServed, path_of
 
 pytestmark = pytest.mark.slow  # each module starts a server and a browser
@@ -331,7 +332,11 @@ def test_nothing_keeps_anybody_from_a_page_that_has_closed(
         context = looked_at(browser, dark=dark, width=width, language=language)
         page = context.new_page()
         page.goto(address)
-        assert page.get_by_role("heading", level=2).count() == 1
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while page.get_by_role("heading", level=2).count() != 1:  # until the server learns of it
+            assert time.monotonic() < deadline
+            page.wait_for_timeout(100)
+            page.reload()
         found += violations_of(page)
         page.locator("main button").click()
         found += violations_of(page)
